@@ -1,0 +1,238 @@
+"""What a call wants done: plain values, carried out by the driver's ports.
+
+SIP commands go to ``SipPort``, media commands to ``MediaPort``; ``Note`` is a
+line for the event log and the audit chain. A port that cannot carry out a
+command answers with an event, never with an exception.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeAlias
+
+from recproxy.call.events import CallFacts, Codec, LegName, LocalMedia, StreamFacts
+from storage.tags import LegalBasis
+
+
+@dataclass(frozen=True, slots=True)
+class SdpToSend:
+    """A received body, to be sent on with our addresses.
+
+    Attributes:
+        body: The bytes as received from the other leg.
+        local: Our address and port for each m= section, in order; None disables
+            the section (port 0).
+        keep: Payload types to keep, for each m= section; None keeps all.
+    """
+
+    body: bytes
+    local: tuple[LocalMedia | None, ...]
+    keep: tuple[frozenset[int] | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InviteCallee:
+    """Send the INVITE of leg B to the trunk that the caller's trunk forwards to."""
+
+    offer: SdpToSend
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressCaller:
+    """Send a provisional response to the caller."""
+
+    code: int
+    reason: str
+    sdp: SdpToSend | None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerCaller:
+    """Send 200 to the caller."""
+
+    sdp: SdpToSend
+
+
+@dataclass(frozen=True, slots=True)
+class EndLeg:
+    """End a leg as its state asks: failure response, CANCEL or BYE.
+
+    Attributes:
+        leg: Which.
+        code: Status for a failure response; 200 for an ordinary BYE or CANCEL.
+        reason: Reason phrase, and with a BYE or CANCEL the text of a Reason
+            header (RFC 3326) when ``code`` is not 200.
+        retry_after_s: Retry-After for 503, None for none.
+    """
+
+    leg: LegName
+    code: int
+    reason: str
+    retry_after_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SendReoffer:
+    """Pass a re-offer on to ``leg`` as a re-INVITE."""
+
+    leg: LegName
+    offer: SdpToSend
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerReoffer:
+    """Answer the pending re-offer of ``leg``; ``sdp`` with 200 only."""
+
+    leg: LegName
+    code: int
+    reason: str
+    sdp: SdpToSend | None
+
+
+SipCommand: TypeAlias = InviteCallee | ProgressCaller | AnswerCaller | EndLeg | SendReoffer | AnswerReoffer
+
+
+@dataclass(frozen=True, slots=True)
+class AllocateMedia:
+    """Open a port pair on both sides for every stream; answered by an event."""
+
+    trunk: str
+    streams: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseMedia:
+    """Close all ports of the call. Its last command."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectMedia:
+    """Set where ``leg`` receives, from its SDP; None for a disabled stream."""
+
+    leg: LegName
+    streams: tuple[StreamFacts | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SetGate:
+    """Let media through both ways, or not."""
+
+    opened: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PlayPrompt:
+    """Play the announcement to these legs, in this codec; answered by events.
+
+    Attributes:
+        prompt: Name of the prompt in the policy.
+        language: BCP 47 tag of the wanted text.
+        legs: Everybody who must hear it.
+        stream: Index of the audio stream.
+        codec: Negotiated codec.
+        ptime_ms: Frame length to send.
+    """
+
+    prompt: str
+    language: str
+    legs: tuple[LegName, ...]
+    stream: int
+    codec: Codec
+    ptime_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopPrompt:
+    """Stop the announcement at once; it does not count as heard."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeFacts:
+    """The announcement as heard (see ``storage.tags.NoticeProof``)."""
+
+    prompt: str
+    sha256: str
+    language: str
+    heard_by: tuple[LegName, ...]
+    started: datetime
+    completed: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRecording:
+    """Start recording one stream now; answered by an event.
+
+    Attributes:
+        facts: The call.
+        callee_call_id: Call-ID of the callee's dialog.
+        purpose: Purpose id.
+        legal_basis: Ground under GDPR art. 6(1).
+        retention: Time to keep, from the start of the recording.
+        policy_version: SHA-256 of the policy, hex.
+        notice: Proof of the announcement.
+        stream: Index of the audio stream.
+        codecs: Every audio codec that was agreed, payload type by payload type.
+    """
+
+    facts: CallFacts
+    callee_call_id: str
+    purpose: str
+    legal_basis: LegalBasis
+    retention: timedelta
+    policy_version: str
+    notice: NoticeFacts
+    stream: int
+    codecs: tuple[Codec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PauseRecording:
+    """Record silence from now on (hold)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeRecording:
+    """Record audio again; ``codecs`` as agreed now."""
+
+    codecs: tuple[Codec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SealRecording:
+    """Stop the fork and close the recording for good."""
+
+    reason: str
+
+
+MediaCommand: TypeAlias = (
+    AllocateMedia
+    | ReleaseMedia
+    | ConnectMedia
+    | SetGate
+    | PlayPrompt
+    | StopPrompt
+    | OpenRecording
+    | PauseRecording
+    | ResumeRecording
+    | SealRecording
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One line for the event log; names and keys are declared in ``recproxy.eventlog``."""
+
+    event: str
+    fields: tuple[tuple[str, str | int | float | bool], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AuditNote:
+    """One event for the audit chain (law.md 3.9): evidence, no personal data."""
+
+    event: str
+    fields: tuple[tuple[str, str | int | float | bool], ...] = ()
+
+
+Command: TypeAlias = SipCommand | MediaCommand | Note | AuditNote

@@ -1,0 +1,282 @@
+"""What can happen to a call: plain facts, handed to the machine.
+
+No event names its call: the driver keeps that beside it. SDP bodies travel as
+the bytes that were received, beside what ``recproxy.sip.sdp`` read from them;
+the machine never looks into the bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import TypeAlias
+
+from storage.tags import Direction
+
+
+class LegName(Enum):
+    """Which side of the B2BUA."""
+
+    CALLER = "caller"
+    CALLEE = "callee"
+
+    @property
+    def other(self) -> LegName:
+        """The opposite leg."""
+        return LegName.CALLEE if self is LegName.CALLER else LegName.CALLER
+
+
+class MediaDirection(Enum):
+    """Direction attribute of a media description (RFC 8866 section 6.7)."""
+
+    SENDRECV = "sendrecv"
+    SENDONLY = "sendonly"
+    RECVONLY = "recvonly"
+    INACTIVE = "inactive"
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """One payload type of a media description.
+
+    Attributes:
+        payload_type: 0–127.
+        name: Encoding name as in rtpmap, upper case (``PCMU``, ``OPUS``).
+        clock_hz: RTP clock rate.
+        channels: From rtpmap, 1 if not given.
+        fmtp: Format parameters as written, without the payload type; may be empty.
+    """
+
+    payload_type: int
+    name: str
+    clock_hz: int
+    channels: int = 1
+    fmtp: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFacts:
+    """One m= section as read.
+
+    Attributes:
+        kind: ``audio``, ``video``, ``image`` …
+        protocol: Transport, e.g. ``RTP/AVP``, ``RTP/SAVP``, ``udptl``.
+        address: Connection address, numeric; ``0.0.0.0`` is an old hold.
+        port: 0 if the section is disabled.
+        rtcp_port: From a=rtcp or rtcp-mux; None for the usual port + 1.
+        direction: As declared, at media or session level.
+        ptime_ms: From a=ptime, None if not given.
+        codecs: In order of preference; empty if the protocol is not RTP.
+    """
+
+    kind: str
+    protocol: str
+    address: str
+    port: int
+    rtcp_port: int | None
+    direction: MediaDirection
+    ptime_ms: int | None
+    codecs: tuple[Codec, ...]
+
+    @property
+    def held(self) -> bool:
+        """Whether the sender of this section does not want to hear and speak both ways."""
+        return self.direction is not MediaDirection.SENDRECV or self.address in {"0.0.0.0", "::"}  # noqa: S104
+
+
+@dataclass(frozen=True, slots=True)
+class Sdp:
+    """An SDP body: the bytes, and what was read from them (RFC 8866)."""
+
+    body: bytes
+    streams: tuple[StreamFacts, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CallFacts:
+    """What the policy may decide on.
+
+    Attributes:
+        trunk: Name of the trunk the INVITE came from.
+        direction: Seen from the organisation.
+        caller: User part of the identity (P-Asserted-Identity, else From); empty if withheld.
+        callee: User part of the Request-URI.
+        anonymous: The caller asked for privacy (RFC 3323) or the number is withheld.
+        sos: Request-URI is an emergency service URN (RFC 5031).
+        sip_call_id: Call-ID of the caller's dialog.
+        received: When the INVITE came (aware, UTC).
+    """
+
+    trunk: str
+    direction: Direction
+    caller: str
+    callee: str
+    anonymous: bool
+    sos: bool
+    sip_call_id: str
+    received: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LocalMedia:
+    """Where we receive one stream of one leg."""
+
+    address: str
+    rtp_port: int
+
+
+@dataclass(frozen=True, slots=True)
+class InviteReceived:
+    """The caller's INVITE with its offer. First event of every call."""
+
+    facts: CallFacts
+    offer: Sdp
+
+
+@dataclass(frozen=True, slots=True)
+class MediaAllocated:
+    """Port pairs were opened for every stream, seen by each leg, in m-line order."""
+
+    caller: tuple[LocalMedia, ...]
+    callee: tuple[LocalMedia, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MediaUnavailable:
+    """No ports or sockets are left."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class CalleeProgress:
+    """A provisional response 101–199 of the callee; ``sdp`` is early media."""
+
+    code: int
+    reason: str
+    sdp: Sdp | None
+
+
+@dataclass(frozen=True, slots=True)
+class CalleeAnswered:
+    """The callee's 200, acknowledged by us.
+
+    ``sdp`` is None when the 200 carried none: the answer of the last reliable
+    or unreliable 18x then holds.
+    """
+
+    sdp: Sdp | None
+    sip_call_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallerConfirmed:
+    """The caller's ACK to our 200."""
+
+
+@dataclass(frozen=True, slots=True)
+class LegEnded:
+    """A dialog is gone: CANCEL, BYE, a failure response, a transport fault.
+
+    Attributes:
+        leg: Which.
+        code: SIP status: the callee's failure code, 487 for CANCEL, 200 for BYE, 408 …
+        reason: Reason phrase or the text of a Reason header (RFC 3326); may be empty.
+        by_us: True if it follows an ``EndLeg`` of ours.
+    """
+
+    leg: LegName
+    code: int
+    reason: str
+    by_us: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReofferReceived:
+    """A re-INVITE (or UPDATE) with an offer inside a confirmed dialog."""
+
+    leg: LegName
+    offer: Sdp
+
+
+@dataclass(frozen=True, slots=True)
+class ReofferAnswered:
+    """Final response to the offer that we passed on to ``leg``; ``sdp`` with 2xx only."""
+
+    leg: LegName
+    code: int
+    reason: str
+    sdp: Sdp | None
+
+
+@dataclass(frozen=True, slots=True)
+class LegFault:
+    """The SIP adapter failed on this leg; it is treated as ended with 500."""
+
+    leg: LegName
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class PromptStarted:
+    """The first frame of the announcement left."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PromptCompleted:
+    """The last frame has been heard on every leg that must hear it."""
+
+    at: datetime
+    prompt: str
+    sha256: str
+    language: str
+    heard_by: tuple[LegName, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptFailed:
+    """The announcement could not be played to its end."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingOpened:
+    """Row, key and log of the recording exist."""
+
+    recording: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingFailed:
+    """The recorder could not open, or lost, the recording."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class DrainExpired:
+    """The daemon stops: end the call now."""
+
+
+Event: TypeAlias = (
+    InviteReceived
+    | MediaAllocated
+    | MediaUnavailable
+    | CalleeProgress
+    | CalleeAnswered
+    | CallerConfirmed
+    | LegEnded
+    | ReofferReceived
+    | ReofferAnswered
+    | LegFault
+    | PromptStarted
+    | PromptCompleted
+    | PromptFailed
+    | RecordingOpened
+    | RecordingFailed
+    | DrainExpired
+)

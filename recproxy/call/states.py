@@ -1,0 +1,166 @@
+"""The law of a call: four coupled tables, and nothing else.
+
+Each machine is an enum of states and a table ``state -> {symbol: next state}``.
+A symbol a row does not list is illegal in that state: the machine refuses it
+and changes nothing. What couples the four is written once, in ``machine.py``.
+
+Terms: *leg* is one side of our B2BUA, its dialog plus its media; the caller's
+dialog has us as UAS, the callee's has us as UAC (RFC 3261 section 6).
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import Final, TypeAlias
+
+
+class CallerLeg(Enum):
+    """Our UAS dialog with the caller."""
+
+    INVITED = auto()  # INVITE received, no final response sent
+    ANSWERED = auto()  # 200 sent, ACK not yet received
+    CONFIRMED = auto()  # ACK received
+    ENDING = auto()  # final failure or BYE sent, dialog not yet gone
+    ENDED = auto()
+
+
+class CalleeLeg(Enum):
+    """Our UAC dialog with the callee."""
+
+    IDLE = auto()  # no INVITE sent
+    CALLING = auto()  # INVITE sent, no provisional response
+    PROCEEDING = auto()  # 18x received
+    CONFIRMED = auto()  # 200 received and acknowledged
+    ENDING = auto()  # CANCEL or BYE sent, dialog not yet gone
+    ENDED = auto()
+
+
+class Notice(Enum):
+    """The duty and fact of telling the parties."""
+
+    NOT_REQUIRED = auto()  # no purpose applies: nothing will be recorded
+    DUE = auto()  # a purpose applies, nobody was told yet
+    PLAYING = auto()  # the prompt is on the wire
+    COMPLETED = auto()  # heard to its last frame by everybody who must hear it
+    FAILED = auto()  # could not be played to its end; nothing will be recorded
+
+
+class Recording(Enum):
+    """The one recording a call may have."""
+
+    OFF = auto()
+    OPENING = auto()  # asked of the recorder; audio waits in memory
+    ON = auto()
+    PAUSED = auto()  # a party is on hold: silence of the right length
+    SEALED = auto()  # closed for good
+    ABORTED = auto()  # the recorder failed; what it holds is kept for salvage
+
+
+class Symbol(Enum):
+    """What the tables react to."""
+
+    CALLER_ANSWERED = auto()
+    CALLER_CONFIRMED = auto()
+    CALLER_ENDING = auto()
+    CALLER_ENDED = auto()
+    CALLEE_INVITED = auto()
+    CALLEE_PROCEEDING = auto()
+    CALLEE_CONFIRMED = auto()
+    CALLEE_ENDING = auto()
+    CALLEE_ENDED = auto()
+    NOTICE_STARTED = auto()
+    NOTICE_COMPLETED = auto()
+    NOTICE_FAILED = auto()
+    RECORDING_REQUESTED = auto()
+    RECORDING_OPENED = auto()
+    RECORDING_PAUSED = auto()
+    RECORDING_RESUMED = auto()
+    RECORDING_CLOSED = auto()
+    RECORDING_FAILED = auto()
+
+
+_S = Symbol
+
+CallerTable: TypeAlias = dict[CallerLeg, dict[Symbol, CallerLeg]]
+CalleeTable: TypeAlias = dict[CalleeLeg, dict[Symbol, CalleeLeg]]
+NoticeTable: TypeAlias = dict[Notice, dict[Symbol, Notice]]
+RecordingTable: TypeAlias = dict[Recording, dict[Symbol, Recording]]
+
+CALLER: Final[CallerTable] = {
+    CallerLeg.INVITED: {
+        _S.CALLER_ANSWERED: CallerLeg.ANSWERED,
+        _S.CALLER_ENDING: CallerLeg.ENDING,
+        _S.CALLER_ENDED: CallerLeg.ENDED,
+    },
+    CallerLeg.ANSWERED: {
+        _S.CALLER_CONFIRMED: CallerLeg.CONFIRMED,
+        _S.CALLER_ENDING: CallerLeg.ENDING,
+        _S.CALLER_ENDED: CallerLeg.ENDED,
+    },
+    CallerLeg.CONFIRMED: {
+        _S.CALLER_ENDING: CallerLeg.ENDING,
+        _S.CALLER_ENDED: CallerLeg.ENDED,
+    },
+    CallerLeg.ENDING: {_S.CALLER_ENDED: CallerLeg.ENDED},
+    CallerLeg.ENDED: {},
+}
+
+CALLEE: Final[CalleeTable] = {
+    CalleeLeg.IDLE: {
+        _S.CALLEE_INVITED: CalleeLeg.CALLING,
+        _S.CALLEE_ENDED: CalleeLeg.ENDED,
+    },
+    CalleeLeg.CALLING: {
+        _S.CALLEE_PROCEEDING: CalleeLeg.PROCEEDING,
+        _S.CALLEE_CONFIRMED: CalleeLeg.CONFIRMED,
+        _S.CALLEE_ENDING: CalleeLeg.ENDING,
+        _S.CALLEE_ENDED: CalleeLeg.ENDED,
+    },
+    CalleeLeg.PROCEEDING: {
+        _S.CALLEE_PROCEEDING: CalleeLeg.PROCEEDING,
+        _S.CALLEE_CONFIRMED: CalleeLeg.CONFIRMED,
+        _S.CALLEE_ENDING: CalleeLeg.ENDING,
+        _S.CALLEE_ENDED: CalleeLeg.ENDED,
+    },
+    CalleeLeg.CONFIRMED: {
+        _S.CALLEE_ENDING: CalleeLeg.ENDING,
+        _S.CALLEE_ENDED: CalleeLeg.ENDED,
+    },
+    CalleeLeg.ENDING: {_S.CALLEE_ENDED: CalleeLeg.ENDED},
+    CalleeLeg.ENDED: {},
+}
+
+NOTICE: Final[NoticeTable] = {
+    Notice.NOT_REQUIRED: {},
+    Notice.DUE: {
+        _S.NOTICE_STARTED: Notice.PLAYING,
+        _S.NOTICE_FAILED: Notice.FAILED,
+    },
+    Notice.PLAYING: {
+        _S.NOTICE_COMPLETED: Notice.COMPLETED,
+        _S.NOTICE_FAILED: Notice.FAILED,
+    },
+    Notice.COMPLETED: {},
+    Notice.FAILED: {},
+}
+
+RECORDING: Final[RecordingTable] = {
+    Recording.OFF: {_S.RECORDING_REQUESTED: Recording.OPENING},
+    Recording.OPENING: {
+        _S.RECORDING_OPENED: Recording.ON,
+        _S.RECORDING_CLOSED: Recording.SEALED,
+        _S.RECORDING_FAILED: Recording.ABORTED,
+    },
+    Recording.ON: {
+        _S.RECORDING_PAUSED: Recording.PAUSED,
+        _S.RECORDING_CLOSED: Recording.SEALED,
+        _S.RECORDING_FAILED: Recording.ABORTED,
+    },
+    Recording.PAUSED: {
+        _S.RECORDING_RESUMED: Recording.ON,
+        _S.RECORDING_CLOSED: Recording.SEALED,
+        _S.RECORDING_FAILED: Recording.ABORTED,
+    },
+    Recording.SEALED: {},
+    Recording.ABORTED: {},
+}

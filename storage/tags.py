@@ -1,0 +1,192 @@
+"""What every recording carries: frozen values, no I/O.
+
+A recording may exist only with these tags: why it was made, on what legal
+ground, under which policy, until when it is kept, and the proof that the
+parties were told (GDPR art. 5(1)(b) and (e), art. 13).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Final
+
+from storage.errors import TagError
+
+_ID: Final = re.compile(r"[0-9a-f]{32}\Z")
+_PURPOSE: Final = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingId:
+    """A random 128-bit name, 32 lower-case hex digits; never built from caller data.
+
+    Raises:
+        TagError: The text is not 32 lower-case hex digits.
+    """
+
+    text: str
+
+    def __post_init__(self) -> None:
+        if not _ID.match(self.text):
+            raise TagError(f"recording id {self.text!r} is not 32 lower-case hex digits")
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class LegalBasis(Enum):
+    """GDPR art. 6(1): the ground on which a recording rests."""
+
+    CONSENT = "consent"
+    CONTRACT = "contract"
+    LEGAL_OBLIGATION = "legal_obligation"
+    LEGITIMATE_INTEREST = "legitimate_interest"
+    PUBLIC_TASK = "public_task"
+
+
+class Direction(Enum):
+    """Of the call, seen from the organisation that records."""
+
+    INBOUND = "inbound"
+    OUTBOUND = "outbound"
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeProof:
+    """The announcement as it was played; without it nothing may be recorded.
+
+    Attributes:
+        prompt: The prompt's name in the policy.
+        sha256: Hash of the audio file that was played, 64 hex digits.
+        language: BCP 47 tag, e.g. ``nl``.
+        heard_by: Who heard it to the end: ``caller``, ``callee`` or both.
+        started: When its first frame left (aware, UTC).
+        completed: When its last frame had been heard (aware, UTC).
+    """
+
+    prompt: str
+    sha256: str
+    language: str
+    heard_by: tuple[str, ...]
+    started: datetime
+    completed: datetime
+
+    def __post_init__(self) -> None:
+        _aware("notice start", self.started)
+        _aware("notice end", self.completed)
+        if self.completed < self.started:
+            raise TagError(f"notice ends at {self.completed} before it starts at {self.started}")
+        if not self.heard_by:
+            raise TagError("notice was heard by nobody")
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingTags:
+    """The tags of one recording, fixed when it is opened.
+
+    Attributes:
+        recording: Its id, also the name of its files.
+        call: Random reference of the call (not a SIP Call-ID).
+        node: Name of the recording node.
+        purpose: Purpose id of the policy.
+        legal_basis: Ground under GDPR art. 6(1).
+        policy_version: SHA-256 of the policy in force, 64 hex digits.
+        direction: Inbound or outbound.
+        trunk: Name of the trunk the call came from.
+        started: When recording began (aware, UTC).
+        expiry: The instant after which it must be shredded (aware, UTC).
+        notice: Proof that the announcement was heard to its end.
+    """
+
+    recording: RecordingId
+    call: str
+    node: str
+    purpose: str
+    legal_basis: LegalBasis
+    policy_version: str
+    direction: Direction
+    trunk: str
+    started: datetime
+    expiry: datetime
+    notice: NoticeProof
+
+    def __post_init__(self) -> None:
+        if not _PURPOSE.match(self.purpose):
+            raise TagError(f"purpose {self.purpose!r} is not lower-case letters, digits and underscores")
+        _aware("start", self.started)
+        _aware("expiry", self.expiry)
+        if self.expiry <= self.started:
+            raise TagError(f"expiry {self.expiry} is not after the start {self.started}")
+        if self.started < self.notice.completed:
+            raise TagError(
+                f"recording would start at {self.started}, before the notice ended at {self.notice.completed}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Parties:
+    """Who called whom: personal data, stored only encrypted to the recipients.
+
+    Attributes:
+        caller: Number or URI user as received; empty when withheld.
+        callee: Number or URI user as dialled.
+        sip_call_ids: Call-ID of the caller's and the callee's dialog.
+    """
+
+    caller: str
+    callee: str
+    sip_call_ids: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelFacts:
+    """Quality of one channel, counted while it was recorded; all counts ≥ 0.
+
+    Attributes:
+        packets: RTP packets placed.
+        lost: Packets that never came (by sequence number).
+        late: Packets that came after their place had been written.
+        reordered: Packets that came out of order but in time.
+        duplicates: Packets whose sequence number had been placed already.
+        ssrc_changes: Times the stream's SSRC changed.
+        silence_samples: Samples of silence put where no audio was received.
+    """
+
+    packets: int = 0
+    lost: int = 0
+    late: int = 0
+    reordered: int = 0
+    duplicates: int = 0
+    ssrc_changes: int = 0
+    silence_samples: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SealFacts:
+    """What is known of a recording when it is sealed.
+
+    Attributes:
+        ended: When recording stopped (aware, UTC).
+        frames: Sample frames (one sample per channel) written.
+        caller: Facts of the left channel; None if lost in a crash.
+        callee: Facts of the right channel; None if lost in a crash.
+        dropped_packets: Packets the fork's ring could not hold.
+        paused: Time without recording inside (hold).
+        reason: Why it ended, e.g. ``hangup``, ``recovered``.
+    """
+
+    ended: datetime
+    frames: int
+    caller: ChannelFacts | None
+    callee: ChannelFacts | None
+    dropped_packets: int
+    paused: timedelta
+    reason: str
+
+
+def _aware(what: str, instant: datetime) -> None:
+    if instant.tzinfo is None:
+        raise TagError(f"{what} {instant} has no time zone; give it in UTC")
