@@ -1,0 +1,523 @@
+"""The relay: owns the native engine and turns its status codes into exceptions."""
+
+import contextlib
+import dataclasses
+import enum
+import errno
+import os
+import threading
+import types
+import typing
+import warnings
+from dataclasses import dataclass
+
+from rtp._binding import ffi, lib
+from rtp.endpoints import Latch, PortPair, Remote, Side
+from rtp.errors import RelayError
+
+__all__ = [
+    "Latch",
+    "PlaybackEvent",
+    "PlaybackState",
+    "Playout",
+    "PortPair",
+    "Relay",
+    "Remote",
+    "Side",
+    "SideStats",
+    "StreamStats",
+]
+
+_EVENTS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Playout:
+    """Encoded audio, ready to be sent frame by frame.
+
+    Attributes:
+        frames: The frames, one after the other.
+        lengths: Bytes of each frame, 1..9000; they add up to `frames`.
+        payload_type: 0..127, as negotiated with the party that hears it.
+        frame_ms: Time between two frames, 1..1000.
+        timestamp_step: RTP timestamp units of a frame (G.711 at 20 ms: 160).
+        ssrc: Synchronization source of this playback, 32 bits.
+        sequence: Sequence number of the first frame, 16 bits.
+        timestamp: RTP timestamp of the first frame, 32 bits.
+    """
+
+    frames: bytes
+    lengths: tuple[int, ...]
+    payload_type: int
+    frame_ms: int
+    timestamp_step: int
+    ssrc: int
+    sequence: int
+    timestamp: int
+
+
+class PlaybackState(enum.IntEnum):
+    """How a playback ended."""
+
+    COMPLETED = 0
+    FAILED = 1
+    STOPPED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybackEvent:
+    """The end of one playback; each has exactly one.
+
+    Attributes:
+        playback: As returned by `Relay.play`.
+        state: COMPLETED only if every frame was handed to the network.
+        frames_sent: Frames that left.
+        at_ns: When it ended. For COMPLETED one frame after the last frame left: it has then
+            been heard to its end, but for the delay of the network and the telephone.
+    """
+
+    playback: int
+    state: PlaybackState
+    frames_sent: int
+    at_ns: int
+
+
+
+
+@dataclass(frozen=True, slots=True)
+class SideStats:
+    """Counters of the packets that came from one party.
+
+    Attributes:
+        received: Datagrams of the party on its RTP port.
+        received_bytes: Their bytes, UDP payload.
+        relayed: Of those, sent on to the other party.
+        foreign: From another source; neither relayed nor forked.
+        malformed: Claim to be RTP or RTCP and contradict their length; relayed, not forked.
+        opaque: Neither RTP nor RTCP (STUN, T.38); relayed, not forked.
+        gated: Dropped because the gate was shut.
+        unroutable: Dropped because the other party has no remote.
+        send_errors: Refused by the operating system when sent on.
+        forked: Copied for the recorder.
+        fork_dropped: To be copied, but the ring was full.
+        socket_dropped: Lost in the kernel before they were read, as far as it told.
+        rtcp_received: RTCP packets, on their own port or multiplexed.
+        rtcp_relayed: Of those, sent on.
+        last_packet_ns: Arrival of the last accepted datagram on the RTP port, 0 if none.
+        ssrc: Of the last RTP packet, 0 if none.
+    """
+
+    received: int
+    received_bytes: int
+    relayed: int
+    foreign: int
+    malformed: int
+    opaque: int
+    gated: int
+    unroutable: int
+    send_errors: int
+    forked: int
+    fork_dropped: int
+    socket_dropped: int
+    rtcp_received: int
+    rtcp_relayed: int
+    last_packet_ns: int
+    ssrc: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStats:
+    """Counters of one stream, by the party that the packets came from."""
+
+    caller: SideStats
+    callee: SideStats
+
+    def __getitem__(self, side: Side) -> SideStats:
+        return self.caller if side == Side.CALLER else self.callee
+
+
+_COUNTERS = tuple(field.name for field in dataclasses.fields(SideStats))
+
+
+class Relay:
+    """Relays RTP and RTCP between two parties, plays prompts, and forks what passes.
+
+    A context manager. The methods may be called from several threads; none waits for the network.
+    Packets are moved by threads of its own that never hold the interpreter lock.
+    """
+
+    def __init__(self, *, threads: int = 1, ring_bytes: int = 16 << 20, dscp: int = 46) -> None:
+        """Start the engine.
+
+        Args:
+            threads: Relay threads, 1..64; one serves some thousand calls.
+            ring_bytes: Payload bytes that each thread can hold for the recorder, 64 KiB..1 GiB;
+                rounded down to a power of two. 16 MiB hold 10 s of 100 calls in G.711.
+            dscp: Mark of outgoing packets, 0..63; 46 is expedited forwarding (RFC 3246).
+
+        Raises:
+            RelayError: A value is out of range, or threads or memory cannot be had.
+        """
+        if not 1 <= threads <= lib.RELAY_MAX_THREADS:
+            raise RelayError(f"relay threads: {threads}, must be 1 to {lib.RELAY_MAX_THREADS}")
+        if not lib.RELAY_MIN_RING <= ring_bytes <= lib.RELAY_MAX_RING:
+            raise RelayError(
+                f"relay ring: {ring_bytes} bytes, must be {lib.RELAY_MIN_RING} to {lib.RELAY_MAX_RING}"
+            )
+        if not 0 <= dscp <= lib.RELAY_MAX_DSCP:
+            raise RelayError(f"relay dscp: {dscp}, must be 0 to {lib.RELAY_MAX_DSCP}")
+        options = ffi.new("struct relay_options *", (threads, dscp, ring_bytes))
+        handle = ffi.new("struct relay **")
+        self._lock = threading.Lock()
+        self._handle: typing.Any = None
+        self._borrowed: dict[int, tuple[typing.Any, ...]] = {}
+        if lib.relay_open(options, handle) != lib.RELAY_OK:
+            raise RelayError(f"the relay cannot start: {os.strerror(ffi.errno)}")
+        self._handle = handle[0]
+        self.event_fd: int = lib.relay_event_fd(self._handle)
+        """Readable while playback events wait."""
+        self.memory_locked: bool = bool(lib.relay_memory_locked(self._handle))
+        """Whether the rings are kept out of swap; needs RLIMIT_MEMLOCK."""
+
+    def __enter__(self) -> typing.Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: types.TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None) is not None:
+            warnings.warn("a relay was not closed", ResourceWarning, source=self, stacklevel=2)
+            self.close()
+
+    def close(self) -> None:
+        """Stop the threads and close every socket; a second call does nothing.
+
+        Playbacks that still ran have no event any more, and what was not drained is gone.
+        """
+        with self._lock:
+            handle, self._handle = self._handle, None
+            if handle is not None:
+                lib.relay_close(handle)
+            self._borrowed.clear()
+
+    @contextlib.contextmanager
+    def native(self) -> typing.Iterator[typing.Any]:
+        """Lend the native handle; it cannot be closed meanwhile.
+
+        Yields:
+            The `struct relay *`.
+
+        Raises:
+            RelayError: The relay is closed.
+        """
+        with self._lock:
+            if self._handle is None:
+                raise RelayError("the relay is closed")
+            yield self._handle
+
+    @staticmethod
+    def now_ns() -> int:
+        """Tell the time of the engine.
+
+        Returns:
+            CLOCK_MONOTONIC in nanoseconds.
+        """
+        return int(lib.relay_now_ns())
+
+    def add_stream(self, caller: PortPair, callee: PortPair) -> int:
+        """Open the four sockets of a media stream.
+
+        The gate is shut, no remote is set and nothing is forked until the other methods say so.
+
+        Args:
+            caller: Ports that face the caller.
+            callee: Ports that face the callee.
+
+        Returns:
+            Number of the stream, positive, never used again.
+
+        Raises:
+            RelayError: A port is odd, taken, or not ours to bind, or descriptors ran out; the
+                message names the port and the mend. Nothing stays open.
+        """
+        for pair in (caller, callee):
+            if pair.rtp_port % 2 or not 0 < pair.rtp_port < 1 << 16:
+                raise RelayError(f"RTP port {pair.address}:{pair.rtp_port} must be even and 2 to 65534")
+        stream = ffi.new("uint64_t *")
+        failed = ffi.new("uint16_t *")
+        with self.native() as handle:
+            status = lib.relay_add(
+                handle,
+                caller.address.encode(),
+                caller.rtp_port,
+                callee.address.encode(),
+                callee.rtp_port,
+                stream,
+                failed,
+            )
+            code = ffi.errno
+        if status == lib.RELAY_SYSTEM:
+            raise RelayError(_why_no_socket(code, failed[0], caller, callee))
+        if status == lib.RELAY_BAD_ADDRESS:
+            raise RelayError(
+                f"RTP address {caller.address!r} or {callee.address!r} is not a numeric IP address"
+            )
+        _check(status, f"stream on ports {caller.rtp_port} and {callee.rtp_port}")
+        return int(stream[0])
+
+    def set_remote(self, stream: int, side: Side, remote: Remote | None, latch: Latch) -> None:
+        """Say where a party receives; its packets are those that come from there.
+
+        Every call forgets what was latched. For an SDP that repeats the last one (RFC 3264
+        section 8: same version in o=) leave it out.
+
+        Args:
+            stream: As returned by `add_stream`.
+            side: Which party.
+            remote: From its SDP; None while it neither sends nor receives.
+            latch: How its source is checked.
+
+        Raises:
+            RelayError: No such stream, or the address is not numeric or of another family than
+                the port facing the party.
+        """
+        address, rtp_port, rtcp_port = ffi.NULL, 0, 0
+        if remote is not None:
+            for port in (remote.rtp_port, remote.rtcp_port):
+                if port is not None and not 0 < port < 1 << 16:
+                    raise RelayError(
+                        f"remote of the {side.name.lower()}: port {port} is not within 1 to 65535"
+                    )
+            address, rtp_port, rtcp_port = remote.address.encode(), remote.rtp_port, remote.rtcp_port or 0
+        with self.native() as handle:
+            status = lib.relay_set_remote(handle, stream, side, address, rtp_port, rtcp_port, latch)
+        if status == lib.RELAY_BAD_ADDRESS and remote is not None:
+            raise RelayError(
+                f"remote of the {side.name.lower()}: {remote.address!r} is not a numeric address of the "
+                "family that the port facing it has"
+            )
+        _check(status, f"stream {stream}")
+
+    def set_gate(self, stream: int, opened: bool) -> None:
+        """Let packets through to the other party, or drop and count them.
+
+        Args:
+            stream: As returned by `add_stream`.
+            opened: True relays both ways.
+
+        Raises:
+            RelayError: No such stream.
+        """
+        with self.native() as handle:
+            status = lib.relay_set_gate(handle, stream, opened)
+        _check(status, f"stream {stream}")
+
+    def play(self, stream: int, side: Side, playout: Playout) -> int:
+        """Send encoded frames to a party, on time, from the port that faces it.
+
+        Independent of the gate. The frames are not copied: the relay keeps `playout.frames`.
+
+        Args:
+            stream: As returned by `add_stream`.
+            side: Who hears it.
+            playout: What to send.
+
+        Returns:
+            Number of the playback; `poll_playbacks` tells once how it ended.
+
+        Raises:
+            RelayError: No such stream, the side is being played to already, or the playout
+                contradicts itself.
+        """
+        _check_playout(playout)
+        frames = ffi.from_buffer(playout.frames)
+        lengths = ffi.new("uint16_t[]", playout.lengths)
+        native = ffi.new(
+            "struct relay_playout *",
+            {
+                "frames": frames,
+                "lengths": lengths,
+                "count": len(playout.lengths),
+                "frame_ms": playout.frame_ms,
+                "timestamp_step": playout.timestamp_step,
+                "ssrc": playout.ssrc,
+                "timestamp": playout.timestamp,
+                "sequence": playout.sequence,
+                "payload_type": playout.payload_type,
+            },
+        )
+        number = ffi.new("uint64_t *")
+        with self.native() as handle:
+            status = lib.relay_play(handle, stream, side, native, number)
+            if status == lib.RELAY_OK:
+                self._borrowed[number[0]] = (frames, lengths)
+        if status == lib.RELAY_BUSY:
+            raise RelayError(f"stream {stream} already plays to the {side.name.lower()}: stop that first")
+        _check(status, f"stream {stream}")
+        return int(number[0])
+
+    def stop_play(self, playback: int) -> None:
+        """End a playback; it reports STOPPED, unless it had ended by itself before.
+
+        Args:
+            playback: As returned by `play`.
+
+        Raises:
+            RelayError: There never was such a playback.
+        """
+        with self.native() as handle:
+            status = lib.relay_stop_play(handle, playback)
+        _check(status, f"playback {playback}")
+
+    def poll_playbacks(self) -> list[PlaybackEvent]:
+        """Take the playbacks that ended since the last call.
+
+        Returns:
+            Their events, in the order they ended; empty if there are none.
+
+        Raises:
+            RelayError: The relay is closed.
+        """
+        events = []
+        buffer = ffi.new("struct relay_playback_event[]", _EVENTS)
+        with self.native() as handle:
+            while count := lib.relay_poll_playbacks(handle, buffer, _EVENTS):
+                for event in buffer[0:count]:
+                    self._borrowed.pop(event.playback, None)
+                    events.append(
+                        PlaybackEvent(
+                            event.playback, PlaybackState(event.state), event.frames_sent, event.at_ns
+                        )
+                    )
+        return events
+
+    def start_fork(self, stream: int, guard_ns: int = 0) -> int:
+        """Copy packets for the recorder from now + guard on.
+
+        Args:
+            stream: As returned by `add_stream`.
+            guard_ns: Time that is left out, for what is still under way to the listener's ear.
+
+        Returns:
+            The instant, in nanoseconds of `now_ns`: no packet that arrived before it is ever in
+            a batch, every RTP packet of a party that arrives at or after it is, up to drops
+            that are counted.
+
+        Raises:
+            RelayError: No such stream, or a negative guard.
+        """
+        from_ns = ffi.new("int64_t *")
+        with self.native() as handle:
+            status = lib.relay_start_fork(handle, stream, guard_ns, from_ns)
+        _check(status, f"fork of stream {stream} with a guard of {guard_ns} ns")
+        return int(from_ns[0])
+
+    def stop_fork(self, stream: int) -> int:
+        """Copy nothing more.
+
+        Args:
+            stream: As returned by `add_stream`.
+
+        Returns:
+            The instant: no packet that arrived at or after it is in any batch. One that arrived
+            before may come in the next batch.
+
+        Raises:
+            RelayError: No such stream.
+        """
+        until_ns = ffi.new("int64_t *")
+        with self.native() as handle:
+            status = lib.relay_stop_fork(handle, stream, until_ns)
+        _check(status, f"stream {stream}")
+        return int(until_ns[0])
+
+    def stats(self, stream: int) -> StreamStats:
+        """Read the counters of a stream.
+
+        Args:
+            stream: As returned by `add_stream`.
+
+        Returns:
+            A consistent snapshot.
+
+        Raises:
+            RelayError: No such stream.
+        """
+        with self.native() as handle:
+            return _stats(lib.relay_stats_of, handle, stream)
+
+    def remove_stream(self, stream: int) -> StreamStats:
+        """Close the sockets of a stream; safe while packets fly.
+
+        Args:
+            stream: As returned by `add_stream`; it is unknown afterwards.
+
+        Returns:
+            The final counters.
+
+        Raises:
+            RelayError: No such stream.
+        """
+        with self.native() as handle:
+            return _stats(lib.relay_remove, handle, stream)
+
+
+def _stats(read: typing.Callable[..., int], handle: object, stream: int) -> StreamStats:
+    native = ffi.new("struct relay_stats *")
+    _check(read(handle, stream, native), f"stream {stream}")
+    caller, callee = (SideStats(*(getattr(side, name) for name in _COUNTERS)) for side in native.side)
+    return StreamStats(caller, callee)
+
+
+def _check_playout(playout: Playout) -> None:
+    if not playout.lengths:
+        raise RelayError("playout: it has no frames")
+    if sum(playout.lengths) != len(playout.frames):
+        raise RelayError(
+            f"playout: the lengths add up to {sum(playout.lengths)} bytes, the frames are {len(playout.frames)}"
+        )
+    limits = (
+        ("length", min(playout.lengths), 1, lib.RELAY_MAX_FRAME),
+        ("length", max(playout.lengths), 1, lib.RELAY_MAX_FRAME),
+        ("payload_type", playout.payload_type, 0, 0x7F),
+        ("frame_ms", playout.frame_ms, 1, 1000),
+        ("timestamp_step", playout.timestamp_step, 0, 0xFFFF_FFFF),
+        ("ssrc", playout.ssrc, 0, 0xFFFF_FFFF),
+        ("sequence", playout.sequence, 0, 0xFFFF),
+        ("timestamp", playout.timestamp, 0, 0xFFFF_FFFF),
+    )
+    for name, value, lowest, highest in limits:
+        if not lowest <= value <= highest:
+            raise RelayError(f"playout: {name} is {value}, must be {lowest} to {highest}")
+
+
+def _why_no_socket(code: int, port: int, caller: PortPair, callee: PortPair) -> str:
+    pair = caller if port in (caller.rtp_port, caller.rtcp_port) else callee
+    where = f"RTP port {pair.address}:{port}" if port else "RTP stream"
+    match code:
+        case errno.EADDRINUSE:
+            return f"{where} is in use: stop the program that holds it or configure another RTP port range"
+        case errno.EADDRNOTAVAIL:
+            return f"{where}: this machine does not have that address: configure one that it has"
+        case errno.EMFILE | errno.ENFILE:
+            return f"{where}: no descriptor left: raise LimitNOFILE, a call needs four"
+        case _:
+            return f"{where} cannot be opened: {os.strerror(code)}"
+
+
+def _check(status: int, what: str) -> None:
+    if status == lib.RELAY_OK:
+        return
+    if status == lib.RELAY_NO_STREAM:
+        raise RelayError(f"{what}: there is none (any more)")
+    if status == lib.RELAY_FULL:
+        raise RelayError(f"{what}: the relay is full, it holds {lib.RELAY_MAX_STREAMS} streams")
+    if status == lib.RELAY_SYSTEM:
+        raise RelayError(f"{what}: {os.strerror(ffi.errno)}")
+    raise RelayError(f"{what}: an argument is out of range")
