@@ -264,8 +264,8 @@ class PayloadDecryptor:
             )
         if len(self._buffer) < TAG_BYTES:
             raise TruncatedPayloadError(
-                f"the end of the payload was cut off: {self._counter} whole chunks and {len(self._buffer)} bytes "
-                "of another are there, and none is the final one"
+                f"the end of the payload was cut off: {self._counter} whole chunks and "
+                f"{len(self._buffer)} bytes of another are there, and none is the final one"
             )
         return self._open_short(self._key, bytes(self._buffer))
 
@@ -286,8 +286,8 @@ class PayloadDecryptor:
         except ChunkAuthenticationError as err:
             raise ChunkAuthenticationError(
                 self._counter,
-                f"chunk {self._counter}, the last {len(sealed)} bytes, does not authenticate as the final chunk: "
-                "it was altered or moved, or the end of the payload was cut off",
+                f"chunk {self._counter}, the last {len(sealed)} bytes, does not authenticate as "
+                "the final chunk: it was altered or moved, or the end of the payload was cut off",
             ) from err
 
 
