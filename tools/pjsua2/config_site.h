@@ -1,0 +1,24 @@
+/* PJSIP's build settings for a trunk.  Anything compiled against this build
+ * must see the same file: it decides the size of PJSIP's structures.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef RECPROXY_CONFIG_SITE_H
+#define RECPROXY_CONFIG_SITE_H
+
+#define NDEBUG 1
+
+/* 21.8 KB a slot, resident.  Two slots a bridged call; beyond it PJSUA
+ * answers 486, so recproxy sets its own, lower limit and answers 503. */
+#define PJSUA_MAX_CALLS 8192
+#define PJSUA_MAX_ACC 256
+#define PJSUA_MAX_CONF_PORTS 16400
+
+#define PJ_IOQUEUE_MAX_HANDLES 4096
+#define PJSIP_MAX_TSX_COUNT 65535
+#define PJSIP_MAX_DIALOG_COUNT 65535
+
+/* Also the size of the buffer that each sent message holds for 32 s. */
+#define PJSIP_MAX_PKT_LEN 8192
+
+#define PJMEDIA_HAS_VIDEO 0
+
+#endif

@@ -1,0 +1,93 @@
+/* recproxy's own PJSIP module: opaque SDP and the door.
+ *
+ * Everything in here belongs to the thread that polls PJSIP; nothing is locked.
+ * The functions are reachable from Python as attributes of `pjsua2`.
+ *
+ * Opaque SDP.  PJSIP never sees a peer's SDP: each received body is replaced by
+ * a fixed, inactive one before PJSIP's own layers run, while the bytes as
+ * received stay readable in SipRxData.wholeMsg.  In the other direction each
+ * SDP that PJSIP sends carries a token in its s= line (see
+ * recproxy_sdp_placeholder); the module replaces that body by the bytes
+ * registered for the token while the message is printed, and takes it back
+ * afterwards.  The token travels through PJSIP's offer/answer machine with the
+ * SDP it stands for, so a rejected offer can never surface in a later refresh.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef RECPROXY_SIP_H
+#define RECPROXY_SIP_H
+
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Changes when Python and this module must change together. */
+#define RECPROXY_SIP_ABI 1
+
+enum recproxy_admission {
+    RECPROXY_ADMIT = 0,  /* new calls are taken; OPTIONS is answered 200 */
+    RECPROXY_REFUSE = 1, /* new calls and OPTIONS are answered 503 */
+};
+
+enum recproxy_counter {
+    RECPROXY_REFUSED_ADDRESS,   /* requests from outside the access list */
+    RECPROXY_REFUSED_ADMISSION, /* INVITE answered 503 */
+    RECPROXY_REFUSED_METHOD,    /* 405, 415, 489 */
+    RECPROXY_REFUSED_EXTENSION, /* 420 */
+    RECPROXY_REFUSED_HOPS,      /* 483 */
+    RECPROXY_OPTIONS_ANSWERED,
+    RECPROXY_BODIES_MASKED,
+    RECPROXY_BODIES_SENT,
+    RECPROXY_BODIES_LOST,       /* a token without bytes: must stay 0 */
+    RECPROXY_COUNTERS
+};
+
+/* Register with the endpoint made by Endpoint.libInit.  0, or a pj_status_t. */
+int recproxy_sip_start(void);
+
+/* Access list: replace it as a whole, once all of it has been understood.
+ * `nets` holds `count` CIDR texts, separated by commas.  Returns -1, or the
+ * index of the first one that is wrong (the old list then stays).  The list is
+ * empty at first: nobody is let in. */
+int recproxy_acl_set(const char *nets, size_t size);
+
+/* Drop refused requests without an answer (1) or answer 403 (0, the default). */
+void recproxy_acl_set_silent(int silent);
+
+/* What a new INVITE and OPTIONS get; retry_after in seconds, 0 for none. */
+void recproxy_admission_set(int admission, int retry_after);
+
+/* Bodies to send.  A token is never 0 and never used twice. */
+unsigned long long recproxy_body_new(void);
+
+/* Set or replace the bytes behind a token; size 0 sends no body at all.  An
+ * empty content type means application/sdp.  0, -1 for an unknown token, -2 for
+ * a body or type that is too long. */
+int recproxy_body_set(unsigned long long token, const char *data, size_t size, const char *content_type);
+
+void recproxy_body_free(unsigned long long token);
+
+/* Bodies now registered. */
+unsigned recproxy_body_count(void);
+
+/* The SDP text to hand to PJSIP for a token; valid until the next call. */
+const char *recproxy_sdp_placeholder(unsigned long long token);
+
+/* Name of the header that attaches a token's body to a response that PJSIP
+ * sends without one (180 and 181).  It never reaches the wire. */
+const char *recproxy_body_header(void);
+
+unsigned long long recproxy_counter_get(int counter);
+
+/* Give free memory back to the system (malloc_trim). */
+void recproxy_memory_trim(void);
+
+int recproxy_max_calls(void);
+int recproxy_abi(void);
+const char *recproxy_tls_library(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
