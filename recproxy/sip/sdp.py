@@ -75,7 +75,7 @@ _ICE_PREFIX: Final = b"ice-"
 _PER_PAYLOAD_TYPE: Final = frozenset({b"rtpmap", b"fmtp", b"rtcp-fb"})
 _MEDIA_LINE: Final = re.compile(rb"(\S+)( +)([0-9]+)(/[0-9]+)?( +)(\S+)((?: +\S+)*)( *)\Z")
 _RTPMAP: Final = re.compile(rb"([0-9]{1,3}) +([^\s/]+)/([0-9]{1,10})(?:/(\S+))? *\Z")
-_FAMILIES: Final[dict[bytes, type[ipaddress.IPv4Address] | type[ipaddress.IPv6Address]]] = {
+_FAMILIES: Final[dict[bytes, type[ipaddress.IPv4Address | ipaddress.IPv6Address]]] = {
     b"IP4": ipaddress.IPv4Address,
     b"IP6": ipaddress.IPv6Address,
 }
