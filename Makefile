@@ -3,8 +3,80 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
 PYTHON ?= python3
-CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/recproxy
+export RECPROXY_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/recproxy
+# One virtual environment for each tree, lock file and interpreter.
 KEY := $(shell { cat requirements-dev.txt; echo "$(CURDIR)"; $(PYTHON) -VV; } 2>/dev/null | sha256sum | cut -c1-12)
-VENV := $(CACHE)/venv-$(KEY)
+VENV := $(RECPROXY_CACHE)/venv-$(KEY)
 BIN := $(VENV)/bin
+NATIVE := $(wildcard rtp/*.c rtp/*.h) rtp/_build.py setup.py pyproject.toml
+SIP := $(wildcard tools/pjsua2/*.c tools/pjsua2/*.h tools/pjsua2/*.i tools/pjsua2/*.sh tools/pjsua2/*.py)
+PYTEST = $(BIN)/pytest -p no:cacheprovider
+
+.PHONY: help dev demo test lint unit interop faults load test-native wheel-test states sbom clean
+
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+system: ## install the Debian packages that are missing
+	@tools/system.sh
+.PHONY: system
+
+$(VENV)/.locked: requirements-dev.txt | system
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "recproxy needs Python 3.11 or later")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing the locked Python packages"
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/.sip: $(SIP) $(VENV)/.locked
+	@wheel=$$(tools/pjsua2/build.sh $(BIN)/python) && $(BIN)/pip install -q --disable-pip-version-check --no-deps --force-reinstall "$$wheel"
+	@touch $@
+
+$(VENV)/.native: $(NATIVE) $(VENV)/.locked
+	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+dev: $(VENV)/.locked $(VENV)/.sip $(VENV)/.native ## everything to run from this tree
+	@ln -sfn $(VENV) $(RECPROXY_CACHE)/venv
+
+demo: dev ## record a real call on loopback, open it, and see one expire
+	@$(BIN)/python tools/demo/demo.py
+
+test: lint unit interop test-native faults load ## all tests
+
+lint: dev ## ruff, mypy --strict, import contracts, spelling, docstrings
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/codespell
+	@$(BIN)/interrogate -q recproxy rtp announcer storage
+	@clang-format --dry-run --Werror $(wildcard rtp/*.c rtp/*.h tools/pjsua2/*.c tools/pjsua2/*.h bench/*.c tests/native/*.c)
+
+unit: dev ## tests without peers
+	$(PYTEST) -q -n 2 -m "not interop and not faults and not load"
+
+interop: dev ## tests against sipp, baresip and the age binary
+	$(PYTEST) -q -m "interop and not faults and not load"
+
+faults: dev ## kill -9, full disk, clock jumps
+	$(PYTEST) -q -m "faults and not load"
+
+load: dev ## 50 calls at once for a minute
+	$(PYTEST) -q -m load
+
+test-native: dev ## C tests and fuzz corpora under ASan and UBSan
+	@$(MAKE) -C tests/native check
+
+wheel-test: dev ## the tests against the installed wheel, away from the sources
+	tools/wheel-test.sh $(BIN)/python
+
+states: dev ## regenerate recproxy/call/STATES.md
+	$(BIN)/python tools/states.py > recproxy/call/STATES.md
+
+clean: ## remove what was built in the tree
+	rm -rf build dist *.egg-info demo-out rtp/_native*.so rtp/_native.c .mypy_cache .ruff_cache .pytest_cache .hypothesis

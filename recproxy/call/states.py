@@ -10,8 +10,11 @@ dialog has us as UAS, the callee's has us as UAC (RFC 3261 section 6).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum, auto
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
+
+from recproxy.errors import IllegalEvent
 
 
 class CallerLeg(Enum):
@@ -164,3 +167,17 @@ RECORDING: Final[RecordingTable] = {
     Recording.SEALED: {},
     Recording.ABORTED: {},
 }
+
+_State = TypeVar("_State", bound=Enum)
+
+
+def advance(table: Mapping[_State, Mapping[Symbol, _State]], state: _State, symbol: Symbol) -> _State:
+    """Next state of one table.
+
+    Raises:
+        IllegalEvent: The row of ``state`` does not list ``symbol``.
+    """
+    following = table[state].get(symbol)
+    if following is None:
+        raise IllegalEvent(f"{symbol.name} is illegal in {type(state).__name__}.{state.name}")
+    return following

@@ -1,0 +1,368 @@
+"""The media side of all calls: ports, gate, announcement and fork.
+
+Runs on the signalling thread and never touches a disk: the recorder behind
+``RecordingSink`` has its own thread and queue. All audio stays in the native
+engine; Python is called per command and per finished announcement, never per
+packet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final, Protocol, assert_never
+
+from announcer import PromptError, PromptSet, playout
+from recproxy.call.commands import (
+    AllocateMedia,
+    ConnectMedia,
+    MediaCommand,
+    Note,
+    OpenRecording,
+    PauseRecording,
+    PlayPrompt,
+    ReleaseMedia,
+    ResumeRecording,
+    SealRecording,
+    SetGate,
+    StopPrompt,
+)
+from recproxy.call.events import (
+    Codec,
+    Event,
+    LegName,
+    LocalMedia,
+    MediaAllocated,
+    MediaUnavailable,
+    PromptCompleted,
+    PromptFailed,
+    PromptStarted,
+    StreamFacts,
+)
+from rtp import (
+    Latch,
+    PlaybackEvent,
+    PlaybackState,
+    PortPair,
+    PortPool,
+    PortsExhausted,
+    Relay,
+    RelayError,
+    Remote,
+    Side,
+    StreamStats,
+)
+
+_SIDES: Final = {LegName.CALLER: Side.CALLER, LegName.CALLEE: Side.CALLEE}
+_UNSPECIFIED: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - an old way to say hold (RFC 3264 section 8.4)
+_PTIMES_MS: Final = frozenset({10, 20, 30, 40, 60})
+
+
+class Clock(Protocol):
+    """Time, passed in."""
+
+    def monotonic_ns(self) -> int:
+        """CLOCK_MONOTONIC, as the engine stamps arrivals."""
+        ...
+
+    def utcnow(self) -> datetime:
+        """Aware UTC wall time."""
+        ...
+
+
+class RecordingSink(Protocol):
+    """The recorder, as the media side sees it. Every call returns at once."""
+
+    def open(self, call: str, stream: int, start_ns: int, plan: OpenRecording) -> None:
+        """Record ``stream`` from ``start_ns``; answered by an event."""
+        ...
+
+    def pause(self, call: str, at_ns: int) -> None:
+        """Silence from ``at_ns``."""
+        ...
+
+    def resume(self, call: str, at_ns: int, codecs: tuple[Codec, ...]) -> None:
+        """Audio again from ``at_ns``, in these codecs."""
+        ...
+
+    def seal(self, call: str, end_ns: int, reason: str) -> None:
+        """Nothing arrives after ``end_ns``: close for good."""
+        ...
+
+    def fault(self) -> str | None:
+        """Why nothing can be recorded at present."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TrunkMedia:
+    """Media settings of the two sides of calls that come from one trunk."""
+
+    caller_latch: Latch
+    callee_latch: Latch
+
+
+@dataclass(frozen=True, slots=True)
+class _Stream:
+    number: int
+    caller: PortPair
+    callee: PortPair
+
+
+@dataclass(slots=True)
+class _Prompt:
+    waiting: dict[int, LegName]
+    heard: list[LegName]
+    sha256: str
+    name: str
+    language: str
+
+
+@dataclass(slots=True)
+class _Call:
+    latches: dict[LegName, Latch]
+    streams: list[_Stream] = field(default_factory=list)
+    prompt: _Prompt | None = None
+    recorded: int | None = None
+
+
+class Media:
+    """Implements ``recproxy.call.driver.MediaPort``."""
+
+    def __init__(
+        self,
+        *,
+        relay: Relay,
+        ports: PortPool,
+        advertise: str,
+        trunks: Mapping[str, TrunkMedia],
+        prompts: PromptSet,
+        recorder: RecordingSink,
+        guard_ns: int,
+        clock: Clock,
+        random32: Callable[[], int],
+        post: Callable[[str, Event], None],
+        note: Callable[[str, Note], None],
+    ) -> None:
+        """Compose the media side.
+
+        Args:
+            relay: The native engine.
+            ports: Where port pairs come from.
+            advertise: Address that SDP shows for our ports.
+            trunks: Latching by trunk name.
+            prompts: Loaded announcements.
+            recorder: Takes the fork.
+            guard_ns: Time between the announcement's end and the first packet that
+                may be recorded, so that no packet holds earlier sound.
+            clock: Time.
+            random32: 32 random bits, for SSRC, sequence number and timestamp (RFC 3550 section 5.1).
+            post: Takes events, any thread.
+            note: Takes lines for the event log.
+        """
+        self._relay = relay
+        self._ports = ports
+        self._advertise = advertise
+        self._trunks = trunks
+        self._prompts = prompts
+        self._recorder = recorder
+        self._guard_ns = guard_ns
+        self._clock = clock
+        self._random32 = random32
+        self._post = post
+        self._note = note
+        self._calls: dict[str, _Call] = {}
+        self._playbacks: dict[int, str] = {}
+
+    def fault(self) -> str | None:
+        """Why nothing can be recorded at present; None if it can."""
+        return self._recorder.fault()
+
+    def execute(self, call: str, command: MediaCommand) -> None:
+        """Carry out one command of ``call``; failures come back as events."""
+        match command:
+            case AllocateMedia():
+                self._allocate(call, command)
+            case ConnectMedia():
+                self._connect(call, command)
+            case SetGate():
+                for stream in self._streams(call):
+                    self._relay.set_gate(stream.number, opened=command.opened)
+            case PlayPrompt():
+                self._play(call, command)
+            case StopPrompt():
+                self._stop_prompt(call)
+            case OpenRecording():
+                self._open(call, command)
+            case PauseRecording():
+                self._recorder.pause(call, self._clock.monotonic_ns())
+            case ResumeRecording():
+                self._recorder.resume(call, self._clock.monotonic_ns(), command.codecs)
+            case SealRecording():
+                self._seal(call, command)
+            case ReleaseMedia():
+                self._release(call)
+            case _:
+                assert_never(command)
+
+    def poll(self) -> None:
+        """Turn the engine's playback reports into events; call it often."""
+        for report in self._relay.poll_playbacks():
+            call = self._playbacks.pop(report.playback, None)
+            if call is not None:
+                self._played(call, report)
+
+    # ------------------------------------------------------------- commands
+
+    def _streams(self, call: str) -> list[_Stream]:
+        state = self._calls.get(call)
+        return state.streams if state is not None else []
+
+    def _allocate(self, call: str, command: AllocateMedia) -> None:
+        state = self._calls.get(call)
+        if state is None:
+            trunk = self._trunks[command.trunk]
+            latches = {LegName.CALLER: trunk.caller_latch, LegName.CALLEE: trunk.callee_latch}
+            state = self._calls[call] = _Call(latches)
+        opened: list[_Stream] = []
+        try:
+            for _ in range(command.streams):
+                opened.append(self._open_stream())  # noqa: PERF401 - what was opened must be known on failure
+        except (PortsExhausted, RelayError) as err:
+            for stream in opened:
+                self._close_stream(stream)
+            self._post(call, MediaUnavailable(str(err)))
+            return
+        state.streams += opened
+        self._post(
+            call,
+            MediaAllocated(
+                tuple(LocalMedia(self._advertise, stream.caller.rtp_port) for stream in opened),
+                tuple(LocalMedia(self._advertise, stream.callee.rtp_port) for stream in opened),
+            ),
+        )
+
+    def _open_stream(self) -> _Stream:
+        caller = self._ports.allocate()
+        try:
+            callee = self._ports.allocate()
+        except PortsExhausted:
+            self._ports.release(caller)
+            raise
+        try:
+            number = self._relay.add_stream(caller, callee)
+        except RelayError:
+            self._ports.release(caller)
+            self._ports.release(callee)
+            raise
+        return _Stream(number, caller, callee)
+
+    def _close_stream(self, stream: _Stream) -> StreamStats:
+        stats = self._relay.remove_stream(stream.number)
+        self._ports.release(stream.caller)
+        self._ports.release(stream.callee)
+        return stats
+
+    def _connect(self, call: str, command: ConnectMedia) -> None:
+        state = self._calls[call]
+        side, latch = _SIDES[command.leg], state.latches[command.leg]
+        for stream, facts in zip(state.streams, command.streams, strict=False):
+            self._relay.set_remote(stream.number, side, _remote(facts), latch)
+
+    def _play(self, call: str, command: PlayPrompt) -> None:
+        state = self._calls[call]
+        number = state.streams[command.stream].number
+        ptime = command.ptime_ms if command.ptime_ms in _PTIMES_MS else 20
+        try:
+            prompt = self._prompts.get(command.prompt, command.language)
+            encoded = prompt.encoded(command.codec.name, ptime)
+        except PromptError as err:
+            self._post(call, PromptFailed(str(err)))
+            return
+        state.prompt = _Prompt({}, [], prompt.sha256, command.prompt, command.language)
+        for leg in command.legs:
+            value = playout(
+                encoded,
+                payload_type=command.codec.payload_type,
+                ssrc=self._random32(),
+                sequence=self._random32() & 0xFFFF,
+                timestamp=self._random32(),
+            )
+            try:
+                playback = self._relay.play(number, _SIDES[leg], value)
+            except RelayError as err:
+                self._stop_prompt(call)
+                self._post(call, PromptFailed(str(err)))
+                return
+            state.prompt.waiting[playback] = leg
+            self._playbacks[playback] = call
+        self._post(call, PromptStarted(self._clock.utcnow()))
+
+    def _played(self, call: str, report: PlaybackEvent) -> None:
+        state = self._calls.get(call)
+        prompt = state.prompt if state is not None else None
+        if state is None or prompt is None or report.playback not in prompt.waiting:
+            return
+        leg = prompt.waiting.pop(report.playback)
+        if report.state is not PlaybackState.COMPLETED:
+            self._stop_prompt(call)
+            what = "stopped" if report.state is PlaybackState.STOPPED else "could not be sent"
+            self._post(
+                call, PromptFailed(f"the announcement to the {leg.value} {what} after {report.frames_sent} frames")
+            )
+            return
+        prompt.heard.append(leg)
+        if not prompt.waiting:
+            state.prompt = None
+            heard = tuple(name for name in LegName if name in prompt.heard)
+            at = self._wall(report.at_ns)
+            self._post(call, PromptCompleted(at, prompt.name, prompt.sha256, prompt.language, heard))
+
+    def _stop_prompt(self, call: str) -> None:
+        state = self._calls.get(call)
+        if state is None or state.prompt is None:
+            return
+        for playback in state.prompt.waiting:
+            self._playbacks.pop(playback, None)
+            self._relay.stop_play(playback)
+        state.prompt = None
+
+    def _open(self, call: str, command: OpenRecording) -> None:
+        state = self._calls[call]
+        number = state.streams[command.stream].number
+        start_ns = self._relay.start_fork(number, self._guard_ns)
+        state.recorded = number
+        self._recorder.open(call, number, start_ns, command)
+
+    def _seal(self, call: str, command: SealRecording) -> None:
+        state = self._calls.get(call)
+        if state is None or state.recorded is None:
+            return
+        end_ns = self._relay.stop_fork(state.recorded)
+        state.recorded = None
+        self._recorder.seal(call, end_ns, command.reason)
+
+    def _release(self, call: str) -> None:
+        state = self._calls.pop(call, None)
+        if state is None:
+            return
+        for stream in state.streams:
+            stats = self._close_stream(stream)
+            fields = [
+                (f"{leg}_{name}", getattr(side, name))
+                for leg, side in (("caller", stats.caller), ("callee", stats.callee))
+                for name in ("received", "relayed", "foreign", "malformed", "gated", "fork_dropped")
+            ]
+            self._note(call, Note("media.released", tuple(fields)))
+
+    def _wall(self, at_ns: int) -> datetime:
+        """Wall time of a monotonic instant in the recent past."""
+        ago = self._clock.monotonic_ns() - at_ns
+        return self._clock.utcnow() - timedelta(microseconds=ago // 1000)
+
+
+def _remote(facts: StreamFacts | None) -> Remote | None:
+    if facts is None or facts.address in _UNSPECIFIED:
+        return None
+    return Remote(facts.address, facts.port, facts.rtcp_port)

@@ -1,0 +1,531 @@
+"""The call machine: every reachable joint state, every event in each of them."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from recproxy.call import states
+from recproxy.call.commands import (
+    AnswerCaller,
+    AnswerReoffer,
+    Command,
+    EndLeg,
+    InviteCallee,
+    OpenRecording,
+    PauseRecording,
+    PlayPrompt,
+    ReleaseMedia,
+    ResumeRecording,
+    SealRecording,
+    SendReoffer,
+    SetGate,
+    StopPrompt,
+)
+from recproxy.call.events import (
+    CalleeAnswered,
+    CalleeProgress,
+    CallerConfirmed,
+    CallFacts,
+    Codec,
+    DrainExpired,
+    Event,
+    InviteReceived,
+    LegEnded,
+    LegFault,
+    LegName,
+    LocalMedia,
+    MediaAllocated,
+    MediaDirection,
+    MediaUnavailable,
+    PromptCompleted,
+    PromptFailed,
+    PromptStarted,
+    RecordingFailed,
+    RecordingOpened,
+    ReofferAnswered,
+    ReofferReceived,
+    Sdp,
+    StreamFacts,
+)
+from recproxy.call.machine import CallMachine, Limits
+from recproxy.call.states import CalleeLeg, CallerLeg, Notice, Recording, Symbol
+from recproxy.errors import IllegalEvent
+from recproxy.policy import (
+    Audience,
+    CallQuestion,
+    Decision,
+    OnFailure,
+    Pass,
+    PassReason,
+    Record,
+    RecordPlan,
+)
+from storage.tags import Direction, LegalBasis
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+PCMU = Codec(0, "PCMU", 8000)
+DTMF = Codec(101, "TELEPHONE-EVENT", 8000)
+AMR = Codec(97, "AMR-WB", 16000)
+CALLER, CALLEE = LegName.CALLER, LegName.CALLEE
+
+
+def stream(
+    *codecs: Codec,
+    direction: MediaDirection = MediaDirection.SENDRECV,
+    kind: str = "audio",
+    protocol: str = "RTP/AVP",
+    port: int = 4000,
+) -> StreamFacts:
+    return StreamFacts(kind, protocol, "192.0.2.1", port, None, direction, 20, codecs or (PCMU, DTMF))
+
+
+def sdp(*streams: StreamFacts) -> Sdp:
+    return Sdp(b"v=0", streams or (stream(),))
+
+
+HOLD = sdp(stream(direction=MediaDirection.SENDONLY))
+HELD = sdp(stream(direction=MediaDirection.RECVONLY))
+FACTS = CallFacts("carrier", Direction.INBOUND, "+31301234567", "100", False, False, "cid-a", NOW)
+
+
+@dataclass(frozen=True)
+class FixedPolicy:
+    decision: Decision
+
+    def decide(self, question: CallQuestion) -> Decision:
+        assert question.trunk == "carrier"
+        return self.decision
+
+
+def plan(on_failure: OnFailure = OnFailure.CONTINUE, audience: Audience = Audience.BOTH) -> RecordPlan:
+    return RecordPlan(
+        purpose="training",
+        legal_basis=LegalBasis.LEGITIMATE_INTEREST,
+        retention=timedelta(days=30),
+        prompt="training",
+        language="nl",
+        audience=audience,
+        on_failure=on_failure,
+        policy_version="0" * 64,
+    )
+
+
+def machine(decision: Decision, fault: str | None = None) -> CallMachine:
+    return CallMachine(FixedPolicy(decision), Limits(), recorder_fault=fault)
+
+
+ALLOCATED = MediaAllocated((LocalMedia("127.0.0.1", 20000),), (LocalMedia("127.0.0.1", 20002),))
+STARTED = PromptStarted(NOW)
+HEARD = PromptCompleted(NOW + timedelta(seconds=3), "training", "ab" * 32, "nl", (CALLER, CALLEE))
+INVITE = InviteReceived(FACTS, sdp())
+
+EVENTS: tuple[Event, ...] = (
+    ALLOCATED,
+    MediaUnavailable("none left"),
+    CalleeProgress(180, "Ringing", None),
+    CalleeProgress(183, "Session Progress", sdp()),
+    CalleeAnswered(sdp(), "cid-b"),
+    CalleeAnswered(sdp(stream(AMR)), "cid-b"),
+    CalleeAnswered(HELD, "cid-b"),
+    CalleeAnswered(None, "cid-b"),
+    CallerConfirmed(),
+    LegEnded(CALLER, 487, "", by_us=False),
+    LegEnded(CALLER, 200, "", by_us=True),
+    LegEnded(CALLEE, 486, "Busy Here", by_us=False),
+    LegEnded(CALLEE, 200, "", by_us=False),
+    LegFault(CALLEE, "callback failed"),
+    ReofferReceived(CALLER, sdp()),
+    ReofferReceived(CALLER, HOLD),
+    ReofferReceived(CALLEE, HOLD),
+    ReofferReceived(CALLEE, sdp(stream(AMR))),
+    ReofferAnswered(CALLEE, 200, "OK", sdp()),
+    ReofferAnswered(CALLEE, 200, "OK", HELD),
+    ReofferAnswered(CALLER, 200, "OK", HELD),
+    ReofferAnswered(CALLEE, 488, "Not Acceptable Here", None),
+    STARTED,
+    HEARD,
+    PromptCompleted(NOW + timedelta(seconds=3), "training", "ab" * 32, "nl", (CALLER,)),
+    PromptFailed("broken file"),
+    RecordingOpened("ab" * 16),
+    RecordingFailed("disk full"),
+    DrainExpired(),
+)
+
+DECISIONS: tuple[Decision, ...] = (
+    Pass(PassReason.NO_RULE),
+    Record(plan(OnFailure.CONTINUE)),
+    Record(plan(OnFailure.REFUSE)),
+)
+
+
+def joint(m: CallMachine) -> tuple[object, ...]:
+    """The whole state, less times and texts."""
+    reoffer = m._reoffer
+    return (
+        m.caller,
+        m.callee,
+        m.notice,
+        m.recording,
+        m._prompt_asked,
+        m._held[CALLER],
+        m._held[CALLEE],
+        m._answer is None,
+        len(m._local),
+        m._released,
+        m._deadline is None,
+        None
+        if reoffer is None
+        else (reoffer.origin, reoffer.sent, reoffer.paused_for_it, reoffer.offer.streams[0].held),
+        len(m._codecs),
+    )
+
+
+def leg_alive(m: CallMachine, leg: LegName) -> bool:
+    if leg is CALLER:
+        return m.caller not in {CallerLeg.ENDING, CallerLeg.ENDED}
+    return m.callee not in {CalleeLeg.ENDING, CalleeLeg.ENDED, CalleeLeg.IDLE}
+
+
+def check(before: CallMachine, event: Event, after: CallMachine, commands: list[Command]) -> None:
+    live = {Recording.OPENING, Recording.ON, Recording.PAUSED}
+    # (1) nothing is recorded without a completed notice
+    if after.recording in live:
+        assert after.notice is Notice.COMPLETED
+    for command in commands:
+        if isinstance(command, OpenRecording):
+            assert after.notice is Notice.COMPLETED
+            assert after.caller is CallerLeg.CONFIRMED
+            assert after.callee is CalleeLeg.CONFIRMED
+            assert not after._on_hold
+    # (2) an ended leg ends the other and seals in the same list
+    for leg in LegName:
+        gone = (after.caller is CallerLeg.ENDED) if leg is CALLER else (after.callee is CalleeLeg.ENDED)
+        was_gone = (before.caller is CallerLeg.ENDED) if leg is CALLER else (before.callee is CalleeLeg.ENDED)
+        if gone and not was_gone:
+            assert not leg_alive(after, leg.other)
+            if leg_alive(before, leg.other):
+                assert any(isinstance(c, EndLeg) and c.leg is leg.other for c in commands)
+            if before.recording in live:
+                assert any(isinstance(c, SealRecording) for c in commands)
+                assert after.recording is Recording.SEALED
+    # a call that is going down never records on
+    if not leg_alive(after, CALLER) or after.callee in {CalleeLeg.ENDING, CalleeLeg.ENDED}:
+        assert after.recording not in live
+        assert after.notice not in {Notice.PLAYING}
+    # (4) an ended call emits nothing
+    if before.ended:
+        assert commands == []
+    if after.ended and not before.ended:
+        assert after.caller is CallerLeg.ENDED
+        assert after.callee is CalleeLeg.ENDED
+        if before._media_asked:
+            assert any(isinstance(c, ReleaseMedia) for c in commands)
+    # (5) a failed notice has the named outcome
+    if after.notice is Notice.FAILED and before.notice in {Notice.DUE, Notice.PLAYING}:
+        assert after._plan is not None
+        refuse = after._plan.on_failure is OnFailure.REFUSE
+        if refuse:
+            assert not leg_alive(after, CALLER)
+        if before._prompt_asked:
+            assert any(isinstance(c, StopPrompt) for c in commands)
+        assert not any(isinstance(c, OpenRecording) for c in commands)
+    # the gate stays shut from the answer until the notice is decided
+    if after.notice in {Notice.DUE, Notice.PLAYING} and after._answered_at is not None:
+        assert SetGate(opened=True) not in commands
+    # exactly one answer, one INVITE, one recording in a call's life
+    assert sum(isinstance(c, (AnswerCaller, InviteCallee, OpenRecording)) for c in commands) <= 1
+    # a paused recording is told so
+    if after.recording is Recording.PAUSED and before.recording is Recording.ON:
+        assert any(isinstance(c, PauseRecording) for c in commands)
+    if after.recording is Recording.ON and before.recording is Recording.PAUSED:
+        assert any(isinstance(c, ResumeRecording) for c in commands)
+        assert not after._on_hold
+    if after.recording is Recording.ON:
+        assert not after._on_hold or after._reoffer is not None
+    # one answer for each re-offer of a living dialog
+    if isinstance(event, ReofferReceived) and not before.ended and leg_alive(before, event.leg):
+        replies = [c for c in commands if isinstance(c, AnswerReoffer) and c.leg is event.leg]
+        sent = [c for c in commands if isinstance(c, SendReoffer)]
+        assert len(replies) + len(sent) <= 1
+        if before.caller is CallerLeg.CONFIRMED and before.callee is CalleeLeg.CONFIRMED:
+            assert len(replies) + len(sent) == 1
+    # deadlines: something always watches a call that waits for us or for an adapter
+    waiting = after.caller is CallerLeg.ENDING or after.callee is CalleeLeg.ENDING
+    if not after.ended and waiting:
+        assert after.deadline() is not None
+
+
+def explore(decision: Decision) -> Iterator[tuple[CallMachine, Event, CallMachine | None]]:
+    start = machine(decision)
+    check(start, INVITE, start, start.receive(INVITE, 0.0))
+    seen = {joint(start)}
+    todo = deque([start])
+    while todo:
+        current = todo.popleft()
+        for event in EVENTS:
+            following = copy.deepcopy(current)
+            try:
+                commands = following.receive(event, 1.0)
+            except IllegalEvent:
+                yield current, event, None
+                continue
+            check(current, event, following, commands)
+            yield current, event, following
+            if joint(following) not in seen:
+                seen.add(joint(following))
+                todo.append(following)
+        if current.deadline() is not None:
+            following = copy.deepcopy(current)
+            commands = following.expire(1e9)
+            check(current, DrainExpired(), following, commands)
+            if joint(following) not in seen:
+                seen.add(joint(following))
+                todo.append(following)
+
+
+@pytest.mark.parametrize("decision", DECISIONS, ids=["pass", "record-continue", "record-refuse"])
+def test_every_event_in_every_reachable_state_keeps_the_invariants(decision: Decision) -> None:
+    reached: set[tuple[object, ...]] = set()
+    legal = illegal = 0
+    for before, _event, after in explore(decision):
+        reached.add((before.caller, before.callee, before.notice, before.recording))
+        if after is None:
+            illegal += 1
+        else:
+            legal += 1
+    assert legal > 500
+    if isinstance(decision, Record):
+        recordings = {state[3] for state in reached}
+        assert recordings == set(Recording)
+        notices = {state[2] for state in reached}
+        assert notices == {Notice.DUE, Notice.PLAYING, Notice.COMPLETED, Notice.FAILED}
+    else:
+        assert {state[3] for state in reached} == {Recording.OFF}
+        assert {state[2] for state in reached} == {Notice.NOT_REQUIRED}
+    assert {state[0] for state in reached} == set(CallerLeg)
+
+
+@pytest.mark.parametrize("decision", DECISIONS, ids=["pass", "record-continue", "record-refuse"])
+def test_an_illegal_event_changes_nothing(decision: Decision) -> None:
+    for before, event, after in explore(decision):
+        if after is not None:
+            continue
+        copied = copy.deepcopy(before)
+        with pytest.raises(IllegalEvent):
+            copied.receive(event, 1.0)
+        assert joint(copied) == joint(before)
+
+
+@pytest.mark.parametrize("decision", DECISIONS, ids=["pass", "record-continue", "record-refuse"])
+def test_every_call_comes_to_an_end(decision: Decision) -> None:
+    """From every reachable state: drain, silence of the adapter, and the call is gone."""
+    for before, _event, _after in explore(decision):
+        call = copy.deepcopy(before)
+        call.receive(DrainExpired(), 1.0)
+        call.expire(1e9)
+        assert call.ended
+
+
+def test_every_state_has_a_row_and_final_states_have_empty_ones() -> None:
+    assert set(states.CALLER) == set(CallerLeg)
+    assert set(states.CALLEE) == set(CalleeLeg)
+    assert set(states.NOTICE) == set(Notice)
+    assert set(states.RECORDING) == set(Recording)
+    for row in (
+        states.CALLER[CallerLeg.ENDED],
+        states.CALLEE[CalleeLeg.ENDED],
+        states.NOTICE[Notice.FAILED],
+        states.NOTICE[Notice.COMPLETED],
+        states.RECORDING[Recording.SEALED],
+        states.RECORDING[Recording.ABORTED],
+    ):
+        assert not row
+
+
+def test_pairs_the_tables_do_not_list_are_refused() -> None:
+    refused = 0
+    tables = (states.CALLER, states.CALLEE, states.NOTICE, states.RECORDING)
+    for table in tables:
+        for state, symbol in itertools.product(table, Symbol):
+            if symbol not in table[state]:  # type: ignore[index]  # one enum a table
+                with pytest.raises(IllegalEvent, match="illegal"):
+                    states.advance(table, state, symbol)  # type: ignore[type-var]  # one enum a table
+                refused += 1
+    assert refused == sum(len(t) for t in tables) * len(Symbol) - sum(
+        len(row) for t in tables for row in t.values()
+    )
+
+
+# ------------------------------------------------------------- single stories
+
+
+def up_to_answer(m: CallMachine) -> None:
+    m.receive(INVITE, 0.0)
+    m.receive(ALLOCATED, 0.0)
+    m.receive(CalleeProgress(180, "Ringing", None), 0.1)
+    m.receive(CalleeAnswered(sdp(), "cid-b"), 2.0)
+
+
+def recording(m: CallMachine) -> list[Command]:
+    up_to_answer(m)
+    m.receive(CallerConfirmed(), 2.1)
+    m.receive(STARTED, 2.1)
+    return m.receive(HEARD, 5.1)
+
+
+def test_the_main_story() -> None:
+    m = machine(Record(plan()))
+    commands = recording(m)
+    opened = next(c for c in commands if isinstance(c, OpenRecording))
+    assert opened.purpose == "training"
+    assert opened.codecs == (PCMU, DTMF)
+    assert opened.notice.heard_by == (CALLER, CALLEE)
+    assert commands.index(SetGate(opened=True)) < commands.index(opened)
+    m.receive(RecordingOpened("ab" * 16), 5.2)
+    ended = m.receive(LegEnded(CALLER, 200, "", by_us=False), 60.0)
+    assert [type(c).__name__ for c in ended] == ["SealRecording", "EndLeg"]
+    last = m.receive(LegEnded(CALLEE, 200, "", by_us=True), 60.1)
+    assert isinstance(last[0], ReleaseMedia)
+    assert m.ended
+
+
+def test_hold_in_mid_announcement_leaves_no_recording() -> None:
+    m = machine(Record(plan()))
+    up_to_answer(m)
+    m.receive(CallerConfirmed(), 2.1)
+    m.receive(STARTED, 2.1)
+    commands = m.receive(ReofferReceived(CALLEE, HOLD), 3.0)
+    assert StopPrompt() in commands
+    assert m.notice is Notice.FAILED
+    assert m.receive(HEARD, 5.0) == []
+    assert m.recording is Recording.OFF
+
+
+def test_an_announcement_heard_by_one_party_only_is_not_heard() -> None:
+    m = machine(Record(plan()))
+    up_to_answer(m)
+    m.receive(CallerConfirmed(), 2.1)
+    m.receive(STARTED, 2.1)
+    m.receive(PromptCompleted(NOW, "training", "ab" * 32, "nl", (CALLER,)), 5.0)
+    assert m.notice is Notice.FAILED
+    assert m.recording is Recording.OFF
+
+
+def test_the_outside_party_is_the_caller_inbound() -> None:
+    m = machine(Record(plan(audience=Audience.OUTSIDE)))
+    up_to_answer(m)
+    (play,) = m.receive(CallerConfirmed(), 2.1)
+    assert isinstance(play, PlayPrompt)
+    assert play.legs == (CALLER,)
+
+
+def test_codecs_that_cannot_be_recorded_are_taken_out() -> None:
+    m = machine(Record(plan()))
+    m.receive(InviteReceived(FACTS, sdp(stream(AMR, PCMU, DTMF), stream(AMR, kind="video"))), 0.0)
+    commands = m.receive(ALLOCATED, 0.0)
+    invite = next(c for c in commands if isinstance(c, InviteCallee))
+    assert invite.offer.keep[0] == frozenset({0, 101})
+    assert invite.offer.local[1] is None
+
+
+def test_nothing_recordable_left_is_the_purposes_failure() -> None:
+    only = InviteReceived(FACTS, sdp(stream(AMR, DTMF)))
+    refusing = machine(Record(plan(OnFailure.REFUSE)))
+    commands = refusing.receive(only, 0.0)
+    assert EndLeg(CALLER, 488, "Not Acceptable Here", None) in commands
+    going_on = machine(Record(plan(OnFailure.CONTINUE)))
+    going_on.receive(only, 0.0)
+    (_, invite) = going_on.receive(ALLOCATED, 0.0)
+    assert isinstance(invite, InviteCallee)
+    assert invite.offer.keep == (None,)
+
+
+def test_a_recorder_that_is_down_refuses_before_the_callee_is_disturbed() -> None:
+    m = machine(Record(plan(OnFailure.REFUSE)), fault="disk full")
+    commands = m.receive(INVITE, 0.0)
+    assert EndLeg(CALLER, 503, "Recorder Unavailable", None) in commands
+    assert not any(isinstance(c, InviteCallee) for c in commands)
+
+
+def test_a_passed_call_takes_every_stream() -> None:
+    m = machine(Pass(PassReason.NO_RULE))
+    offer = sdp(stream(AMR), stream(kind="video", port=5000), stream(kind="image", protocol="udptl", port=0))
+    m.receive(InviteReceived(FACTS, offer), 0.0)
+    ports = (LocalMedia("127.0.0.1", 20000), LocalMedia("127.0.0.1", 20004))
+    (_, invite) = m.receive(MediaAllocated(ports, ports), 0.0)
+    assert isinstance(invite, InviteCallee)
+    assert invite.offer.local == (*ports, None)
+    assert invite.offer.keep == (None, None, None)
+
+
+def test_hold_and_resume_pause_the_recording() -> None:
+    m = machine(Record(plan()))
+    recording(m)
+    m.receive(RecordingOpened("ab" * 16), 5.2)
+    held = m.receive(ReofferReceived(CALLER, HOLD), 10.0)
+    assert isinstance(held[0], PauseRecording)
+    assert any(isinstance(c, SendReoffer) for c in held)
+    m.receive(ReofferAnswered(CALLEE, 200, "OK", HELD), 10.1)
+    assert m.recording is Recording.PAUSED
+    m.receive(ReofferReceived(CALLER, sdp()), 20.0)
+    assert m.recording is Recording.PAUSED
+    back = m.receive(ReofferAnswered(CALLEE, 200, "OK", sdp()), 20.1)
+    assert ResumeRecording((PCMU, DTMF)) in back
+    assert m.recording is Recording.ON
+
+
+def test_a_refused_hold_resumes_at_once() -> None:
+    m = machine(Record(plan()))
+    recording(m)
+    m.receive(RecordingOpened("ab" * 16), 5.2)
+    m.receive(ReofferReceived(CALLER, HOLD), 10.0)
+    back = m.receive(ReofferAnswered(CALLEE, 488, "Not Acceptable Here", None), 10.1)
+    assert any(isinstance(c, ResumeRecording) for c in back)
+    assert AnswerReoffer(CALLER, 488, "Not Acceptable Here", None) in back
+    assert m.recording is Recording.ON
+
+
+def test_a_recording_that_fails_ends_the_call_if_the_purpose_says_so() -> None:
+    m = machine(Record(plan(OnFailure.REFUSE)))
+    recording(m)
+    m.receive(RecordingOpened("ab" * 16), 5.2)
+    commands = m.receive(RecordingFailed("EIO"), 6.0)
+    assert {c.leg for c in commands if isinstance(c, EndLeg)} == {CALLER, CALLEE}
+    m = machine(Record(plan(OnFailure.CONTINUE)))
+    recording(m)
+    commands = m.receive(RecordingFailed("EIO"), 6.0)
+    assert not any(isinstance(c, EndLeg) for c in commands)
+    assert m.recording is Recording.ABORTED
+
+
+def test_the_callees_failure_code_is_carried_over() -> None:
+    m = machine(Record(plan()))
+    m.receive(INVITE, 0.0)
+    m.receive(ALLOCATED, 0.0)
+    commands = m.receive(LegEnded(CALLEE, 486, "Busy Here", by_us=False), 1.0)
+    assert EndLeg(CALLER, 486, "Busy Here", None) in commands
+
+
+def test_a_cancel_reaches_the_callee() -> None:
+    m = machine(Record(plan()))
+    m.receive(INVITE, 0.0)
+    m.receive(ALLOCATED, 0.0)
+    commands = m.receive(LegEnded(CALLER, 487, "", by_us=False), 1.0)
+    assert any(isinstance(c, EndLeg) and c.leg is CALLEE for c in commands)
+
+
+def test_an_adapter_that_never_reports_the_end_is_given_up() -> None:
+    m = machine(Record(plan()))
+    up_to_answer(m)
+    m.receive(DrainExpired(), 3.0)
+    assert m.deadline() == 3.0 + Limits().ending_s
+    assert m.expire(10.0) == []
+    m.expire(100.0)
+    assert m.ended
