@@ -30,6 +30,7 @@ from storage.age.header import (
     seal_header,
     split_header,
 )
+from storage.age.hybrid import HybridIdentity, HybridRecipient
 from storage.age.keyfile import parse_identities, parse_identity, parse_recipient, parse_recipients
 from storage.age.stream import (
     CHUNK_BYTES,
@@ -59,6 +60,8 @@ __all__ = [
     "Encryptor",
     "HeaderError",
     "HeaderMacError",
+    "HybridIdentity",
+    "HybridRecipient",
     "Identity",
     "IdentityError",
     "KeyFormatError",

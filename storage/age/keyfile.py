@@ -13,6 +13,7 @@ from storage.age.errors import (
     RecipientError,
     SecretInRecipientsError,
 )
+from storage.age.hybrid import HybridIdentity, HybridRecipient
 from storage.age.x25519 import X25519Identity, X25519Recipient
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 _SECRET_MARKS: Final = ("AGE-SECRET-KEY-", "AGE-PLUGIN-")
 _PUBLIC_MARK: Final = "age1"
+_HYBRID_PUBLIC_MARK: Final = "age1pq1"
+_IDENTITY_START: Final = "AGE-SECRET-KEY-1"
+_HYBRID_IDENTITY_START: Final = "AGE-SECRET-KEY-PQ-1"
 _SHOWN_CHARACTERS: Final = 12
 _ENCRYPTED_MARKS: Final = ("age-encryption.org/", "-----BEGIN AGE ENCRYPTED FILE-----")
 
@@ -75,6 +79,8 @@ def parse_recipient(text: str) -> Recipient:
     """
     if not text.startswith(_PUBLIC_MARK):
         raise RecipientError(f'not an age recipient, which starts with "age1"{_kind_hint(text)}')
+    if text.startswith(_HYBRID_PUBLIC_MARK):
+        return HybridRecipient.parse(text)
     if "1" in text[len(_PUBLIC_MARK) :]:  # a separator further on: the prefix is longer than "age"
         kind = text[: text.rindex("1")][:_SHOWN_CHARACTERS]
         raise RecipientError(f'recipients of type "{kind}1…" are not supported; use an X25519 one ("age1…")')
@@ -130,7 +136,9 @@ def parse_identity(text: str) -> Identity:
         raise IdentityError(
             "identities of age plugins are not supported; use an X25519 one (AGE-SECRET-KEY-1…)"
         )
-    if not text.startswith("AGE-SECRET-KEY-1"):
+    if text.startswith(_HYBRID_IDENTITY_START):
+        return HybridIdentity.parse(text)
+    if not text.startswith(_IDENTITY_START):
         raise IdentityError('not an age identity, which starts with "AGE-SECRET-KEY-1"')
     return X25519Identity.parse(text)
 

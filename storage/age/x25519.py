@@ -52,7 +52,7 @@ class X25519Recipient:
         """Refuse points that anybody could open files for."""
         if len(self.public_key) != _KEY_BYTES:
             raise RecipientError(f"an X25519 recipient has {_KEY_BYTES} bytes, not {len(self.public_key)}")
-        if _shared_secret(_PROBE, self.public_key) is None:
+        if is_low_order(self.public_key):
             raise RecipientError(
                 "the recipient is a point of low order: anybody could open files encrypted to it"
             )
@@ -202,6 +202,18 @@ class X25519Identity:
             return ChaCha20Poly1305(wrap_key).decrypt(_ZERO_NONCE, stanza.body, None)
         except InvalidTag:
             return None
+
+
+def is_low_order(public_key: bytes) -> bool:
+    """Say whether a point of Curve25519 has low order.
+
+    Args:
+        public_key: 32 bytes.
+
+    Returns:
+        True if every shared secret with it is zero, hence known to anybody.
+    """
+    return _shared_secret(_PROBE, public_key) is None
 
 
 def _share(stanza: Stanza, number: int) -> bytes:
