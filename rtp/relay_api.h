@@ -5,8 +5,8 @@
  * the last call on a handle, and relay_drain() belongs to one consumer at a time.
  *
  * Times are CLOCK_MONOTONIC nanoseconds. Stream and playback numbers are never used twice, so an
- * old one is refused (RELAY_NO_STREAM) and cannot hit a newer call. A function that fails leaves its out-parameters
- * untouched; after RELAY_SYSTEM errno tells why. */
+ * old one is refused (RELAY_NO_STREAM) and cannot hit a newer call. A function that fails leaves
+ * its out-parameters untouched; after RELAY_SYSTEM errno tells why. */
 #ifndef RECPROXY_RELAY_API_H
 #define RECPROXY_RELAY_API_H
 
@@ -21,6 +21,16 @@ enum relay_status {
     RELAY_BAD_ARGUMENT = -4, /* outside the range stated here */
     RELAY_FULL = -5,         /* the stream table (65,536) is full */
     RELAY_BUSY = -6          /* that side of the stream is being played to already */
+};
+
+enum relay_limits {
+    RELAY_MAX_THREADS = 64,
+    RELAY_MAX_DSCP = 63,
+    RELAY_MAX_STREAMS = 65536,
+    RELAY_MAX_DATAGRAM = 9216, /* a jumbo frame; longer datagrams are malformed, not relayed */
+    RELAY_MAX_FRAME = 9000,
+    RELAY_MIN_RING = 65536,
+    RELAY_MAX_RING = 1073741824
 };
 
 enum relay_side { RELAY_CALLER = 0, RELAY_CALLEE = 1 };

@@ -1,0 +1,96 @@
+/* What the parts of the engine share: relay.c (threads, packets), stream.c (sockets, control),
+ * playback.c (the ticker). Not part of the interface.
+ *
+ * Locks, in the order they may be taken: ticker.lock, then table.lock or one stream.lock. No lock
+ * is held across a call that can block, except by the opener of sockets, which holds none. */
+#ifndef RECPROXY_ENGINE_H
+#define RECPROXY_ENGINE_H
+
+#include "party.h"
+#include "relay_api.h"
+#include "ring.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    SLOT_BITS = 16,
+    CHUNK = 256, /* streams allocated at a time, never freed before the end */
+    CHUNKS = RELAY_MAX_STREAMS / CHUNK,
+    SOCKETS = 4, /* side * 2 + component */
+};
+
+/* A call's media. `id` is generation << SLOT_BITS | slot while it is open, 0 otherwise: whoever
+ * comes with an old number finds another one here. Everything else is guarded by the lock. */
+struct stream {
+    pthread_mutex_t lock;
+    uint64_t id;
+    int sockets[SOCKETS];
+    bool gate_open;
+    bool fork_on;
+    int64_t fork_from_ns;
+    int64_t fork_until_ns;
+    struct worker *worker;
+    struct party parties[2];
+    struct relay_side_stats stats[2];
+    uint32_t socket_drops_seen[2]; /* SO_RXQ_OVFL as last told */
+    uint64_t generation;           /* of the slot; guarded by table.lock */
+};
+
+struct table {
+    pthread_mutex_t lock;
+    _Atomic(struct stream *) chunks[CHUNKS];
+    uint32_t *free_slots; /* a queue, so that a slot rests before it is used again */
+    uint32_t free_head, free_count;
+};
+
+struct playback;
+
+/* Playbacks that run are a heap by deadline; those that ended wait in a list to be polled. */
+struct ticker {
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool started, stopping;
+    struct playback **heap;
+    size_t count, capacity;
+    struct playback *ended_first, *ended_last;
+    uint64_t last_id;
+    int event_fd;
+};
+
+struct worker {
+    struct relay *relay;
+    pthread_t thread;
+    bool started;
+    int epoll_fd;
+    struct ring ring;
+    struct batch *batch;
+    _Atomic uint32_t streams;
+};
+
+struct relay {
+    struct table table;
+    struct ticker ticker;
+    int stop_fd; /* readable once the threads have to go */
+    uint32_t dscp;
+    uint32_t threads;
+    struct worker workers[RELAY_MAX_THREADS];
+};
+
+/* stream.c: finds a stream and locks it; NULL if the number is not in use (any more). */
+struct stream *stream_lock(struct relay *relay, uint64_t id);
+void stream_unlock(struct stream *stream);
+int table_open(struct table *table);
+void table_close(struct table *table);
+
+/* playback.c */
+int ticker_open(struct relay *relay);
+void ticker_close(struct relay *relay);
+
+/* relay.c: starts a thread that takes no signals. 0 or an errno. */
+int thread_start(pthread_t *thread, const char *name, void *(*body)(void *), void *argument);
+
+#endif
