@@ -1,0 +1,224 @@
+"""Real user agents as processes: sipp with a scenario, baresip with a configuration.
+
+sipp sends the bytes of a raw G.711 file exactly, in frames of 20 ms (the last one
+filled up), in a loop: ``test_interop_peers.py`` holds it to that.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import struct
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+from types import TracebackType
+from typing import Self
+
+from processes import Process, ProcessError
+
+SCENARIOS = Path(__file__).parent / "interop"
+_TRANSPORT = {"udp": "u1", "tcp": "t1"}
+
+
+def bound(address: str, port: int, transport: str = "udp") -> bool:
+    """Whether some process holds ``address:port``."""
+    wanted = f"{struct.unpack('<I', socket.inet_aton(address))[0]:08X}:{port:04X}"
+    table = Path("/proc/net") / transport
+    return any(line.split()[1] == wanted for line in table.read_text().splitlines()[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """What a sipp peer says.
+
+    Attributes:
+        audio: Raw G.711 file, played in a loop.
+        payload_type: 0 µ-law, 8 A-law.
+        codec: PCMU or PCMA.
+    """
+
+    audio: Path
+    payload_type: int = 0
+    codec: str = "PCMU"
+
+
+class Sipp:
+    """One sipp process that runs one scenario once. A context manager."""
+
+    def __init__(
+        self,
+        scenario: str,
+        *,
+        at: str,
+        remote: tuple[str, int],
+        directory: Path,
+        transport: str = "udp",
+        port: int = 5060,
+        media_port: int = 6000,
+        speech: Speech | None = None,
+        number: str = "+31301234567",
+        caller: str = "+31612345678",
+        talk_ms: int = 3000,
+        hold_ms: int = 1500,
+        code: int = 486,
+    ) -> None:
+        self._where = (at, port, transport)
+        self._errors = directory / f"{scenario}.errors"
+        written = directory / f"{scenario}.xml"
+        values = {
+            "number": number,
+            "caller": caller,
+            "talk_ms": talk_ms,
+            "hold_ms": hold_ms,
+            "code": code,
+            "audio": speech.audio if speech else "",
+            "payload_type": speech.payload_type if speech else 0,
+            "codec": speech.codec if speech else "PCMU",
+        }
+        text = (SCENARIOS / f"{scenario}.xml").read_text()
+        written.write_text(Template(text).safe_substitute(values))
+        argv = ["sipp", f"{remote[0]}:{remote[1]}", "-sf", str(written), "-m", "1", "-nostdin"]
+        argv += ["-i", at, "-p", str(port), "-mi", at, "-mp", str(media_port), "-t", _TRANSPORT[transport]]
+        argv += ["-trace_err", "-error_file", str(self._errors), "-timeout", "60s", "-timeout_error"]
+        self._process = Process(argv, name=f"sipp {scenario}", directory=directory)
+
+    def wait_bound(self, *, within_s: float = 10.0) -> None:
+        """Wait until it can be called.
+
+        Raises:
+            ProcessError: It ended, or did not bind its port.
+        """
+        deadline = time.monotonic() + within_s
+        address, port, transport = self._where
+        while not bound(address, port, transport):
+            if self._process.returncode is not None or time.monotonic() > deadline:
+                raise ProcessError(
+                    f"{self._process.name} does not listen on {address}:{port}{self._report()}"
+                )
+            time.sleep(0.01)
+
+    def finish(self, *, within_s: float = 90.0) -> None:
+        """Wait for the end of the scenario.
+
+        Raises:
+            ProcessError: A step failed; the message tells which and what came instead.
+        """
+        status = self._process.wait(within_s=within_s)
+        if status != 0:
+            raise ProcessError(f"{self._process.name} failed ({status}){self._report()}")
+
+    def close(self) -> None:
+        """End it if it still runs."""
+        self._process.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _report(self) -> str:
+        if self._errors.exists():
+            return f":\n{self._errors.read_text(errors='replace')[:3000]}"
+        return ":\n" + "\n".join(line for line in self._process.lines[-12:] if line.strip())
+
+
+_BARESIP = """\
+poll_method epoll
+sip_listen $address:$port
+sip_cafile
+call_local_timeout 60
+call_max_calls 4
+audio_player aufile,$heard
+audio_source aufile,$speech
+audio_alert aufile,$heard
+ausrc_srate 8000
+auplay_srate 8000
+ausrc_channels 1
+auplay_channels 1
+audio_txmode poll
+rtp_ports 26000-27000
+jitter_buffer_delay 1-5
+net_interface $address
+module_path $modules
+module g711.so
+module aufile.so
+module uuid.so
+module account.so
+module menu.so
+"""
+
+
+class Baresip:
+    """A baresip process that answers (or places) a call with a WAV as its microphone.
+
+    It sends RTP from a wildcard socket, so on loopback its packets come from
+    127.0.0.1 whatever address its SDP names. It therefore lives there, on a free port.
+
+    Attributes:
+        address: Where it listens.
+        port: On which port.
+    """
+
+    address = "127.0.0.1"
+
+    def __init__(self, *, directory: Path, speech: Path, dial: str = "") -> None:
+        modules = _baresip_modules()
+        directory.mkdir(parents=True, exist_ok=True)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind((self.address, 0))
+            self.port: int = probe.getsockname()[1]
+        values = {
+            "address": self.address,
+            "port": self.port,
+            "heard": directory / "heard.wav",
+            "speech": speech,
+            "modules": modules,
+        }
+        (directory / "config").write_text(Template(_BARESIP).substitute(values))
+        (directory / "accounts").write_text(
+            f"<sip:baresip@{self.address}>;regint=0;answermode=auto;audio_codecs=pcmu;ptime=20\n"
+        )
+        argv = ["baresip", "-f", str(directory), "-v"]
+        if dial:
+            argv += ["-e", f"/dial {dial}"]
+        self._process = Process(argv, name="baresip", directory=directory)
+
+    def wait_ready(self) -> None:
+        """Wait until it can be called.
+
+        Raises:
+            ProcessError: It ended or stayed deaf.
+        """
+        self._process.wait_line(lambda line: "baresip is ready" in line, what="that it is ready")
+
+    def wait_said(self, words: str) -> None:
+        """Wait for a line with these words.
+
+        Raises:
+            ProcessError: It did not come.
+        """
+        self._process.wait_line(lambda line: words in line, what=words)
+
+    def close(self) -> None:
+        """End it."""
+        self._process.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _baresip_modules() -> Path:
+    binary = shutil.which("baresip")
+    if binary is None:
+        raise ProcessError("baresip is not installed; apt-get install baresip-core")
+    return Path(binary).parent.parent / "lib" / "baresip" / "modules"
