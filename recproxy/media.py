@@ -86,8 +86,8 @@ class RecordingSink(Protocol):
         """Audio again from ``at_ns``, in these codecs."""
         ...
 
-    def seal(self, call: str, end_ns: int, reason: str) -> None:
-        """Nothing arrives after ``end_ns``: close for good."""
+    def seal(self, call: str, end_ns: int, reason: str, dropped: int) -> None:
+        """Nothing arrives after ``end_ns``: close for good; ``dropped`` packets never reached the ring."""
         ...
 
     def fault(self) -> str | None:
@@ -179,7 +179,7 @@ class Media:
         """Why nothing can be recorded at present; None if it can."""
         return self._recorder.fault()
 
-    def execute(self, call: str, command: MediaCommand) -> None:
+    def execute(self, call: str, command: MediaCommand) -> None:  # noqa: C901 - one row a command
         """Carry out one command of ``call``; failures come back as events."""
         match command:
             case AllocateMedia():
@@ -309,7 +309,8 @@ class Media:
             self._stop_prompt(call)
             what = "stopped" if report.state is PlaybackState.STOPPED else "could not be sent"
             self._post(
-                call, PromptFailed(f"the announcement to the {leg.value} {what} after {report.frames_sent} frames")
+                call,
+                PromptFailed(f"announcement to the {leg.value} {what} after {report.frames_sent} frames"),
             )
             return
         prompt.heard.append(leg)
@@ -340,8 +341,10 @@ class Media:
         if state is None or state.recorded is None:
             return
         end_ns = self._relay.stop_fork(state.recorded)
+        stats = self._relay.stats(state.recorded)
         state.recorded = None
-        self._recorder.seal(call, end_ns, command.reason)
+        dropped = stats.caller.fork_dropped + stats.callee.fork_dropped
+        self._recorder.seal(call, end_ns, command.reason, dropped)
 
     def _release(self, call: str) -> None:
         state = self._calls.pop(call, None)

@@ -89,9 +89,7 @@ class Ports:
 class Driver:
     """All calls of the daemon. Only ``post`` may be called from other threads."""
 
-    def __init__(
-        self, policy: Callable[[], Decider], limits: Limits, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, policy: Callable[[], Decider], limits: Limits, clock: Callable[[], float]) -> None:
         """Prepare a driver without calls.
 
         Args:

@@ -163,7 +163,7 @@ class CallMachine:
 
     # ------------------------------------------------------------------ events
 
-    def receive(self, event: Event, now: float) -> list[Command]:
+    def receive(self, event: Event, now: float) -> list[Command]:  # noqa: C901, PLR0911, PLR0912 - one row an event
         """Take one event and tell what to do, in order.
 
         Args:
@@ -313,9 +313,7 @@ class CallMachine:
         return [
             ConnectMedia(LegName.CALLEE, selection.connect(event.sdp)),
             SetGate(opened=True),
-            ProgressCaller(
-                event.code, event.reason, selection.send(event.sdp, self._local[LegName.CALLER])
-            ),
+            ProgressCaller(event.code, event.reason, selection.send(event.sdp, self._local[LegName.CALLER])),
         ]
 
     def _answered(self, event: CalleeAnswered, now: float) -> list[Command]:
@@ -406,7 +404,7 @@ class CallMachine:
             completed=event.at,
         )
         heard = ",".join(leg.value for leg in event.heard_by)
-        facts_of_it = (
+        facts_of_it: tuple[tuple[str, str | int], ...] = (
             *self._purpose_field(),
             ("prompt_sha256", event.sha256),
             ("language", event.language),
