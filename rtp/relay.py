@@ -2,18 +2,18 @@
 
 import contextlib
 import dataclasses
-import enum
 import errno
 import os
 import threading
 import types
 import typing
 import warnings
-from dataclasses import dataclass
 
 from rtp._binding import ffi, lib
 from rtp.endpoints import Latch, PortPair, Remote, Side
 from rtp.errors import RelayError
+from rtp.playback import PlaybackEvent, PlaybackState, Playout, check_playout
+from rtp.stats import SideStats, StreamStats
 
 __all__ = [
     "Latch",
@@ -29,111 +29,6 @@ __all__ = [
 ]
 
 _EVENTS = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Playout:
-    """Encoded audio, ready to be sent frame by frame.
-
-    Attributes:
-        frames: The frames, one after the other.
-        lengths: Bytes of each frame, 1..9000; they add up to `frames`.
-        payload_type: 0..127, as negotiated with the party that hears it.
-        frame_ms: Time between two frames, 1..1000.
-        timestamp_step: RTP timestamp units of a frame (G.711 at 20 ms: 160).
-        ssrc: Synchronization source of this playback, 32 bits.
-        sequence: Sequence number of the first frame, 16 bits.
-        timestamp: RTP timestamp of the first frame, 32 bits.
-    """
-
-    frames: bytes
-    lengths: tuple[int, ...]
-    payload_type: int
-    frame_ms: int
-    timestamp_step: int
-    ssrc: int
-    sequence: int
-    timestamp: int
-
-
-class PlaybackState(enum.IntEnum):
-    """How a playback ended."""
-
-    COMPLETED = 0
-    FAILED = 1
-    STOPPED = 2
-
-
-@dataclass(frozen=True, slots=True)
-class PlaybackEvent:
-    """The end of one playback; each has exactly one.
-
-    Attributes:
-        playback: As returned by `Relay.play`.
-        state: COMPLETED only if every frame was handed to the network.
-        frames_sent: Frames that left.
-        at_ns: When it ended. For COMPLETED one frame after the last frame left: it has then
-            been heard to its end, but for the delay of the network and the telephone.
-    """
-
-    playback: int
-    state: PlaybackState
-    frames_sent: int
-    at_ns: int
-
-
-
-
-@dataclass(frozen=True, slots=True)
-class SideStats:
-    """Counters of the packets that came from one party.
-
-    Attributes:
-        received: Datagrams of the party on its RTP port.
-        received_bytes: Their bytes, UDP payload.
-        relayed: Of those, sent on to the other party.
-        foreign: From another source; neither relayed nor forked.
-        malformed: Claim to be RTP or RTCP and contradict their length; relayed, not forked.
-        opaque: Neither RTP nor RTCP (STUN, T.38); relayed, not forked.
-        gated: Dropped because the gate was shut.
-        unroutable: Dropped because the other party has no remote.
-        send_errors: Refused by the operating system when sent on.
-        forked: Copied for the recorder.
-        fork_dropped: To be copied, but the ring was full.
-        socket_dropped: Lost in the kernel before they were read, as far as it told.
-        rtcp_received: RTCP packets, on their own port or multiplexed.
-        rtcp_relayed: Of those, sent on.
-        last_packet_ns: Arrival of the last accepted datagram on the RTP port, 0 if none.
-        ssrc: Of the last RTP packet, 0 if none.
-    """
-
-    received: int
-    received_bytes: int
-    relayed: int
-    foreign: int
-    malformed: int
-    opaque: int
-    gated: int
-    unroutable: int
-    send_errors: int
-    forked: int
-    fork_dropped: int
-    socket_dropped: int
-    rtcp_received: int
-    rtcp_relayed: int
-    last_packet_ns: int
-    ssrc: int
-
-
-@dataclass(frozen=True, slots=True)
-class StreamStats:
-    """Counters of one stream, by the party that the packets came from."""
-
-    caller: SideStats
-    callee: SideStats
-
-    def __getitem__(self, side: Side) -> SideStats:
-        return self.caller if side == Side.CALLER else self.callee
 
 
 _COUNTERS = tuple(field.name for field in dataclasses.fields(SideStats))
@@ -335,7 +230,7 @@ class Relay:
             RelayError: No such stream, the side is being played to already, or the playout
                 contradicts itself.
         """
-        _check_playout(playout)
+        check_playout(playout)
         frames = ffi.from_buffer(playout.frames)
         lengths = ffi.new("uint16_t[]", playout.lengths)
         native = ffi.new(
@@ -473,28 +368,6 @@ def _stats(read: typing.Callable[..., int], handle: object, stream: int) -> Stre
     _check(read(handle, stream, native), f"stream {stream}")
     caller, callee = (SideStats(*(getattr(side, name) for name in _COUNTERS)) for side in native.side)
     return StreamStats(caller, callee)
-
-
-def _check_playout(playout: Playout) -> None:
-    if not playout.lengths:
-        raise RelayError("playout: it has no frames")
-    if sum(playout.lengths) != len(playout.frames):
-        raise RelayError(
-            f"playout: the lengths add up to {sum(playout.lengths)} bytes, the frames are {len(playout.frames)}"
-        )
-    limits = (
-        ("length", min(playout.lengths), 1, lib.RELAY_MAX_FRAME),
-        ("length", max(playout.lengths), 1, lib.RELAY_MAX_FRAME),
-        ("payload_type", playout.payload_type, 0, 0x7F),
-        ("frame_ms", playout.frame_ms, 1, 1000),
-        ("timestamp_step", playout.timestamp_step, 0, 0xFFFF_FFFF),
-        ("ssrc", playout.ssrc, 0, 0xFFFF_FFFF),
-        ("sequence", playout.sequence, 0, 0xFFFF),
-        ("timestamp", playout.timestamp, 0, 0xFFFF_FFFF),
-    )
-    for name, value, lowest, highest in limits:
-        if not lowest <= value <= highest:
-            raise RelayError(f"playout: {name} is {value}, must be {lowest} to {highest}")
 
 
 def _why_no_socket(code: int, port: int, caller: PortPair, callee: PortPair) -> str:
