@@ -1,0 +1,324 @@
+"""What the headers of a message say, and which of them go on to the other leg.
+
+Messages are read by ``recproxy.sip.message``, addresses by ``recproxy.sip.uri``;
+nothing here raises anything but :class:`SipError`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from recproxy.errors import SipError
+from recproxy.sip.message import (
+    Header,
+    Message,
+    RequestLine,
+    StatusLine,
+    read_message,
+    sdp_body,
+    whole_number,
+)
+from recproxy.sip.uri import Address, Uri, quoted, shown, split_list
+
+__all__ = [
+    "Carried",
+    "Header",
+    "Identity",
+    "Message",
+    "Presentation",
+    "Reason",
+    "RequestLine",
+    "SipError",
+    "StatusLine",
+    "carried",
+    "identity",
+    "is_emergency_service",
+    "max_forwards",
+    "read_message",
+    "reason",
+    "request_uri",
+    "retry_after",
+    "sdp_body",
+]
+
+MAX_CARRIED: Final = 64
+MAX_CARRIED_BYTES: Final = 4_096
+_SECONDS_MAX: Final = 2**32 - 1
+
+_NUMBER: Final = re.compile(r"[0-9]{1,10}")
+_TOKEN: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+\Z")
+
+
+# Passed on after their addresses were parsed and built anew.
+_CARRIED_ADDRESSES: Final = {
+    name.lower(): name
+    for name in (
+        "P-Asserted-Identity",
+        "Remote-Party-ID",
+        "Diversion",
+        "History-Info",
+        "P-Called-Party-ID",
+        "Referred-By",
+    )
+}
+# Passed on as text. Not in it: routing, dialog, transport and credential headers, and
+# what our own side of the other leg states for itself (Allow, Supported, Server …).
+_CARRIED_TEXT: Final = {
+    name.lower(): name
+    for name in (
+        "Accept-Contact",
+        "Accept-Language",
+        "Alert-Info",
+        "Answer-Mode",
+        "Call-Info",
+        "Date",
+        "Error-Info",
+        "Geolocation",
+        "Geolocation-Routing",
+        "Identity",
+        "In-Reply-To",
+        "Organization",
+        "P-Asserted-Service",
+        "P-Charging-Vector",
+        "P-Early-Media",
+        "Priority",
+        "Privacy",
+        "Reject-Contact",
+        "Request-Disposition",
+        "Resource-Priority",
+        "Session-ID",
+        "Subject",
+        "User-to-User",
+        "Warning",
+    )
+}
+_PRIVATE: Final = frozenset({"id", "user", "header"})  # RFC 3323, RFC 3325
+_ANONYMOUS_HOST: Final = "anonymous.invalid"  # RFC 3323 section 4.1.1.3
+_UNKNOWN_USERS: Final = frozenset({"", "unknown", "unavailable"})
+
+
+class Presentation(Enum):
+    """What is known of a caller: ``ANONYMOUS`` asked not to be known, ``UNKNOWN`` is not."""
+
+    GIVEN = "given"
+    ANONYMOUS = "anonymous"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who calls.
+
+    Attributes:
+        caller: Number or user part; empty unless it is given.
+        presentation: Given, withheld or unknown.
+    """
+
+    caller: str
+    presentation: Presentation
+
+    @property
+    def anonymous(self) -> bool:
+        """Whether the caller asked not to be known."""
+        return self.presentation is Presentation.ANONYMOUS
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One value of a Reason header (RFC 3326): ``SIP;cause=487;text="…"``.
+
+    Attributes:
+        protocol: ``SIP``, ``Q.850`` …
+        cause: Code of that protocol, None if not given.
+        text: Unquoted; may be empty.
+    """
+
+    protocol: str
+    cause: int | None
+    text: str
+
+    def __str__(self) -> str:
+        protocol = self.protocol if _TOKEN.match(self.protocol) else "SIP"
+        cause = f";cause={self.cause}" if self.cause is not None else ""
+        text = f";text={quoted(self.text)}" if self.text else ""
+        return f"{protocol}{cause}{text}"
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What is passed on.
+
+    Attributes:
+        headers: Names and values, in the order received.
+        refused: Names of headers that would be, but are malformed or too many.
+    """
+
+    headers: tuple[tuple[str, str], ...]
+    refused: tuple[str, ...]
+
+
+def request_uri(message: Message) -> Uri:
+    """The Request-URI.
+
+    Raises:
+        SipError: The message is a response, or the URI is malformed (400) or of an
+            unsupported scheme (416).
+    """
+    if isinstance(message.start, StatusLine):
+        raise SipError("start line", "a response has no Request-URI")
+    return Uri.parse(message.start.uri)
+
+
+def is_emergency_service(uri: Uri) -> bool:
+    """Whether a Request-URI is ``urn:service:sos`` or one of its kinds (RFC 5031)."""
+    name = uri.user.lower()
+    return uri.scheme == "urn" and (name == "service:sos" or name.startswith("service:sos."))
+
+
+def identity(message: Message) -> Identity:
+    """Who calls: P-Asserted-Identity, else From; nobody if the caller asked for privacy.
+
+    ``Privacy: none`` lets an asserted identity stand beside an anonymous From
+    (RFC 3325 section 9.3). The asserted identity of a caller who asked for privacy
+    is not read at all.
+
+    Raises:
+        SipError: From is missing or malformed, or Privacy does not parse.
+    """
+    privacy = {token.strip().lower() for value in message.values("Privacy") for token in value.split(";")}
+    if privacy & _PRIVATE:
+        return Identity("", Presentation.ANONYMOUS)
+    origin = message.address("From")
+    withheld = _is_anonymous(origin)
+    if withheld and "none" not in privacy:
+        return Identity("", Presentation.ANONYMOUS)
+    for asserted in _asserted(message):
+        if asserted.uri.number.lower() not in _UNKNOWN_USERS and not _is_anonymous(asserted):
+            return Identity(asserted.uri.number, Presentation.GIVEN)
+    if withheld:
+        return Identity("", Presentation.ANONYMOUS)
+    if origin.uri.number.lower() in _UNKNOWN_USERS:
+        return Identity("", Presentation.UNKNOWN)
+    return Identity(origin.uri.number, Presentation.GIVEN)
+
+
+def reason(message: Message, protocol: str = "SIP") -> Reason | None:
+    """The Reason header's value for ``protocol``, else its first; None if there is none.
+
+    A malformed value counts as none: it only explains, it decides nothing.
+    """
+    found = [value for text in _list(message, "Reason") if (value := _reason(text)) is not None]
+    wanted = [value for value in found if value.protocol.upper() == protocol.upper()]
+    return next(iter(wanted or found), None)
+
+
+def retry_after(message: Message) -> int | None:
+    """Seconds of a Retry-After header, without its comment; None if missing or malformed."""
+    value = message.first("Retry-After")
+    found = _NUMBER.match(value) if value else None
+    return min(int(found[0]), _SECONDS_MAX) if found else None
+
+
+def max_forwards(message: Message) -> int | None:
+    """Hops left; None if the header is missing.
+
+    Raises:
+        SipError: It is not a number from 0 to 255.
+    """
+    value = message.first("Max-Forwards")
+    if value is None:
+        return None
+    hops = whole_number("Max-Forwards", value)
+    if hops > 255:  # noqa: PLR2004 - RFC 3261 section 20.22
+        raise SipError("header Max-Forwards", "not a number from 0 to 255", shown(value))
+    return hops
+
+
+def carried(message: Message) -> Carried:
+    """Pick the headers that go on to the other leg, each checked.
+
+    Those that hold addresses (P-Asserted-Identity, Diversion, History-Info …) are
+    parsed and built anew; X- headers and the rest go on as text without control
+    characters. Never carried: Via, Route, Contact, Authorization and their like.
+    """
+    passed: list[tuple[str, str]] = []
+    refused: list[str] = []
+    size = 0
+    for header in message.headers:
+        name = _carried_name(header.name)
+        if name is None:
+            continue
+        for value in _carried_values(name, header.value):
+            size += len(name) + len(value.encode()) + 4 if value else 0
+            if not value or size > MAX_CARRIED_BYTES or len(passed) >= MAX_CARRIED:
+                refused.append(name)
+            else:
+                passed.append((name, value))
+    return Carried(tuple(passed), tuple(refused))
+
+
+def _list(message: Message, name: str) -> tuple[str, ...]:
+    """Values of a header that is only informative: a malformed one has none."""
+    try:
+        return message.values(name)
+    except SipError:
+        return ()
+
+
+def _asserted(message: Message) -> list[Address]:
+    """Identities that the trunk vouches for; malformed ones vouch for nobody."""
+    found = []
+    for value in _list(message, "P-Asserted-Identity"):
+        try:
+            found.append(Address.parse(value))
+        except SipError:
+            continue
+    return found
+
+
+def _is_anonymous(address: Address) -> bool:
+    uri = address.uri
+    host = uri.host.rstrip(".")
+    return (
+        uri.number.lower() == "anonymous" or host == _ANONYMOUS_HOST or host.endswith(f".{_ANONYMOUS_HOST}")
+    )
+
+
+def _reason(text: str) -> Reason | None:
+    try:
+        # A Reason value has the shape of the parameters of an address.
+        parsed = Address.parse(f"<sip:reason.invalid>;{text}")
+    except SipError:
+        return None
+    protocol = parsed.parameters[0][0] if parsed.parameters else ""
+    cause = parsed.parameter("cause")
+    words = parsed.parameter("text") or ""
+    if words.startswith('"'):
+        words = re.sub(r"\\(.)", r"\1", words[1:-1])
+    known = cause is not None and _NUMBER.fullmatch(cause)
+    return Reason(protocol, int(cause) if cause is not None and known else None, words) if protocol else None
+
+
+# Passing headers on.
+
+
+def _carried_name(name: str) -> str | None:
+    lower = name.lower()
+    if lower.startswith("x-"):
+        return name
+    return _CARRIED_ADDRESSES.get(lower) or _CARRIED_TEXT.get(lower)
+
+
+def _carried_values(name: str, value: str) -> list[str]:
+    """Values to send; an empty one stands for what must not be sent."""
+    if name.lower() in _CARRIED_ADDRESSES:
+        try:
+            return [Address.parse(part).with_headers() for part in split_list(value)]
+        except SipError:
+            return [""]
+    if name == "Geolocation" and "cid:" in value.lower():
+        return [""]  # it names a body part that does not go on
+    return ["" if "\ufffd" in value else value]
