@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import copy
+import functools
 import itertools
+import subprocess
+import sys
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -292,11 +296,17 @@ def explore(decision: Decision) -> Iterator[tuple[CallMachine, Event, CallMachin
                 todo.append(following)
 
 
+@functools.cache
+def explored(decision: Decision) -> tuple[tuple[CallMachine, Event, CallMachine | None], ...]:
+    """Every step from every reachable state; the invariants were checked on the way."""
+    return tuple(explore(decision))
+
+
 @pytest.mark.parametrize("decision", DECISIONS, ids=["pass", "record-continue", "record-refuse"])
 def test_every_event_in_every_reachable_state_keeps_the_invariants(decision: Decision) -> None:
     reached: set[tuple[object, ...]] = set()
     legal = illegal = 0
-    for before, _event, after in explore(decision):
+    for before, _event, after in explored(decision):
         reached.add((before.caller, before.callee, before.notice, before.recording))
         if after is None:
             illegal += 1
@@ -316,7 +326,7 @@ def test_every_event_in_every_reachable_state_keeps_the_invariants(decision: Dec
 
 @pytest.mark.parametrize("decision", DECISIONS, ids=["pass", "record-continue", "record-refuse"])
 def test_an_illegal_event_changes_nothing(decision: Decision) -> None:
-    for before, event, after in explore(decision):
+    for before, event, after in explored(decision):
         if after is not None:
             continue
         copied = copy.deepcopy(before)
@@ -328,7 +338,7 @@ def test_an_illegal_event_changes_nothing(decision: Decision) -> None:
 @pytest.mark.parametrize("decision", DECISIONS, ids=["pass", "record-continue", "record-refuse"])
 def test_every_call_comes_to_an_end(decision: Decision) -> None:
     """From every reachable state: drain, silence of the adapter, and the call is gone."""
-    for before, _event, _after in explore(decision):
+    for before in {joint(before): before for before, _, _ in explored(decision)}.values():
         call = copy.deepcopy(before)
         call.receive(DrainExpired(), 1.0)
         call.expire(1e9)
@@ -540,3 +550,11 @@ def test_an_adapter_that_never_reports_the_end_is_given_up() -> None:
     assert m.expire(10.0) == []
     m.expire(100.0)
     assert m.ended
+
+
+def test_states_md_is_what_the_tables_say() -> None:
+    tree = Path(__file__).parent.parent
+    printed = subprocess.run(
+        [sys.executable, tree / "tools" / "states.py"], capture_output=True, text=True, check=True
+    ).stdout
+    assert (tree / "recproxy" / "call" / "STATES.md").read_text(encoding="utf-8") == printed
