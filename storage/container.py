@@ -2,9 +2,9 @@
 
 The stream is written while the call goes on, so its sizes are unknown:
 `0xFFFFFFFF` stands for "until the end", and 0 for the number of frames in `fact`
-(with another value there, FFmpeg reports it as the duration). G.711 keeps the
-bytes of the wire. The
-id and the facts of a recording stand in a LIST INFO chunk before the samples.
+(FFmpeg would report another value there as the duration). G.711 keeps the bytes
+of the wire. The id and the facts of a recording stand in a LIST INFO chunk before
+the samples.
 Layout and codes: Multimedia Programming Interface and Data Specifications 1.0
 (RIFF, LIST INFO) and RFC 2361 (format tags). FORMAT.md binds this module.
 """
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
 UNKNOWN_SIZE: Final = 0xFFFFFFFF
 MAX_HEADER_BYTES: Final = 65536
+MAX_DATA_BYTES: Final = UNKNOWN_SIZE - MAX_HEADER_BYTES - 1
+"""The most samples of a file of known size: its sizes are 32 bits wide."""
 
-_MAX_CHANNELS: Final = 0xFFFF
+_MAX_CHANNELS: Final = 8
 _MAX_RATE_HZ: Final = 192_000
 _PCM_FMT_BYTES: Final = 16
 _RIFF: Final = struct.Struct("<4sI4s")
@@ -87,8 +89,10 @@ class AudioFormat:
 
     def __post_init__(self) -> None:
         """Refuse numbers that a WAV header cannot hold."""
-        if not 1 <= self.channels <= _MAX_CHANNELS // self.encoding.sample_bytes:
-            raise ContainerError(f"{self.channels} channels: a recording has at least 1 and in practice 2")
+        if not 1 <= self.channels <= _MAX_CHANNELS:
+            raise ContainerError(
+                f"{self.channels} channels is out of range; a recording has 1 to {_MAX_CHANNELS}"
+            )
         if not 1 <= self.rate_hz <= _MAX_RATE_HZ:
             raise ContainerError(
                 f"rate {self.rate_hz} Hz is out of range; the rates are 1 to {_MAX_RATE_HZ} Hz"
@@ -167,6 +171,10 @@ def encode_header(audio: AudioFormat, info: StreamInfo, data_bytes: int | None =
     """
     if not info.recording_id or not _is_printable(info.recording_id):
         raise ContainerError(f"recording id {info.recording_id!r} must be printable ASCII and not empty")
+    if data_bytes is not None and not 0 <= data_bytes <= MAX_DATA_BYTES:
+        raise ContainerError(
+            f"{data_bytes} bytes of samples do not fit in a WAV file; {MAX_DATA_BYTES} is the most"
+        )
     comment = json.dumps(dict(info.facts), ensure_ascii=True, sort_keys=True, separators=(",", ":"))
     body = b"".join(_format_chunks(audio, data_bytes)) + _chunk(
         b"LIST",
@@ -184,10 +192,6 @@ def encode_header(audio: AudioFormat, info: StreamInfo, data_bytes: int | None =
     else:
         data_size = data_bytes
         riff_bytes = header_bytes - _CHUNK.size + data_bytes + data_bytes % 2
-        if data_bytes < 0 or riff_bytes >= UNKNOWN_SIZE:
-            raise ContainerError(
-                f"{data_bytes} bytes of samples do not fit in a WAV file, which ends at 4 GiB"
-            )
     return _RIFF.pack(b"RIFF", riff_bytes, b"WAVE") + body + _CHUNK.pack(b"data", data_size)
 
 
@@ -289,7 +293,7 @@ def _decode_info(content: bytes) -> StreamInfo:
     try:
         recording_id = texts[b"INAM"].decode("ascii")
         facts = json.loads(texts.get(b"ICMT", b"{}").decode("ascii"))
-    except ValueError as err:
+    except (ValueError, RecursionError) as err:
         raise ContainerError(f"the LIST INFO chunk holds no ASCII id and JSON facts: {err}") from err
     if not isinstance(facts, dict) or not all(isinstance(value, str) for value in facts.values()):
         raise ContainerError("the ICMT entry is not a JSON object of strings")
