@@ -1,0 +1,50 @@
+"""``recproxy.yaml``: read, checked, and given out in parts."""
+
+from recproxy.config.document import Document, Key, Parsers, read
+from recproxy.config.loading import load, parse, parse_duration
+from recproxy.config.settings import (
+    AnnouncerConfig,
+    Config,
+    IpAddress,
+    Latch,
+    Listen,
+    LogConfig,
+    LogFormat,
+    LogLevel,
+    MediaConfig,
+    Network,
+    PortRange,
+    RetentionConfig,
+    SipConfig,
+    SipTarget,
+    StorageConfig,
+    Transport,
+    TrunkConfig,
+)
+
+__all__ = [
+    "AnnouncerConfig",
+    "Config",
+    "Document",
+    "IpAddress",
+    "Key",
+    "Latch",
+    "Listen",
+    "LogConfig",
+    "LogFormat",
+    "LogLevel",
+    "MediaConfig",
+    "Network",
+    "Parsers",
+    "PortRange",
+    "RetentionConfig",
+    "SipConfig",
+    "SipTarget",
+    "StorageConfig",
+    "Transport",
+    "TrunkConfig",
+    "load",
+    "parse",
+    "parse_duration",
+    "read",
+]

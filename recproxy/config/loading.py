@@ -1,0 +1,231 @@
+"""From the text of ``recproxy.yaml`` to its values: scalars, and checks across keys."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from recproxy.config.document import Document, Parsers, read
+from recproxy.config.settings import (
+    PORT_MAX,
+    PORT_MIN,
+    UDP_PORTS_PER_CALL,
+    VERSION,
+    Config,
+    IpAddress,
+    Network,
+    NodeName,
+    PortRange,
+    SipTarget,
+    Transport,
+    TrunkConfig,
+    TrunkName,
+)
+
+__all__ = ["load", "parse", "parse_duration"]
+
+_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}\Z")
+_NODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
+_PORTS: Final = re.compile(r"([0-9]{1,5})-([0-9]{1,5})\Z")
+_TARGET: Final = re.compile(
+    r"sip:(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?::([0-9]{1,5}))?"
+    r"(?:;transport=(udp|tcp))?\Z"
+)
+_DURATION: Final = re.compile(
+    r"P(?=[0-9T])(?:(?P<weeks>[0-9]{1,4})W|(?:(?P<days>[0-9]{1,6})D)?"
+    r"(?:T(?=[0-9])(?:(?P<hours>[0-9]{1,6})H)?(?:(?P<minutes>[0-9]{1,6})M)?(?:(?P<seconds>[0-9]{1,9})S)?)?)\Z"
+)
+
+
+def load(path: Path) -> Config:
+    """Read and check ``recproxy.yaml``.
+
+    Raises:
+        ConfigError: It cannot be read or is wrong; every problem is named.
+    """
+    return parse(read(path), str(path), path.absolute().parent)
+
+
+def parse(text: str, name: str, directory: Path = Path("/")) -> Config:
+    """Check the text of ``recproxy.yaml``; reads nothing else.
+
+    Args:
+        text: Of the file.
+        name: Of the file, for messages.
+        directory: What relative paths in it start from.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ConfigError: It is wrong; every problem is named with its line.
+    """
+    document = Document.parse(text, name)
+    document.check_version(VERSION)
+    config = document.build(Config, _parsers(directory))
+    _check_sip(config, document)
+    _check_trunks(config, document)
+    _check_media(config, document)
+    _check_retention(config, document)
+    document.finish()
+    return config
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read an ISO 8601 duration of weeks, days, hours, minutes and seconds.
+
+    Raises:
+        ValueError: It is something else. Months and years have no fixed length, so
+            they are not taken.
+    """
+    found = _DURATION.match(text)
+    if found is None:
+        if re.match(r"P.*[0-9][YM]", text.partition("T")[0]):
+            raise ValueError("counts months or years, whose length varies; write days, P365D")
+        raise ValueError("is not an ISO 8601 duration such as P90D or PT10M")
+    return timedelta(**{unit: int(number) for unit, number in found.groupdict().items() if number})
+
+
+# Scalars.
+
+
+def _parsers(directory: Path) -> Parsers:
+    return {
+        Path: lambda text: directory / text,
+        timedelta: parse_duration,
+        IpAddress: _address,
+        Network: _network,
+        PortRange: _port_range,
+        SipTarget: _target,
+        NodeName: _node,
+        TrunkName: _trunk_name,
+    }
+
+
+def _address(text: str) -> IpAddress:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError as err:
+        raise ValueError("is not a numeric IPv4 or IPv6 address") from err
+    if address.is_multicast or "%" in text:
+        raise ValueError("is not a unicast address without zone")
+    return IpAddress(str(address))
+
+
+def _network(text: str) -> Network:
+    try:
+        network = ipaddress.ip_network(text)
+    except ValueError as err:
+        raise ValueError("is not an address or a network such as 192.0.2.10 or 192.0.2.0/24") from err
+    if network.prefixlen == 0:
+        raise ValueError("takes calls from everybody; name the networks of your peers")
+    return network
+
+
+def _port_range(text: str) -> PortRange:
+    found = _PORTS.match(text)
+    first, last = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not PORT_MIN <= first < last <= PORT_MAX:
+        raise ValueError(f"is not a range of ports such as 20000-29999, from {PORT_MIN} to {PORT_MAX}")
+    return PortRange(first, last)
+
+
+def _target(text: str) -> SipTarget:
+    found = _TARGET.match(text)
+    port = int(found[2] or 5060) if found else 0
+    if found is None or not 1 <= port <= PORT_MAX:
+        raise ValueError("is not a target such as sip:192.0.2.10:5060;transport=udp (or tcp)")
+    return SipTarget(found[1], port, Transport(found[3] or "udp"))
+
+
+def _node(text: str) -> NodeName:
+    if not _NODE.match(text):
+        raise ValueError("is not a name of up to 63 letters, digits, dots, underscores and hyphens")
+    return NodeName(text)
+
+
+def _trunk_name(text: str) -> TrunkName:
+    if not _NAME.match(text):
+        raise ValueError("is not lower-case letters, digits, underscores and hyphens")
+    return TrunkName(text)
+
+
+# What only shows when the parts are put together.
+
+
+def _check_sip(config: Config, document: Document) -> None:
+    if not config.sip.listen:
+        document.note(("sip", "listen"), "empty; give at least one socket")
+    for at, listen in enumerate(config.sip.listen):
+        key = ("sip", "listen", at)
+        if config.sip.listen.index(listen) != at:
+            document.note(key, "the same socket a second time; take it out")
+        if ipaddress.ip_address(listen.address).is_unspecified and config.sip.advertise is None:
+            document.note(key, f"{listen.address} cannot be told to a peer; set sip.advertise")
+
+
+def _check_trunks(config: Config, document: Document) -> None:
+    if not config.trunks:
+        document.note(("trunks",), "empty; give at least one trunk")
+    for name, trunk in config.trunks.items():
+        _check_route(config, name, trunk, document)
+    _check_peers(config, document)
+
+
+def _check_route(config: Config, name: TrunkName, trunk: TrunkConfig, document: Document) -> None:
+    key = ("trunks", name)
+    if trunk.forward_to not in config.trunks:
+        known = ", ".join(other for other in config.trunks if other != name) or "none"
+        document.note((*key, "forward_to"), f"no trunk is called {trunk.forward_to!r}; others here: {known}")
+    elif trunk.forward_to == name:
+        document.note((*key, "forward_to"), "calls would go back to where they came from; name another trunk")
+    target = trunk.target
+    if target.transport not in {listen.transport for listen in config.sip.listen}:
+        document.note((*key, "target"), f"nothing listens on {target.transport.value}; add it to sip.listen")
+    own = {(listen.address, listen.port, listen.transport) for listen in config.sip.listen}
+    if (target.host.strip("[]"), target.port, target.transport) in own:
+        document.note((*key, "target"), f"{target} is our own socket: recproxy would call itself")
+
+
+def _check_peers(config: Config, document: Document) -> None:
+    taken: list[tuple[TrunkName, Network]] = []
+    for name, trunk in config.trunks.items():
+        if not trunk.peers:
+            document.note(("trunks", name, "peers"), "empty; name the networks of the peers")
+        for at, network in enumerate(trunk.peers):
+            for other, seen in taken:
+                if other != name and network.overlaps(seen):
+                    document.note(
+                        ("trunks", name, "peers", at), f"{network} overlaps {seen} of trunk {other}"
+                    )
+            taken.append((name, network))
+
+
+def _check_media(config: Config, document: Document) -> None:
+    media, calls = config.media, config.sip.max_calls
+    if media.ports.pairs * 2 < calls * UDP_PORTS_PER_CALL:
+        document.note(
+            ("media", "ports"),
+            f"{media.ports} holds {media.ports.pairs * 2 // UDP_PORTS_PER_CALL} calls, "
+            f"sip.max_calls is {calls}; give {calls * UDP_PORTS_PER_CALL} ports or allow fewer calls",
+        )
+    if ipaddress.ip_address(media.announced).is_unspecified:
+        document.note(("media", "address"), f"{media.announced} cannot be put into SDP; set media.advertise")
+    for at, listen in enumerate(config.sip.listen):
+        if listen.transport is Transport.UDP and listen.port in media.ports:
+            document.note(
+                ("sip", "listen", at, "port"), f"{listen.port} is one of media.ports; choose another"
+            )
+
+
+def _check_retention(config: Config, document: Document) -> None:
+    retention = config.retention
+    if not timedelta(seconds=1) <= retention.interval <= timedelta(hours=1):
+        document.note(("retention", "interval"), "not from PT1S to PT1H")
+    if retention.max_clock_step < timedelta(seconds=1):
+        document.note(
+            ("retention", "max_clock_step"), "less than PT1S, which ordinary clock correction needs"
+        )

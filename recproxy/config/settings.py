@@ -1,0 +1,298 @@
+"""``recproxy.yaml`` as frozen values: what each key means, its unit and default."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from datetime import timedelta
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Final, NewType, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from storage.tags import Direction
+
+__all__ = [
+    "MAX_CALLS",
+    "PORT_MAX",
+    "PORT_MIN",
+    "UDP_PORTS_PER_CALL",
+    "VERSION",
+    "AnnouncerConfig",
+    "Config",
+    "IpAddress",
+    "Latch",
+    "Listen",
+    "LogConfig",
+    "LogFormat",
+    "LogLevel",
+    "MediaConfig",
+    "Network",
+    "NodeName",
+    "PortRange",
+    "RetentionConfig",
+    "SipConfig",
+    "SipTarget",
+    "StorageConfig",
+    "Transport",
+    "TrunkConfig",
+    "TrunkName",
+]
+
+VERSION: Final = 1
+UDP_PORTS_PER_CALL: Final = 4  # RTP and RTCP, on either side
+MAX_CALLS: Final = 4_096  # what our build of the SIP stack holds, two legs each
+PORT_MIN: Final = 1_024  # of the ports for media: the ones below are others'
+PORT_MAX: Final = 65_535
+
+IpAddress = NewType("IpAddress", str)  # numeric, in its canonical spelling
+NodeName = NewType("NodeName", str)
+TrunkName = NewType("TrunkName", str)
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+_PORT: Final = Meta(ge=1, le=PORT_MAX, description=f"a port from 1 to {PORT_MAX}")
+
+
+class Transport(Enum):
+    """Of SIP."""
+
+    UDP = "udp"
+    TCP = "tcp"
+
+
+class Latch(Enum):
+    """From where a stream's packets are taken.
+
+    ``EXACT``: only from the address and port of the SDP. ``ADDRESS``: from the SDP's
+    address, the port is that of the first packet. ``ANY``: from whoever sends first,
+    for peers behind a NAT that does not mend its SDP.
+    """
+
+    EXACT = "exact"
+    ADDRESS = "address"
+    ANY = "any"
+
+
+class LogLevel(Enum):
+    """Least serious event that is written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(Enum):
+    """How a line of the event log looks."""
+
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class PortRange(msgspec.Struct, frozen=True):
+    """UDP ports ``first`` to ``last``, both included."""
+
+    first: int
+    last: int
+
+    @property
+    def pairs(self) -> int:
+        """Number of pairs of an even port and the odd one after it."""
+        first_even = self.first + self.first % 2
+        return max(0, (self.last - first_even + 1) // 2)
+
+    def __str__(self) -> str:
+        return f"{self.first}-{self.last}"
+
+    def __contains__(self, port: int) -> bool:
+        return self.first <= port <= self.last
+
+
+class SipTarget(msgspec.Struct, frozen=True):
+    """Where the calls to a trunk are sent."""
+
+    host: str
+    port: int
+    transport: Transport
+
+    def __str__(self) -> str:
+        return f"sip:{self.host}:{self.port};transport={self.transport.value}"
+
+
+class Listen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One socket for SIP.
+
+    Attributes:
+        transport: UDP or TCP.
+        address: Numeric address to bind.
+        port: Port to bind.
+    """
+
+    transport: Transport
+    address: IpAddress
+    port: Annotated[int, _PORT] = 5060
+
+
+class SipConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Signalling.
+
+    Attributes:
+        listen: Sockets.
+        advertise: Address for Contact and Via instead of the bound one; None for that.
+        max_calls: Calls at once; the next one gets 503.
+        user_agent: Value of User-Agent and Server.
+        drain: Time that calls have to end after SIGTERM, before they are ended.
+    """
+
+    listen: tuple[Listen, ...]
+    advertise: IpAddress | None = None
+    max_calls: Annotated[
+        int, Meta(ge=1, le=MAX_CALLS, description=f"a whole number of calls from 1 to {MAX_CALLS}")
+    ] = 1000
+    user_agent: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9 ./()_-]{0,63}$",
+            description="a product name of up to 64 letters, digits, spaces and ./()_-",
+        ),
+    ] = "recproxy"
+    drain: timedelta = timedelta(seconds=30)
+
+
+class TrunkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A peer, or a group of peers that are treated alike.
+
+    Attributes:
+        peers: Networks whose SIP is taken as this trunk's; all else is refused.
+        target: Where calls to this trunk go.
+        direction: What calls that come from this trunk are, seen from the organisation.
+        forward_to: Name of the trunk that calls from this trunk go on to.
+        latch: From where this trunk's media is taken.
+    """
+
+    peers: tuple[Network, ...]
+    target: SipTarget
+    direction: Direction
+    forward_to: str
+    latch: Latch = Latch.ADDRESS
+
+
+class MediaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Relaying of RTP.
+
+    Attributes:
+        address: Numeric address to bind.
+        advertise: Address for SDP instead of the bound one; None for that.
+        ports: UDP ports; four are needed for each call.
+        threads: Relay threads.
+        guard_ms: Milliseconds between the end of the announcement and the first
+            recorded packet.
+        dscp: Marking of the packets sent (46 is expedited forwarding).
+    """
+
+    address: IpAddress
+    advertise: IpAddress | None = None
+    ports: PortRange = PortRange(20_000, 29_999)
+    threads: Annotated[int, Meta(ge=1, le=64, description="a whole number of threads from 1 to 64")] = 1
+    guard_ms: Annotated[
+        int, Meta(ge=0, le=1000, description="a whole number of milliseconds from 0 to 1000")
+    ] = 20
+    dscp: Annotated[int, Meta(ge=0, le=63, description="a whole number from 0 to 63")] = 46
+
+    @property
+    def announced(self) -> str:
+        """Address that goes into SDP."""
+        return self.advertise or self.address
+
+
+class StorageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where recordings live.
+
+    Attributes:
+        directory: Holds ``recordings/``, ``keys/``, ``wal/``, the catalogue and the audit log.
+        recipients: File of age recipients (public keys), one a line.
+        audit_key: File with the Ed25519 key that signs the audit log.
+        catalogue: SQLAlchemy URL; empty for SQLite in ``directory``.
+        sync_interval_ms: Milliseconds between two syncs of the write-ahead log: what a
+            power failure can cost.
+    """
+
+    directory: Path
+    recipients: Path
+    audit_key: Path
+    catalogue: str = ""
+    sync_interval_ms: Annotated[
+        int, Meta(ge=50, le=1000, description="a whole number of milliseconds from 50 to 1000")
+    ] = 500
+
+    @property
+    def catalogue_url(self) -> str:
+        """URL of the catalogue, the default filled in."""
+        return self.catalogue or f"sqlite:///{self.directory / 'catalogue.sqlite'}"
+
+
+class AnnouncerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Announcements.
+
+    Attributes:
+        directory: Holds the announcements as audio, spoken or converted at set-up.
+    """
+
+    directory: Path
+
+
+class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The process that shreds what has expired.
+
+    Attributes:
+        interval: Time between two sweeps; at most an hour.
+        max_clock_step: The wall clock may depart this far from monotonic time before
+            sweeping stands still.
+        max_downtime: The wall clock may be this far ahead of the last sweep after a
+            reboot before sweeping stands still.
+    """
+
+    interval: timedelta = timedelta(minutes=10)
+    max_clock_step: timedelta = timedelta(minutes=5)
+    max_downtime: timedelta = timedelta(days=7)
+
+
+class LogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The event log, on standard output.
+
+    Attributes:
+        level: Least serious event that is written.
+        format: One JSON object a line, or lines for people.
+    """
+
+    level: LogLevel = LogLevel.INFO
+    format: LogFormat = LogFormat.JSON
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All of ``recproxy.yaml``. Only the composition root takes it whole.
+
+    Attributes:
+        version: Of the file's format.
+        node: Name of this machine in recordings and the audit log.
+        policy: The policy file.
+        sip: Signalling.
+        trunks: By name.
+        media: Relaying of RTP.
+        storage: Where recordings live.
+        announcer: Announcements.
+        retention: The process that shreds.
+        log: The event log.
+    """
+
+    version: int
+    node: NodeName = NodeName("recproxy")
+    policy: Path
+    sip: SipConfig
+    trunks: Mapping[TrunkName, TrunkConfig]
+    media: MediaConfig
+    storage: StorageConfig
+    announcer: AnnouncerConfig
+    retention: RetentionConfig = RetentionConfig()
+    log: LogConfig = LogConfig()
