@@ -6,7 +6,37 @@ modules beside them are put on the path here, once.
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+if TYPE_CHECKING:
+    from daemon import Settings
+    from rig import Rig
+
+
+@pytest.fixture(scope="session")
+def prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where all daemons of the run keep their spoken announcements: each is made once."""
+    return tmp_path_factory.mktemp("prompts")
+
+
+@pytest.fixture
+def make_rig(tmp_path: Path, prompts: Path) -> Iterator[Callable[..., Rig]]:
+    """Make rigs that are taken down after the test."""
+    import rig as rigs  # noqa: PLC0415 - on the path only since this file put it there
+
+    with contextlib.ExitStack() as stack:
+
+        def make(settings: Settings | None = None) -> Rig:
+            directory = tmp_path / f"rig-{len(list(tmp_path.iterdir()))}"
+            directory.mkdir()
+            return stack.enter_context(rigs.rig(directory, prompts, settings))
+
+        yield make

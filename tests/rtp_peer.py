@@ -17,6 +17,7 @@ from typing import Self
 
 FRAME_NS = 20_000_000
 FRAME_SAMPLES = 160
+SAMPLE_NS = 125_000
 _HEADER = struct.Struct("!BBHII")
 
 
@@ -99,7 +100,7 @@ class Talk:
     def sample_ns(self, sample: int) -> int:
         """When ``sample`` was spoken: its frame's first sample is dated one frame before it left."""
         frame, offset = divmod(sample, FRAME_SAMPLES)
-        return self.sent_ns[frame] - FRAME_NS + offset * 125_000
+        return self.sent_ns[frame] - FRAME_NS + offset * SAMPLE_NS
 
     def stop(self) -> None:
         """Send no further frame; returns when the sender has stopped."""
@@ -158,6 +159,14 @@ class RtpPeer:
                     f"{self.address}:{self.port}: no {what} within {within_s:g} s, {len(self._heard)} came"
                 )
             return list(self._heard)
+
+    def wait_count(self, count: int, *, within_s: float = 20.0) -> list[Heard]:
+        """Wait until ``count`` datagrams came in all.
+
+        Raises:
+            TimeoutError: They did not within ``within_s``.
+        """
+        return self.wait_heard(lambda heard: len(heard) >= count, within_s=within_s, what=f"{count} packets")
 
     def send(self, data: bytes, to: tuple[str, int]) -> None:
         """Send one datagram as it is."""
