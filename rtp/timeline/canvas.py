@@ -1,0 +1,152 @@
+"""Audio of both channels that is placed but not yet given out."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from rtp.timeline.formats import TimelineFormat
+
+__all__ = ["Canvas"]
+
+_FIRST_ROOM_MS: Final = 640
+_MOST_ROOM_MS: Final = 20_000
+"""Room between what was taken and the newest sample; what lies beyond is dropped and counted."""
+
+
+class Canvas:
+    """Two channels of samples around the present.
+
+    The first sample written to a place stays; a second one is refused.
+
+    Attributes:
+        taken: Frames given out so far.
+    """
+
+    __slots__ = ("_ends", "_filled", "_format", "_most", "_samples", "_silent", "taken")
+
+    def __init__(self, audio: TimelineFormat) -> None:
+        """Start at frame 0.
+
+        Args:
+            audio: Format of the samples.
+        """
+        room = audio.rate_hz * _FIRST_ROOM_MS // 1000
+        self.taken = 0
+        self._format = audio
+        self._silent = audio.silent_sample
+        self._most = audio.rate_hz * _MOST_ROOM_MS // 1000
+        self._samples = np.full((room, 2), audio.silent_sample, audio.dtype)
+        self._filled = np.zeros((2, room), np.bool_)
+        self._ends = [0, 0]
+
+    def end(self, channel: int) -> int:
+        """Give the frame after the last one written on a channel."""
+        return self._ends[channel]
+
+    def append(self, channel: int, frame: int, samples: npt.NDArray[np.generic]) -> bool:
+        """Write one unbroken piece after everything that was written on the channel.
+
+        Args:
+            channel: 0 or 1.
+            frame: Where it starts.
+            samples: In the format's sample type.
+
+        Returns:
+            False, with nothing written, if it would not lie beyond the channel's end, or beyond
+            what was taken, or has no room.
+        """
+        column = frame - self.taken
+        if column < 0 or frame < self._ends[channel]:
+            return False
+        stop = column + len(samples)
+        if stop > len(self._samples) and not self._grow(stop):
+            return False
+        self._samples[column:stop, channel] = samples
+        self._filled[channel, column:stop] = True
+        self._ends[channel] = self.taken + stop
+        return True
+
+    def scatter(
+        self,
+        channel: int,
+        frames: npt.NDArray[np.int64],
+        lengths: npt.NDArray[np.int64],
+        samples: npt.NDArray[np.generic],
+        floor: int,
+    ) -> tuple[int, int]:
+        """Write pieces anywhere; where two want one place, the earlier in the array gets it.
+
+        Args:
+            channel: 0 or 1.
+            frames: Where each piece starts.
+            lengths: Samples of each piece.
+            samples: Samples of all pieces, one after the other.
+            floor: Nothing is written before this frame.
+
+        Returns:
+            Samples written, and pieces that had no room.
+        """
+        low = max(floor - self.taken, 0)
+        columns = frames - self.taken
+        roomy = columns + lengths <= self._most
+        crowded = len(roomy) - int(np.count_nonzero(roomy))
+        ends = np.cumsum(lengths)
+        targets = np.repeat(columns - (ends - lengths), lengths) + np.arange(len(samples))
+        open_ = targets >= low
+        if crowded:
+            open_ &= np.repeat(roomy, lengths)
+        targets, samples = targets[open_], samples[open_]
+        if len(targets) == 0:
+            return 0, crowded
+        top = int(targets.max()) + 1
+        self._grow(top)
+        free = ~self._filled[channel, targets]
+        # Reversed, because of several assignments to one place numpy keeps the last.
+        targets, samples = targets[free][::-1], samples[free][::-1]
+        before = int(np.count_nonzero(self._filled[channel, :top]))
+        self._samples[targets, channel] = samples
+        self._filled[channel, targets] = True
+        self._ends[channel] = max(self._ends[channel], self.taken + top)
+        return int(np.count_nonzero(self._filled[channel, :top])) - before, crowded
+
+    def take(self, until: int) -> tuple[bytes, tuple[int, int]]:
+        """Give out all frames before one, silence where nothing was written.
+
+        Args:
+            until: The frame to stop before; at least `taken`.
+
+        Returns:
+            Interleaved samples, and how many on each channel are silence for want of audio.
+        """
+        count = until - self.taken
+        used = max(max(self._ends) - self.taken, 0)
+        here = min(count, used)
+        out = self._samples[:here].tobytes()
+        if count > here:
+            out += np.full(2 * (count - here), self._silent, self._format.dtype).tobytes()
+        filled = self._filled[:, :here]
+        silence = (count - int(np.count_nonzero(filled[0])), count - int(np.count_nonzero(filled[1])))
+        rest = used - here
+        if here:
+            self._samples[:rest] = self._samples[here:used]
+            self._samples[rest:used] = self._silent
+            self._filled[:, :rest] = self._filled[:, here:used]
+            self._filled[:, rest:used] = False
+        self.taken = until
+        return out, silence
+
+    def _grow(self, room: int) -> bool:
+        if room > self._most:
+            return False
+        have = len(self._samples)
+        if room > have:
+            want = min(max(room, 2 * have), self._most)
+            samples = np.full((want, 2), self._silent, self._format.dtype)
+            samples[:have] = self._samples
+            filled = np.zeros((2, want), np.bool_)
+            filled[:, :have] = self._filled
+            self._samples, self._filled = samples, filled
+        return True

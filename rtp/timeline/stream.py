@@ -1,0 +1,58 @@
+"""One RTP stream of one side: its account, its clock, and packets still on trial."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from rtp.timeline.ledger import SequenceLedger
+from rtp.timeline.packets import Packets
+from rtp.timeline.streamclock import StreamClock
+
+__all__ = ["Stream", "Trial"]
+
+
+@dataclass(slots=True)
+class Trial:
+    """Packets kept until it is certain where they belong in time.
+
+    Attributes:
+        since_ns: Arrival of the first.
+        parts: The packets, copied.
+        count: How many.
+    """
+
+    since_ns: int
+    parts: list[Packets] = field(default_factory=list)
+    count: int = 0
+
+    def add(self, packets: Packets) -> None:
+        """Keep some more."""
+        if len(packets):
+            self.parts.append(packets.kept())
+            self.count += len(packets)
+
+
+@dataclass(slots=True)
+class Stream:
+    """What is known of one SSRC.
+
+    Attributes:
+        ssrc: As received.
+        ledger: Account of its sequence numbers.
+        clock: None until its first packets have been placed.
+        clock_hz: RTP clock rate of its codec; 0 before the first audio packet.
+        trial: Packets to be placed; None when there are none.
+        suspect: Whether the next packet must show that the clock still holds.
+        late_since_ns: Arrival of the first of an unbroken row of late packets; None when the last
+            one was in time.
+        last_event: Timestamp of the last telephone-event.
+    """
+
+    ssrc: int
+    ledger: SequenceLedger = field(default_factory=SequenceLedger)
+    clock: StreamClock | None = None
+    clock_hz: int = 0
+    trial: Trial | None = None
+    suspect: bool = False
+    late_since_ns: int | None = None
+    last_event: int | None = None
