@@ -10,14 +10,28 @@ from recproxy.policy.decision import (
     Record,
     RecordPlan,
 )
+from recproxy.policy.emergency import Country, Emergency
+from recproxy.policy.loading import parse
+from recproxy.policy.numbers import Numbering, NumberPattern, parse_pattern
+from recproxy.policy.rules import Announcement, Policy, Purpose, Rule
 
 __all__ = [
+    "Announcement",
     "Audience",
     "CallQuestion",
+    "Country",
     "Decision",
+    "Emergency",
+    "NumberPattern",
+    "Numbering",
     "OnFailure",
     "Pass",
     "PassReason",
+    "Policy",
+    "Purpose",
     "Record",
     "RecordPlan",
+    "Rule",
+    "parse",
+    "parse_pattern",
 ]
