@@ -57,6 +57,7 @@ static struct recproxy_net *acl;
 static size_t acl_count;
 static int acl_silent, admission, admission_retry_after;
 static unsigned long long counters[RECPROXY_COUNTERS];
+static char cancel_text[PJSIP_MAX_PKT_LEN + 1], cancel_call_id[256];
 static int (*print_sdp)(pjsip_msg_body *, char *, pj_size_t);
 
 /* ---- the door ---------------------------------------------------------- */
@@ -245,6 +246,20 @@ static void mask_body(pjsip_rx_data *rdata)
     counters[RECPROXY_BODIES_MASKED]++;
 }
 
+static void keep_cancel(const pjsip_rx_data *rdata)
+{
+    const pj_str_t *id = &rdata->msg_info.cid->id;
+    size_t size = (size_t)rdata->msg_info.len;
+
+    cancel_call_id[0] = cancel_text[0] = '\0';
+    if (size >= sizeof(cancel_text) || (size_t)id->slen >= sizeof(cancel_call_id))
+        return;
+    pj_memcpy(cancel_text, rdata->msg_info.msg_buf, size);
+    cancel_text[size] = '\0';
+    pj_memcpy(cancel_call_id, id->ptr, (size_t)id->slen);
+    cancel_call_id[id->slen] = '\0';
+}
+
 static pj_bool_t on_rx_request(pjsip_rx_data *rdata)
 {
     pjsip_msg *msg = rdata->msg_info.msg;
@@ -265,6 +280,8 @@ static pj_bool_t on_rx_request(pjsip_rx_data *rdata)
         return refuse_method(rdata, &headers);
     if (msg->line.req.method.id == PJSIP_INVITE_METHOD && rdata->msg_info.to->tag.slen == 0)
         return new_call(rdata, &headers);
+    if (msg->line.req.method.id == PJSIP_CANCEL_METHOD)
+        keep_cancel(rdata);
     return PJ_FALSE;
 }
 
@@ -435,7 +452,15 @@ int recproxy_sip_start(void)
     if (status != PJ_SUCCESS)
         return status;
 
+    /* A B2BUA passes on what it is told: no switch to TCP for long messages, the
+     * port of a From URI stays, each SDP answer of an early dialog is taken. */
+    pjsip_cfg()->endpt.disable_tcp_switch = PJ_TRUE;
+    pjsip_cfg()->endpt.allow_port_in_fromto_hdr = PJ_TRUE;
+    pjsip_cfg()->endpt.accept_multiple_sdp_answers = PJ_TRUE;
+    pjsip_cfg()->endpt.follow_early_media_fork = PJ_TRUE;
+
     pj_bzero(counters, sizeof(counters));
+    cancel_call_id[0] = cancel_text[0] = '\0';
     door.id = restorer.id = -1;
     status = pjsip_endpt_register_module(endpt, &door);
     if (status != PJ_SUCCESS)
@@ -505,6 +530,11 @@ const char *recproxy_sdp_placeholder(unsigned long long token)
 }
 
 const char *recproxy_body_header(void) { return body_header_name.ptr; }
+
+const char *recproxy_cancel_message(const char *call_id)
+{
+    return call_id && *call_id && pj_ansi_strcmp(call_id, cancel_call_id) == 0 ? cancel_text : "";
+}
 
 unsigned long long recproxy_counter_get(int counter)
 {

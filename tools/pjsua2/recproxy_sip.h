@@ -78,6 +78,11 @@ const char *recproxy_sdp_placeholder(unsigned long long token);
  * sends without one (180 and 181).  It never reaches the wire. */
 const char *recproxy_body_header(void);
 
+/* The CANCEL received last, as it came, if its Call-ID is this one; else "".
+ * PJSIP reports the end of the call before it reports the CANCEL, whose Reason
+ * header must go on to the other side (RFC 3326). */
+const char *recproxy_cancel_message(const char *call_id);
+
 unsigned long long recproxy_counter_get(int counter);
 
 /* Give free memory back to the system (malloc_trim). */

@@ -1,0 +1,507 @@
+"""The SIP stack on its one thread; owns every pjsua2 object.
+
+``open``, ``poll``, ``execute``, ``forget`` and ``close`` belong to one thread,
+the one that called ``open``. Events leave through ``post``; commands come in
+through ``execute`` between two polls, never inside a callback.
+"""
+
+from __future__ import annotations
+
+import gc
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, assert_never
+
+import pjsua2 as pj
+
+from recproxy.call.commands import (
+    AnswerCaller,
+    AnswerReoffer,
+    EndLeg,
+    InviteCallee,
+    ProgressCaller,
+    SdpToSend,
+    SendReoffer,
+    SipCommand,
+)
+from recproxy.call.events import CallFacts, Event, InviteReceived, LegEnded, LegFault, LegName
+from recproxy.errors import PeerError, SdpError, SipError
+from recproxy.sip import headers, native, sdp
+from recproxy.sip.headers import Message, Reason
+from recproxy.sip.leg import Leg, header, received
+from recproxy.sip.native import SipStackError
+from recproxy.sip.trunks import Trunk, TrunkTable, source_host
+from recproxy.sip.uri import Address, Uri
+
+__all__ = ["Listen", "SipEndpoint", "SipSettings"]
+
+_DEFAULT_HOPS: Final = 70  # RFC 3261 section 8.1.1.6
+_SOCKET_BUFFER_BYTES: Final = 2 * 1024 * 1024
+_SPARE_SLOTS: Final = 64  # a call slot is freed a little later than its call ends
+_RETRY_AFTER_S: Final = 10
+_TRANSPORTS: Final = {
+    ("udp", 4): "PJSIP_TRANSPORT_UDP",
+    ("tcp", 4): "PJSIP_TRANSPORT_TCP",
+    ("udp", 6): "PJSIP_TRANSPORT_UDP6",
+    ("tcp", 6): "PJSIP_TRANSPORT_TCP6",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """One listening address.
+
+    Attributes:
+        transport: ``udp`` or ``tcp``.
+        address: Numeric.
+        port: 1–65535.
+        advertise: Address that peers are told; empty for ``address``.
+    """
+
+    transport: str
+    address: str
+    port: int
+    advertise: str = ""
+
+    @property
+    def contact(self) -> str:
+        """Contact URI for a dialog over this transport."""
+        host = self.advertise or self.address
+        shown = f"[{host}]" if ":" in host else host
+        tail = "" if self.transport == "udp" else f";transport={self.transport}"
+        return f"<sip:recproxy@{shown}:{self.port}{tail}>"
+
+
+@dataclass(frozen=True, slots=True)
+class SipSettings:
+    """What the endpoint needs to know.
+
+    Attributes:
+        listen: At least one address; the first of a transport is the one that leg B uses.
+        trunks: Neighbours.
+        max_calls: Bridged calls at once; one more is answered 503.
+        user_agent: For User-Agent and Server.
+        silent: Drop requests from strangers instead of answering 403.
+        log_level: PJSIP's, 0–6; it goes to ``SipEndpoint``'s ``log``.
+    """
+
+    listen: tuple[Listen, ...]
+    trunks: tuple[Trunk, ...]
+    max_calls: int = 1000
+    user_agent: str = "recproxy"
+    silent: bool = False
+    log_level: int = 1
+
+
+@dataclass(slots=True)
+class _Bridge:
+    """Both legs of a call, and what of the INVITE goes on."""
+
+    trunk: Trunk
+    invite: Message
+    legs: dict[LegName, Leg] = field(default_factory=dict)
+    reasons: dict[LegName, tuple[Reason, ...]] = field(default_factory=dict)
+    failure: Message | None = None
+
+
+class _Door(pj.Account):
+    """The account that every INVITE arrives at."""
+
+    def __init__(self, arrived: Callable[[int, pj.SipRxData], None]) -> None:
+        super().__init__()
+        self._arrived = arrived
+
+    def onIncomingCall(self, prm: pj.OnIncomingCallParam) -> None:  # noqa: N802 - PJSIP's name
+        """Hand an INVITE in."""
+        self._arrived(prm.callId, prm.rdata)
+
+
+class _Log(pj.LogWriter):
+    """PJSIP's own messages, one line each."""
+
+    def __init__(self, sink: Callable[[int, str], None]) -> None:
+        super().__init__()
+        self._sink = sink
+
+    def write(self, entry: pj.LogEntry) -> None:
+        """Hand a line in."""
+        self._sink(entry.level, entry.msg.rstrip())
+
+
+class SipEndpoint:
+    """Our side of SIP; implements ``recproxy.call.driver.SipPort``."""
+
+    def __init__(
+        self,
+        settings: SipSettings,
+        post: Callable[[str, Event], None],
+        mint: Callable[[], str],
+        now: Callable[[], datetime],
+        log: Callable[[int, str], None],
+    ) -> None:
+        """Prepare; nothing is opened yet.
+
+        Args:
+            settings: Addresses, trunks and limits.
+            post: Takes the events of a call.
+            mint: Makes the reference of a new call.
+            now: Wall clock, aware, UTC.
+            log: Takes PJSIP's own messages: level and line. They may name numbers.
+
+        Raises:
+            SipStackError: The installed pjsua2 cannot carry ``max_calls``.
+        """
+        facts = native.build_facts()
+        if settings.max_calls * 2 > facts.max_calls:
+            raise SipStackError(
+                f"max_calls {settings.max_calls} needs {settings.max_calls * 2} call slots, pjsua2 has"
+                f" {facts.max_calls}",
+                hint=f"set max_calls to {facts.max_calls // 2} or less",
+            )
+        self._settings = settings
+        self._slots = min(
+            facts.max_calls, settings.max_calls * 2 + max(_SPARE_SLOTS, settings.max_calls // 4)
+        )
+        self._trunks = TrunkTable(settings.trunks)
+        self._post = post
+        self._mint = mint
+        self._now = now
+        self._log = log
+        self._bridges: dict[str, _Bridge] = {}
+        self._refused: dict[str, Leg] = {}
+        self._condemned: list[Leg] = []
+        self._leg_b_call_ids: set[str] = set()
+        self._draining = False
+        self._endpoint: pj.Endpoint | None = None
+        self._writer: _Log | None = None
+        self._door: _Door | None = None
+
+    # ---------------------------------------------------------- life cycle
+
+    def open(self) -> None:
+        """Start the stack and listen; this thread owns it from now on.
+
+        Raises:
+            SipStackError: An address or port cannot be used.
+        """
+        self._endpoint = endpoint = pj.Endpoint()
+        try:
+            endpoint.libCreate()
+            endpoint.libInit(self._library_settings())
+            native.start()
+            native.allow(self._trunks.peers, silent=self._settings.silent)
+            endpoint.audDevManager().setNullDev()
+            for listen in self._settings.listen:
+                self._listen(endpoint, listen)
+            endpoint.libStart()
+            self._door = _Door(self._arrived)
+            self._door.create(self._account_settings(), True)  # noqa: FBT003 - PJSIP's signature
+        except pj.Error as err:
+            self.close()
+            raise SipStackError(f"{err.title}: {err.reason}") from err
+        except SipStackError:
+            self.close()
+            raise
+        self._admit()
+
+    def poll(self, timeout_ms: int) -> None:
+        """Treat what came from the network, waiting for it at most ``timeout_ms``."""
+        if self._endpoint is None:
+            raise RuntimeError("the SIP endpoint is not open")
+        self._endpoint.libHandleEvents(timeout_ms)
+        while self._condemned:
+            leg = self._condemned.pop()
+            self._attempt(leg, "hanging up", lambda doomed: doomed.finish(500, "Server Internal Error"))
+
+    def drain(self) -> None:
+        """Take no new calls: INVITE and OPTIONS get 503 from now on."""
+        self._draining = True
+        self._admit()
+
+    def apply(self, settings: SipSettings) -> None:
+        """Take over trunks and the access list of new settings; the rest needs a restart.
+
+        Raises:
+            SipStackError: An address is malformed; the old settings stay.
+        """
+        trunks = TrunkTable(settings.trunks)
+        native.allow(trunks.peers, silent=settings.silent)
+        self._trunks = trunks
+
+    def close(self) -> None:
+        """Stop the stack; calls that are still up are hung up."""
+        if self._endpoint is None:
+            return
+        self._bridges.clear()
+        self._refused.clear()
+        self._condemned.clear()
+        gc.collect()  # no pj.Call may outlive the library, nor die in another thread
+        if self._door is not None:
+            self._door.shutdown()
+        self._endpoint.libDestroy()
+        self._door = self._writer = self._endpoint = None
+
+    @property
+    def active(self) -> int:
+        """Calls that have not ended."""
+        return len(self._bridges)
+
+    def counters(self) -> dict[str, int]:
+        """What was refused, answered and replaced without a call."""
+        return native.counters()
+
+    # ------------------------------------------------------------ commands
+
+    def execute(self, call: str, command: SipCommand) -> None:
+        """Carry out one command of ``call``; failures come back as events."""
+        bridge = self._bridges.get(call)
+        if bridge is None:
+            return  # both legs have gone meanwhile
+        match command:
+            case InviteCallee():
+                self._invite(call, bridge, command)
+            case ProgressCaller(code, reason, answer):
+                self._respond(bridge, code, reason, answer)
+            case AnswerCaller(answer):
+                self._respond(bridge, 200, "OK", answer)
+            case EndLeg():
+                self._end(bridge, command)
+            case SendReoffer(leg, offer):
+                self._with(bridge, leg, "re-INVITE", lambda found: found.reoffer(_rewritten(offer)))
+            case AnswerReoffer(leg, code, reason, answer):
+                body = _rewritten(answer)
+                self._with(
+                    bridge, leg, "answer to re-INVITE", lambda found: found.answer_reoffer(code, reason, body)
+                )
+            case _:
+                assert_never(command)
+
+    def forget(self, call: str) -> None:
+        """``call`` is over; a leg that never reported its end is hung up."""
+        bridge = self._bridges.pop(call, None)
+        if bridge is not None:
+            for leg in list(bridge.legs.values()):
+                self._attempt(leg, "hanging up", lambda doomed: doomed.finish(500, "Server Internal Error"))
+        self._admit()
+
+    # ------------------------------------------------- what the legs report
+
+    def leg_event(self, leg: Leg, event: Event) -> None:
+        """Pass on what happened to a leg, unless its call was refused at once."""
+        if leg.call in self._bridges:
+            self._post(leg.call, event)
+
+    def leg_failed(self, leg: Leg, what: str) -> None:
+        """Report a fault of ours or of the peer; hang up after this poll."""
+        bridge = self._bridges.get(leg.call)
+        if bridge is not None and bridge.legs.get(leg.name) is leg:
+            self._condemned.append(leg)
+            self._post(leg.call, LegFault(leg.name, what))
+
+    def leg_gone(self, leg: Leg) -> None:
+        """Drop a leg; the last reference goes with the callback that called this."""
+        self._refused.pop(leg.call, None)
+        self._leg_b_call_ids.discard(leg.sip_call_id)
+        if leg in self._condemned:
+            self._condemned.remove(leg)
+        bridge = self._bridges.get(leg.call)
+        if bridge is None or bridge.legs.get(leg.name) is not leg:
+            return
+        bridge.reasons[leg.name] = leg.reasons
+        if leg.name is LegName.CALLEE:
+            bridge.failure = leg.final
+        del bridge.legs[leg.name]
+
+    # ------------------------------------------------------------ incoming
+
+    def _arrived(self, pj_id: int, rdata: pj.SipRxData) -> None:
+        call = self._mint()
+        if self._door is None:
+            return  # the endpoint closes; PJSUA refuses a call without a leg
+        leg = Leg(self, self._door, call, LegName.CALLER, pj_id)
+        self._refused[call] = leg
+        try:
+            trunk = self._trunks.source(source_host(rdata.srcAddress))
+            if trunk is None:
+                raise SipError("source address", "belongs to no trunk", code=403)
+            invite = headers.read_message(received(rdata.wholeMsg))
+            event = self._invite_event(trunk, invite)
+        except PeerError as err:
+            self._refuse(leg, err)
+            return
+        except Exception as err:  # noqa: BLE001 - the boundary: SWIG would print it and go on
+            self._log(1, f"an INVITE could not be treated: {type(err).__name__}")
+            leg.finish(500, "Server Internal Error")
+            return
+        del self._refused[call]
+        self._bridges[call] = _Bridge(trunk, invite, {LegName.CALLER: leg})
+        self._admit()
+        self._post(call, event)
+
+    def _invite_event(self, trunk: Trunk, invite: Message) -> InviteReceived:
+        hops = headers.max_forwards(invite)
+        if hops == 0:
+            raise SipError("header Max-Forwards", "no hops left", code=483)
+        sip_call_id = invite.first("Call-ID") or ""
+        if sip_call_id in self._leg_b_call_ids:
+            raise SipError("header Call-ID", "this call has been here before", code=482)
+        if self._trunks.named(trunk.forward_to) is None:
+            raise SipError("trunk", "has nowhere to forward to", code=404)
+        asked = headers.request_uri(invite)
+        body = headers.sdp_body(invite)
+        if not body:
+            raise SdpError("INVITE", "without an offer; recproxy needs one")
+        who = headers.identity(invite)
+        facts = CallFacts(
+            trunk=trunk.name,
+            direction=trunk.direction,
+            caller=who.caller,
+            callee=asked.number,
+            anonymous=who.anonymous,
+            sos=headers.is_emergency_service(asked),
+            sip_call_id=sip_call_id,
+            received=self._now(),
+        )
+        return InviteReceived(facts, sdp.parse(body))
+
+    def _refuse(self, leg: Leg, err: PeerError) -> None:
+        """Answer an INVITE that does not become a call (RFC 3261 section 21)."""
+        code = err.code if isinstance(err, SipError) else 488
+        warning = Reason("SIP", code, f"{err.where}: {err.what}").text.replace("\\", "").replace('"', "'")
+        extra = [("Warning", f'399 recproxy "{warning}"')]
+        self._attempt(leg, "refusing", lambda refused: refused.finish(code, "", extra))
+
+    # ------------------------------------------------------------ outgoing
+
+    def _invite(self, call: str, bridge: _Bridge, command: InviteCallee) -> None:
+        trunk = self._trunks.named(bridge.trunk.forward_to)
+        if trunk is None or self._door is None:
+            self._post(call, LegEnded(LegName.CALLEE, 404, "Not Found", by_us=False))
+            return
+        leg = Leg(self, self._door, call, LegName.CALLEE)
+        bridge.legs[LegName.CALLEE] = leg
+        target = self._trunks.request_uri(headers.request_uri(bridge.invite), trunk)
+        option = self._invite_option(bridge.invite, target)
+        to = str(Address("", Uri(target.scheme, target.user, target.host, target.port)))
+        try:
+            leg.invite(to, option, sdp.rewrite(command.offer))
+            self._leg_b_call_ids.add(leg.sip_call_id)
+        except pj.Error as err:
+            bridge.legs.pop(LegName.CALLEE, None)
+            self._post(call, LegEnded(LegName.CALLEE, 503, f"{err.title}: {err.reason}", by_us=False))
+
+    def _invite_option(self, invite: Message, target: Uri) -> pj.SipTxOption:
+        origin = invite.address("From")
+        option = pj.SipTxOption()
+        option.localUri = str(Address(origin.display, origin.uri))
+        option.targetUri = str(target)
+        option.contactUri = self._contact(target)
+        hops = headers.max_forwards(invite)
+        option.headers.append(header("Max-Forwards", str((hops or _DEFAULT_HOPS) - 1)))
+        for name, value in headers.carried(invite).headers:
+            option.headers.append(header(name, value))
+        return option
+
+    def _contact(self, target: Uri) -> str:
+        wanted = (target.parameter("transport") or "udp").lower()
+        same = [listen for listen in self._settings.listen if listen.transport == wanted]
+        return (same or list(self._settings.listen))[0].contact
+
+    def _respond(self, bridge: _Bridge, code: int, reason: str, answer: SdpToSend | None) -> None:
+        body = _rewritten(answer)
+        self._with(bridge, LegName.CALLER, "response", lambda leg: leg.respond(code, reason, body))
+
+    def _end(self, bridge: _Bridge, command: EndLeg) -> None:
+        extra: list[tuple[str, str]] = [("Reason", str(r)) for r in bridge.reasons.get(command.leg.other, ())]
+        if command.code >= 300 and not extra and command.leg is LegName.CALLEE:  # noqa: PLR2004
+            extra.append(("Reason", str(Reason("SIP", command.code, command.reason))))
+        code = command.code if command.code >= 300 else 480  # noqa: PLR2004 - for a leg that was not answered
+        if command.leg is LegName.CALLER and bridge.failure is not None:
+            extra += [pair for pair in headers.carried(bridge.failure).headers if pair[0] != "Date"]
+            wait = headers.retry_after(bridge.failure)
+            if wait is not None:
+                extra.append(("Retry-After", str(wait)))
+        elif command.retry_after_s is not None:
+            extra.append(("Retry-After", str(command.retry_after_s)))
+        self._with(bridge, command.leg, "end", lambda leg: leg.finish(code, command.reason, extra))
+
+    # -------------------------------------------------------------- ground
+
+    def _with(self, bridge: _Bridge, name: LegName, what: str, act: Callable[[Leg], None]) -> None:
+        """Act on a leg, if it is still there."""
+        leg = bridge.legs.get(name)
+        if leg is not None:
+            self._attempt(leg, what, act)
+
+    def _attempt(self, leg: Leg, what: str, act: Callable[[Leg], None]) -> None:
+        """Act on a leg; what PJSIP refuses becomes an event."""
+        try:
+            act(leg)
+        except pj.Error as err:
+            self.leg_event(leg, LegFault(leg.name, f"{what}: {err.reason}"))
+
+    def _admit(self) -> None:
+        admitted = not self._draining and len(self._bridges) < self._settings.max_calls
+        native.admit(admitted=admitted, retry_after_s=_RETRY_AFTER_S)
+
+    def _library_settings(self) -> pj.EpConfig:
+        settings = pj.EpConfig()
+        settings.uaConfig.maxCalls = self._slots
+        settings.uaConfig.threadCnt = 0
+        settings.uaConfig.mainThreadOnly = True
+        settings.uaConfig.userAgent = self._settings.user_agent
+        settings.uaConfig.mwiUnsolicitedEnabled = False
+        settings.uaConfig.noRefersub = False
+        settings.medConfig.threadCnt = 0
+        settings.medConfig.hasIoqueue = False
+        settings.medConfig.clockRate = 8000
+        settings.logConfig.level = self._settings.log_level
+        settings.logConfig.consoleLevel = self._settings.log_level
+        settings.logConfig.msgLogging = 0
+        settings.logConfig.decor = 0
+        self._writer = _Log(self._log)
+        self._writer.__disown__()
+        settings.logConfig.writer = self._writer
+        return settings
+
+    def _listen(self, endpoint: pj.Endpoint, listen: Listen) -> None:
+        version = 6 if ":" in listen.address else 4
+        kind = _TRANSPORTS.get((listen.transport, version))
+        if kind is None:
+            raise SipStackError(f"transport {listen.transport!r} is not udp or tcp")
+        settings = pj.TransportConfig()
+        settings.boundAddress = listen.address
+        settings.port = listen.port
+        settings.publicAddress = listen.advertise
+        if listen.transport == "udp":
+            for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+                settings.sockOptParams.sockOpts.append(
+                    pj.SockOpt(socket.SOL_SOCKET, option, _SOCKET_BUFFER_BYTES)
+                )
+        try:
+            endpoint.transportCreate(getattr(pj, kind), settings)
+        except pj.Error as err:
+            where = f"{listen.transport} {listen.address} port {listen.port}"
+            raise SipStackError(f"cannot listen on {where}: {err.reason}") from err
+
+    def _account_settings(self) -> pj.AccountConfig:
+        settings = pj.AccountConfig()
+        settings.idUri = self._settings.listen[0].contact
+        settings.callConfig.prackUse = 0
+        settings.callConfig.timerUse = 1
+        settings.mediaConfig.lockCodecEnabled = False
+        settings.mediaConfig.srtpUse = 0
+        settings.mediaConfig.useLoopMedTp = True
+        settings.mediaConfig.enableLoopback = False
+        settings.natConfig.sipOutboundUse = 0
+        settings.natConfig.contactRewriteUse = 0
+        settings.natConfig.viaRewriteUse = 0
+        settings.natConfig.sdpNatRewriteUse = 0
+        settings.natConfig.udpKaIntervalSec = 0
+        return settings
+
+
+def _rewritten(to_send: SdpToSend | None) -> bytes:
+    return sdp.rewrite(to_send) if to_send is not None else b""

@@ -1,0 +1,304 @@
+"""One side of a call: the ``pj.Call`` whose callbacks become events.
+
+SWIG prints an exception that leaves a callback and goes on, so each callback
+copies what it needs, hands it in and returns, inside a guard that turns any
+exception into the end of this leg.
+
+A leg lives until its DISCONNECTED callback: there the host drops the last
+reference, because a ``pj.Call`` destroyed later hangs up whatever call has got
+its slot by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Final, Protocol
+
+import pjsua2 as pj
+
+from recproxy.call.events import (
+    CalleeAnswered,
+    CalleeProgress,
+    CallerConfirmed,
+    Event,
+    LegEnded,
+    LegName,
+    ReofferAnswered,
+    ReofferReceived,
+    Sdp,
+)
+from recproxy.errors import PeerError
+from recproxy.sip import headers, sdp
+from recproxy.sip.headers import Message, Reason
+from recproxy.sip.native import BodySlots, cancelled_by
+
+__all__ = ["HeaderList", "Leg", "LegHost", "header", "received"]
+
+HeaderList = Iterable[tuple[str, str]]
+
+_NOT_ACCEPTABLE_HERE: Final = 488
+_PENDING: Final = 491
+_REQUEST_TERMINATED: Final = 487
+
+
+class LegHost(Protocol):
+    """Who keeps the legs; called on the signalling thread only."""
+
+    def leg_event(self, leg: Leg, event: Event) -> None:
+        """Hand in what happened to a leg."""
+        ...
+
+    def leg_failed(self, leg: Leg, what: str) -> None:
+        """The leg cannot go on: report it, and hang up once no callback runs."""
+        ...
+
+    def leg_gone(self, leg: Leg) -> None:
+        """The dialog is over: drop every reference to the leg now."""
+        ...
+
+
+def received(text: str) -> bytes:
+    """A message as it came from the network, from PJSIP's text of it."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+class Leg(pj.Call):
+    """A dialog with the caller or the callee.
+
+    Attributes:
+        call: Reference of the call that the leg belongs to.
+        name: Which side.
+        reasons: Reason headers with which the peer ended the leg.
+        final: The callee's failure response.
+        sip_call_id: Call-ID of a dialog that we began; empty for the caller's.
+    """
+
+    def __init__(
+        self, host: LegHost, account: pj.Account, call: str, name: LegName, pj_id: int = pj.PJSUA_INVALID_ID
+    ) -> None:
+        super().__init__(account, pj_id)
+        self.call = call
+        self.name = name
+        self.reasons: tuple[Reason, ...] = ()
+        self.final: Message | None = None
+        self.sip_call_id = ""
+        self._host = host
+        self._bodies = BodySlots()
+        self._next: bytes | None = b"" if name is LegName.CALLER else None
+        self._answered = False
+        self._confirmed = False
+        self._reoffering = False
+        self._ended_by_us = False
+        self._sent: set[tuple[str, str]] = set()
+
+    # ------------------------------------------------------------ commands
+
+    def invite(self, to: str, option: pj.SipTxOption, offer: bytes) -> None:
+        """Send the INVITE; ``option`` names From, Request-URI, Contact and headers."""
+        prm = _operation(option)
+        self._next = offer
+        self.makeCall(to, prm)
+        self.sip_call_id = self.getInfo().callIdString
+
+    def respond(self, code: int, reason: str, body: bytes, extra: HeaderList = ()) -> None:
+        """Answer the caller's INVITE with 1xx or 2xx; an empty ``body`` sends none."""
+        prm = self._response(code, reason, extra)
+        self._bodies.fill(body)
+        if body and code in {180, 181}:  # PJSIP never puts SDP in these
+            prm.txOption.headers.append(header(*self._bodies.attach()))
+        self._answered = self._answered or code >= 200  # noqa: PLR2004
+        self.answer(prm)
+
+    def finish(self, code: int, reason: str, extra: HeaderList = ()) -> None:
+        """End the leg as its state asks: failure response, CANCEL or BYE."""
+        self._ended_by_us = True
+        if self.name is LegName.CALLER and not self._answered:
+            self.answer(self._response(code, reason, extra))
+        else:
+            self.hangup(self._response(0, "", extra))
+
+    def reoffer(self, offer: bytes) -> None:
+        """Send a re-INVITE; its answer comes as an event."""
+        self._next = offer
+        self._reoffering = True
+        try:
+            self.reinvite(_operation())
+        except pj.Error as err:
+            self._reoffering = False
+            answer = ReofferAnswered(self.name, _PENDING, f"Request Pending ({err.status})", None)
+            self._host.leg_event(self, answer)
+
+    def answer_reoffer(self, code: int, reason: str, body: bytes) -> None:
+        """Answer the peer's re-INVITE."""
+        prm = self._response(code, reason, ())
+        if code < 300:  # noqa: PLR2004
+            prm.sdp.wholeSdp = self._bodies.open(body)
+        self.answer(prm)
+        if code < 300:  # noqa: PLR2004
+            self._bodies.settle()
+
+    # ----------------------------------------------------------- callbacks
+
+    def onCallSdpCreated(self, prm: pj.OnCallSdpCreatedParam) -> None:  # noqa: N802 - PJSIP's names
+        """Put a slot of ours in the place of the SDP that PJSIP made."""
+        with self._guard("onCallSdpCreated"):
+            prm.sdp.wholeSdp = self._bodies.open(self._next)
+            self._next = None
+
+    def onCallState(self, prm: pj.OnCallStateParam) -> None:  # noqa: N802
+        """Report an answer, an ACK, the end."""
+        with self._guard("onCallState"):
+            self._state_changed(self.getInfo(), _received(prm.e))
+
+    def onCallTsxState(self, prm: pj.OnCallTsxStateParam) -> None:  # noqa: N802
+        """Report responses to our INVITE and re-INVITE."""
+        with self._guard("onCallTsxState"):
+            tsx = prm.e.body.tsxState.tsx
+            if tsx.method == "INVITE" and tsx.role == pj.PJSIP_ROLE_UAC:
+                self._invite_changed(tsx, _received(prm.e))
+
+    def onCallRxReinvite(self, prm: pj.OnCallRxReinviteParam) -> None:  # noqa: N802
+        """Report a re-offer; it is answered by a command, or 488 now if it is garbage."""
+        prm.statusCode = _NOT_ACCEPTABLE_HERE
+        with self._guard("onCallRxReinvite"):
+            prm.statusCode, prm.isAsync = self._reoffered(prm.rdata.wholeMsg)
+
+    def onCallRedirected(self, prm: pj.OnCallRedirectedParam) -> int:  # noqa: ARG002, N802
+        """Leave it to the caller to follow a redirection."""
+        return pj.PJSIP_REDIRECT_STOP
+
+    # -------------------------------------------------------------- ground
+
+    @contextmanager
+    def _guard(self, where: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as err:  # noqa: BLE001 - the boundary: SWIG would print it and go on
+            self._host.leg_failed(self, f"{where}: {type(err).__name__}")
+
+    def _state_changed(self, info: pj.CallInfo, message: Message | None) -> None:
+        if info.state == pj.PJSIP_INV_STATE_CONNECTING and self.name is LegName.CALLEE:
+            self._callee_answered(info, message)
+        elif info.state == pj.PJSIP_INV_STATE_CONFIRMED and not self._confirmed:
+            self._confirmed = True
+            self._bodies.settle()
+            if self.name is LegName.CALLER:
+                self._host.leg_event(self, CallerConfirmed())
+        elif info.state == pj.PJSIP_INV_STATE_DISCONNECTED:
+            self._disconnected(info, message)
+
+    def _callee_answered(self, info: pj.CallInfo, message: Message | None) -> None:
+        self._answered = True
+        try:
+            answer = _sdp_of(message)
+        except PeerError as err:
+            self._host.leg_failed(self, f"the callee's answer: {err.where}: {err.what}")
+            return
+        self._host.leg_event(self, CalleeAnswered(answer, info.callIdString))
+
+    def _disconnected(self, info: pj.CallInfo, message: Message | None) -> None:
+        code, reason = info.lastStatusCode, info.lastReason
+        if message is None and code == _REQUEST_TERMINATED and self.name is LegName.CALLER:
+            message = _read(cancelled_by(info.callIdString))
+        if message is not None:
+            self.reasons = _reasons(message)
+            self.final = message if isinstance(message.start, headers.StatusLine) else None
+        if self.reasons and self.reasons[0].text:
+            reason = self.reasons[0].text
+        self._bodies.close()
+        self._host.leg_event(self, LegEnded(self.name, code, reason, by_us=self._ended_by_us))
+        self._host.leg_gone(self)
+
+    def _invite_changed(self, tsx: pj.SipTransaction, message: Message | None) -> None:
+        code = tsx.statusCode
+        if not self._confirmed:
+            if tsx.state == pj.PJSIP_TSX_STATE_PROCEEDING and code > 100 and message is not None:  # noqa: PLR2004
+                self._host.leg_event(self, CalleeProgress(code, tsx.statusText, _early_sdp(message)))
+            return
+        if not self._reoffering or code < 200:  # noqa: PLR2004
+            return
+        if tsx.state in {pj.PJSIP_TSX_STATE_COMPLETED, pj.PJSIP_TSX_STATE_TERMINATED}:
+            self._reoffering = False
+            self._host.leg_event(self, self._reoffer_answer(code, tsx.statusText, message))
+
+    def _reoffer_answer(self, code: int, reason: str, message: Message | None) -> ReofferAnswered:
+        if code >= 300:  # noqa: PLR2004
+            return ReofferAnswered(self.name, code, reason, None)
+        self._bodies.settle()
+        try:
+            return ReofferAnswered(self.name, code, reason, _sdp_of(message))
+        except PeerError as err:
+            return ReofferAnswered(self.name, _NOT_ACCEPTABLE_HERE, f"{err.where}: {err.what}", None)
+
+    def _reoffered(self, text: str) -> tuple[int, bool]:
+        try:
+            offer = _sdp_of(headers.read_message(received(text)))
+        except PeerError:
+            offer = None
+        if offer is None:
+            return _NOT_ACCEPTABLE_HERE, False
+        self._host.leg_event(self, ReofferReceived(self.name, offer))
+        return 200, True
+
+    def _response(self, code: int, reason: str, extra: HeaderList) -> pj.CallOpParam:
+        """Parameters of a response; PJSIP repeats in later ones what was added before."""
+        prm = _operation()
+        prm.statusCode = code
+        prm.reason = reason
+        for name, value in extra:
+            if (name, value) not in self._sent:
+                prm.txOption.headers.append(header(name, value))
+                self._sent.add((name, value))
+        return prm
+
+
+def header(name: str, value: str) -> pj.SipHeader:
+    """Make a header for PJSIP."""
+    made = pj.SipHeader()
+    made.hName = name
+    made.hValue = value
+    return made
+
+
+def _operation(option: pj.SipTxOption | None = None) -> pj.CallOpParam:
+    prm = pj.CallOpParam(True)  # noqa: FBT003 - PJSIP's signature
+    prm.opt.audioCount = 1
+    prm.opt.videoCount = 0
+    prm.opt.textCount = 0
+    if option is not None:
+        prm.txOption = option
+    return prm
+
+
+def _received(event: pj.SipEvent) -> Message | None:
+    """The message that caused an event; None if a timer, or we, did."""
+    if event.type != pj.PJSIP_EVENT_TSX_STATE or event.body.tsxState.type != pj.PJSIP_EVENT_RX_MSG:
+        return None
+    return _read(received(event.body.tsxState.src.rdata.wholeMsg))
+
+
+def _read(raw: bytes) -> Message | None:
+    """A message that PJSIP took; one that our stricter reader refuses counts as none."""
+    try:
+        return headers.read_message(raw) if raw else None
+    except PeerError:
+        return None
+
+
+def _sdp_of(message: Message | None) -> Sdp | None:
+    body = headers.sdp_body(message) if message is not None else None
+    return sdp.parse(body) if body else None
+
+
+def _early_sdp(message: Message) -> Sdp | None:
+    """SDP of a provisional response; one that cannot be read counts as none."""
+    try:
+        return _sdp_of(message)
+    except PeerError:
+        return None
+
+
+def _reasons(message: Message) -> tuple[Reason, ...]:
+    found = [headers.reason(message, protocol) for protocol in ("SIP", "Q.850")]
+    return tuple(dict.fromkeys(value for value in found if value is not None))

@@ -1,0 +1,180 @@
+"""The C module inside pjsua2, by name: bodies, the access list, admission.
+
+Everything here belongs to the signalling thread, like every pjsua2 object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import pjsua2 as pj
+
+from recproxy.errors import RecproxyError
+
+__all__ = [
+    "ABI",
+    "BodySlots",
+    "BuildFacts",
+    "SipStackError",
+    "admit",
+    "allow",
+    "build_facts",
+    "cancelled_by",
+    "counters",
+    "start",
+]
+
+ABI: Final = 1
+_COUNTERS: Final[Mapping[str, str]] = {
+    "refused_address": "RECPROXY_REFUSED_ADDRESS",
+    "refused_admission": "RECPROXY_REFUSED_ADMISSION",
+    "refused_method": "RECPROXY_REFUSED_METHOD",
+    "refused_extension": "RECPROXY_REFUSED_EXTENSION",
+    "refused_hops": "RECPROXY_REFUSED_HOPS",
+    "options_answered": "RECPROXY_OPTIONS_ANSWERED",
+    "bodies_masked": "RECPROXY_BODIES_MASKED",
+    "bodies_sent": "RECPROXY_BODIES_SENT",
+    "bodies_lost": "RECPROXY_BODIES_LOST",
+}
+_MEND: Final = "build pjsua2 with tools/pjsua2/build.sh and install the wheel that it prints"
+
+
+class SipStackError(RecproxyError):
+    """The SIP stack cannot do what is asked: wrong build, port in use, bad address."""
+
+
+@dataclass(frozen=True, slots=True)
+class BuildFacts:
+    """What the installed pjsua2 can do.
+
+    Attributes:
+        max_calls: Call slots; a bridged call takes two.
+        tls_library: Name and version of the TLS library.
+    """
+
+    max_calls: int
+    tls_library: str
+
+
+def build_facts() -> BuildFacts:
+    """Tell what the installed pjsua2 can do.
+
+    Raises:
+        SipStackError: It is not the build that recproxy needs.
+    """
+    if not hasattr(pj, "recproxy_abi"):
+        raise SipStackError("the installed pjsua2 lacks recproxy's module", hint=_MEND)
+    if pj.recproxy_abi() != ABI:
+        raise SipStackError(
+            f"the installed pjsua2 has version {pj.recproxy_abi()} of recproxy's module, not {ABI}",
+            hint=_MEND,
+        )
+    return BuildFacts(pj.recproxy_max_calls(), pj.recproxy_tls_library())
+
+
+def start() -> None:
+    """Register the module; once, between libInit and the first transport.
+
+    Raises:
+        SipStackError: PJSIP refused it.
+    """
+    status = pj.recproxy_sip_start()
+    if status:
+        raise SipStackError(f"PJSIP refused recproxy's module: status {status}")
+
+
+def allow(nets: Iterable[str], *, silent: bool = False) -> None:
+    """Let in requests from these addresses and networks only, from now on.
+
+    Args:
+        nets: CIDR texts, IPv4 and IPv6; none lets nobody in.
+        silent: Drop other requests instead of answering 403.
+
+    Raises:
+        SipStackError: One of them is malformed; the old list stays.
+    """
+    listed = list(nets)
+    wrong = pj.recproxy_acl_set(",".join(listed).encode())
+    if wrong >= 0:
+        raise SipStackError(
+            f"not an address or network: {listed[wrong]!r}", hint="write it as 192.0.2.0/24 or 2001:db8::/32"
+        )
+    pj.recproxy_acl_set_silent(int(silent))
+
+
+def admit(*, admitted: bool, retry_after_s: int = 0) -> None:
+    """Take new calls, or answer them and OPTIONS with 503 (and Retry-After unless 0)."""
+    pj.recproxy_admission_set(pj.RECPROXY_ADMIT if admitted else pj.RECPROXY_REFUSE, retry_after_s)
+
+
+def cancelled_by(sip_call_id: str) -> bytes:
+    """The CANCEL that is being treated, if it is for this Call-ID; else nothing."""
+    return pj.recproxy_cancel_message(sip_call_id).encode("utf-8", "surrogateescape")
+
+
+def counters() -> dict[str, int]:
+    """What the module refused, answered and replaced since ``start``."""
+    return {name: pj.recproxy_counter_get(getattr(pj, constant)) for name, constant in _COUNTERS.items()}
+
+
+class BodySlots:
+    """The bodies of one leg that are, or may yet be, on their way to the peer.
+
+    PJSIP negotiates with a placeholder that names a slot; what is in the slot
+    when a message is printed goes on the wire. One slot for each SDP that PJSIP
+    made: an offer that was refused takes its slot with it.
+    """
+
+    def __init__(self) -> None:
+        self._tokens: list[int] = []
+        self._newest = self._agreed = b""
+
+    @property
+    def newest(self) -> int:
+        """Token of the newest slot; 0 if there is none."""
+        return self._tokens[-1] if self._tokens else 0
+
+    def open(self, body: bytes | None = None) -> str:
+        """Make a slot and return the SDP that stands for it.
+
+        Args:
+            body: What goes out; empty sends no body, None repeats what was agreed last.
+
+        Raises:
+            SipStackError: No memory, or the body is too long for one message.
+        """
+        token = pj.recproxy_body_new()
+        if not token:
+            raise SipStackError("no memory for an SDP body")
+        self._tokens.append(token)
+        self.fill(self._agreed if body is None else body)
+        return pj.recproxy_sdp_placeholder(token)
+
+    def fill(self, body: bytes) -> None:
+        """Change what the newest slot sends from now on; empty sends no body.
+
+        Raises:
+            SipStackError: There is no slot, or the body is too long for one message.
+        """
+        if pj.recproxy_body_set(self.newest, body, ""):
+            raise SipStackError(f"an SDP body of {len(body)} bytes cannot be sent")
+        self._newest = body
+
+    def attach(self) -> tuple[str, str]:
+        """Header that makes the newest slot's body part of a response that has none."""
+        return pj.recproxy_body_header(), f"recproxy-{self.newest:016x}"
+
+    def settle(self) -> None:
+        """An exchange has succeeded: older slots can never be sent again."""
+        for token in self._tokens[:-1]:
+            pj.recproxy_body_free(token)
+        del self._tokens[:-1]
+        self._agreed = self._newest
+
+    def close(self) -> None:
+        """The leg is gone."""
+        for token in self._tokens:
+            pj.recproxy_body_free(token)
+        self._tokens.clear()

@@ -1,0 +1,92 @@
+"""Which trunk a message came from, and where its calls go. Pure."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from recproxy.sip.uri import Uri
+from storage.tags import Direction
+
+__all__ = ["Trunk", "TrunkTable", "source_host"]
+
+_Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+_SOS_NUMBER = "112"
+
+
+@dataclass(frozen=True, slots=True)
+class Trunk:
+    """One neighbour: a PBX, a carrier.
+
+    Attributes:
+        name: As in the configuration.
+        peers: Addresses and networks that its requests come from, CIDR.
+        target: Where calls to this trunk go, ``sip:host:port;transport=udp``.
+        direction: Of the calls that come from it, seen from the organisation.
+        forward_to: Name of the trunk that its calls go to.
+    """
+
+    name: str
+    peers: tuple[str, ...]
+    target: str
+    direction: Direction
+    forward_to: str
+
+
+class TrunkTable:
+    """The trunks, by source address and by name; never changes."""
+
+    def __init__(self, trunks: Iterable[Trunk]) -> None:
+        """Index the trunks.
+
+        Args:
+            trunks: Their networks must not overlap; the narrowest one wins if they do.
+
+        Raises:
+            ValueError: A peer is not an address or network.
+            SipError: A target is not a SIP URI.
+        """
+        self._by_name: Mapping[str, Trunk] = {trunk.name: trunk for trunk in trunks}
+        self._targets = {name: Uri.parse(trunk.target) for name, trunk in self._by_name.items()}
+        networks: list[tuple[_Network, Trunk]] = [
+            (ipaddress.ip_network(peer), trunk) for trunk in self._by_name.values() for peer in trunk.peers
+        ]
+        self._networks = sorted(networks, key=lambda pair: pair[0].prefixlen, reverse=True)
+
+    @property
+    def peers(self) -> tuple[str, ...]:
+        """Every network that requests may come from."""
+        return tuple(str(network) for network, _ in self._networks)
+
+    def source(self, host: str) -> Trunk | None:
+        """The trunk that ``host``, a numeric address, belongs to."""
+        address = ipaddress.ip_address(host)
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+            address = address.ipv4_mapped
+        for network, trunk in self._networks:
+            if address.version == network.version and address in network:
+                return trunk
+        return None
+
+    def named(self, name: str) -> Trunk | None:
+        """The trunk of this name."""
+        return self._by_name.get(name)
+
+    def request_uri(self, asked: Uri, trunk: Trunk) -> Uri:
+        """Request-URI of a call to ``trunk`` for what the caller asked for.
+
+        An emergency service URN (RFC 5031) becomes the number 112: trunks route
+        numbers, and the call must not be lost on its way.
+        """
+        target = self._targets[trunk.name]
+        if asked.scheme == "urn":
+            return Uri(target.scheme, _SOS_NUMBER, target.host).towards(target)
+        return asked.towards(target)
+
+
+def source_host(address: str) -> str:
+    """Host part of PJSIP's ``192.0.2.1:5060`` or ``[2001:db8::1]:5060``."""
+    host, _, _ = address.rpartition(":")
+    return host.strip("[]").partition("%")[0]
