@@ -28,7 +28,8 @@ from storage.age import (
     seal_header,
     split_header,
 )
-from storage.age.header import HeaderParser, decode_base64, encode_base64, parse_header
+from storage.age.header import HeaderParser, parse_header
+from storage.age.stanza import decode_base64, encode_base64
 
 FILE_KEY = bytes(range(16))
 IDENTITY = X25519Identity(b"\x11" * 32)

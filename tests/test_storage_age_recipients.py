@@ -18,7 +18,7 @@ from storage.age import (
     X25519Recipient,
 )
 from storage.age.bech32 import encode
-from storage.age.header import encode_base64
+from storage.age.stanza import encode_base64
 
 FILE_KEY = bytes(range(16))
 SPEC_IDENTITY = "AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX"

@@ -25,7 +25,8 @@ from storage.age import (
     TruncatedPayloadError,
     parse_identity,
 )
-from storage.age.header import encode_base64, parse_header
+from storage.age.header import parse_header
+from storage.age.stanza import encode_base64
 
 TESTKIT: Final = Path(__file__).parent / "vectors" / "age" / "testkit"
 CLASS_OF: Final[dict[str, type[AgeError]]] = {

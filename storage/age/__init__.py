@@ -20,18 +20,10 @@ from storage.age.errors import (
     TruncatedPayloadError,
     UnsupportedVersionError,
 )
-from storage.age.header import (
-    FILE_KEY_BYTES,
-    Identity,
-    Random,
-    Recipient,
-    Stanza,
-    open_header,
-    seal_header,
-    split_header,
-)
+from storage.age.header import open_header, seal_header, split_header
 from storage.age.hybrid import HybridIdentity, HybridRecipient
 from storage.age.keyfile import parse_identities, parse_identity, parse_recipient, parse_recipients
+from storage.age.stanza import FILE_KEY_BYTES, Identity, Random, Recipient, Stanza
 from storage.age.stream import (
     CHUNK_BYTES,
     PAYLOAD_NONCE_BYTES,

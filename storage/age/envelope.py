@@ -6,16 +6,8 @@ import secrets
 from typing import TYPE_CHECKING
 
 from storage.age.errors import AgeError
-from storage.age.header import (
-    FILE_KEY_BYTES,
-    HeaderParser,
-    Identity,
-    Random,
-    Recipient,
-    draw,
-    seal_header,
-    unwrap_file_key,
-)
+from storage.age.header import HeaderParser, seal_header, unwrap_file_key
+from storage.age.stanza import FILE_KEY_BYTES, Identity, Random, Recipient, draw
 from storage.age.stream import PAYLOAD_NONCE_BYTES, PayloadDecryptor, PayloadEncryptor
 
 if TYPE_CHECKING:

@@ -7,18 +7,12 @@ bytes written anew.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import hmac
-import re
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NoReturn, Protocol
-
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from typing import Final, NoReturn
 
 from storage.age.errors import (
     ArmoredFileError,
@@ -28,103 +22,29 @@ from storage.age.errors import (
     TruncatedHeaderError,
     UnsupportedVersionError,
 )
+from storage.age.stanza import (
+    ARGUMENT,
+    COLUMNS,
+    STANZA_MARK,
+    Identity,
+    Random,
+    Recipient,
+    Stanza,
+    check_file_key,
+    decode_base64,
+    encode_base64,
+    hkdf,
+)
 
-Random = Callable[[int], bytes]
-"""A source of secure random bytes: asked for n bytes, it gives n."""
-
-FILE_KEY_BYTES: Final = 16
 MAX_HEADER_BYTES: Final = 1 << 20
 """A reader's own bound; a header for 100 hybrid recipients has less than 0.2 MiB."""
 
 _VERSION_PREFIX: Final = b"age-encryption.org/"
 _VERSION_LINE: Final = b"age-encryption.org/v1\n"
 _ARMOR_PREFIX: Final = b"-----BEGIN AGE "
-_STANZA_MARK: Final = b"-> "
 _MAC_MARK: Final = b"---"
-_COLUMNS: Final = 64
 _MAC_BYTES: Final = 32
-_ARGUMENT: Final = re.compile(rb"[\x21-\x7e]+")
-_BASE64_LINE: Final = re.compile(rb"[A-Za-z0-9+/]*")
 _STANZA_THAT_STANDS_ALONE: Final = "scrypt"
-
-
-@dataclass(frozen=True, slots=True)
-class Stanza:
-    """One recipient stanza: the file key, wrapped for one recipient.
-
-    Attributes:
-        arguments: One or more strings of visible ASCII; the first is the type.
-        body: The decoded body.
-    """
-
-    arguments: tuple[str, ...]
-    body: bytes
-
-    @property
-    def kind(self) -> str:
-        """The first argument, which names the recipient type."""
-        return self.arguments[0]
-
-    def serialise(self) -> bytes:
-        """Write the stanza with its body wrapped at 64 columns.
-
-        Returns:
-            The lines, each ended by LF; the last is shorter than 64 columns.
-
-        Raises:
-            ValueError: No argument, or one that is empty or not visible ASCII.
-        """
-        encoded_arguments = [argument.encode("utf-8") for argument in self.arguments]
-        if not encoded_arguments or not all(_ARGUMENT.fullmatch(argument) for argument in encoded_arguments):
-            raise ValueError(
-                f"stanza arguments {self.arguments!r} must be one or more words of visible ASCII"
-            )
-        body = encode_base64(self.body)
-        lines = [body[start : start + _COLUMNS] for start in range(0, len(body) + 1, _COLUMNS)]
-        return _STANZA_MARK + b" ".join(encoded_arguments) + b"\n" + b"\n".join(lines) + b"\n"
-
-
-class Recipient(Protocol):
-    """Wraps file keys for the holder of one identity."""
-
-    @property
-    def labels(self) -> frozenset[str]:
-        """Properties that all recipients of one file must share.
-
-        Empty for X25519. A type that must not stand beside weaker ones gives a
-        label, as the hybrid post-quantum type does.
-        """
-        ...
-
-    def wrap(self, file_key: bytes, random: Random) -> Sequence[Stanza]:
-        """Wrap a file key.
-
-        Args:
-            file_key: 16 bytes.
-            random: Source of random bytes.
-
-        Returns:
-            One or more stanzas.
-        """
-        ...
-
-
-class Identity(Protocol):
-    """Unwraps file keys that were wrapped for its recipient."""
-
-    def unwrap(self, stanzas: Sequence[Stanza]) -> bytes | None:
-        """Unwrap the file key from the first stanza that is for this identity.
-
-        Args:
-            stanzas: All stanzas of one header, in order.
-
-        Returns:
-            The file key of 16 bytes, or None if no stanza is for this identity.
-
-        Raises:
-            HeaderError: A stanza of this identity's type is malformed.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +134,7 @@ class HeaderParser:
             _check_version(line + b"\n", complete=True)
         elif self._arguments:
             self._body_line(line)
-        elif line.startswith(_STANZA_MARK):
+        elif line.startswith(STANZA_MARK):
             self._arguments = self._argument_line(line)
         elif line.startswith(_MAC_MARK):
             return self._mac_line(line)
@@ -223,19 +143,19 @@ class HeaderParser:
         return None
 
     def _argument_line(self, line: bytes) -> tuple[str, ...]:
-        arguments = line[len(_STANZA_MARK) :].split(b" ")
-        if not all(_ARGUMENT.fullmatch(argument) for argument in arguments):
+        arguments = line[len(STANZA_MARK) :].split(b" ")
+        if not all(ARGUMENT.fullmatch(argument) for argument in arguments):
             raise self._error("must hold words of visible ASCII with one space between two")
         return tuple(argument.decode("ascii") for argument in arguments)
 
     def _body_line(self, line: bytes) -> None:
-        if len(line) > _COLUMNS:
-            raise self._error(f"is a stanza body line of {len(line)} columns; {_COLUMNS} is the most")
+        if len(line) > COLUMNS:
+            raise self._error(f"is a stanza body line of {len(line)} columns; {COLUMNS} is the most")
         try:
             self._body += decode_base64(line)
         except ValueError as err:
             raise self._error(f"is not the stanza body line that must stand here: {err}") from err
-        if len(line) < _COLUMNS:
+        if len(line) < COLUMNS:
             self._stanzas.append(Stanza(self._arguments, self._body))
             self._arguments, self._body = (), b""
 
@@ -309,7 +229,7 @@ def seal_header(
             key of another length.
         RecipientError: A recipient cannot be encrypted to.
     """
-    _check_file_key(file_key)
+    check_file_key(file_key)
     if not recipients:
         raise ValueError("a file needs at least one recipient; with none, nobody could open it")
     if len({recipient.labels for recipient in recipients}) > 1:
@@ -370,7 +290,7 @@ def unwrap_file_key(header: Header, identities: Sequence[Identity]) -> bytes:
         file_key = identity.unwrap(header.stanzas)
         if file_key is None:
             continue
-        _check_file_key(file_key)
+        check_file_key(file_key)
         if not hmac.compare_digest(_header_mac(file_key, header.authenticated), header.mac):
             raise HeaderMacError("the header MAC does not match: the header was altered after it was written")
         return file_key
@@ -380,82 +300,8 @@ def unwrap_file_key(header: Header, identities: Sequence[Identity]) -> bytes:
     )
 
 
-def draw(random: Random, length_bytes: int) -> bytes:
-    """Draw random bytes and refuse a source that gives too few or too many.
-
-    Args:
-        random: The source.
-        length_bytes: How many.
-
-    Returns:
-        Exactly that many bytes.
-
-    Raises:
-        ValueError: The source gave another number of bytes.
-    """
-    drawn = random(length_bytes)
-    if len(drawn) != length_bytes:
-        raise ValueError(f"the source of randomness gave {len(drawn)} bytes when asked for {length_bytes}")
-    return drawn
-
-
-def hkdf(key_material: bytes, salt: bytes, info: bytes) -> bytes:
-    """Derive a key of 32 bytes with HKDF-SHA-256 (RFC 5869).
-
-    Args:
-        key_material: Input keying material.
-        salt: Salt; empty stands for no salt.
-        info: Context.
-
-    Returns:
-        32 bytes.
-    """
-    return HKDF(algorithm=SHA256(), length=32, salt=salt, info=info).derive(key_material)
-
-
-def encode_base64(data: bytes) -> bytes:
-    """Encode canonical base64 without padding (RFC 4648, sections 3.5 and 4).
-
-    Args:
-        data: Any bytes.
-
-    Returns:
-        ASCII characters, on one line.
-    """
-    return base64.b64encode(data).rstrip(b"=")
-
-
-def decode_base64(encoded: bytes) -> bytes:
-    """Decode base64 without padding and refuse anything that is not canonical.
-
-    Args:
-        encoded: ASCII characters, on one line.
-
-    Returns:
-        The bytes.
-
-    Raises:
-        ValueError: A character outside the alphabet, padding, a length that
-            cannot be, or bits left over that are not zero.
-    """
-    if not _BASE64_LINE.fullmatch(encoded):
-        raise ValueError("not base64 without padding")
-    try:
-        decoded = base64.b64decode(encoded + b"=" * (-len(encoded) % 4), validate=True)
-    except binascii.Error as err:
-        raise ValueError(f"base64 of {len(encoded)} characters, a length that cannot be") from err
-    if encode_base64(decoded) != encoded:
-        raise ValueError("base64 that is not canonical")
-    return decoded
-
-
 def _header_mac(file_key: bytes, authenticated: bytes) -> bytes:
     return hmac.digest(hkdf(file_key, b"", b"header"), authenticated, hashlib.sha256)
-
-
-def _check_file_key(file_key: bytes) -> None:
-    if len(file_key) != FILE_KEY_BYTES:
-        raise ValueError(f"a file key has {FILE_KEY_BYTES} bytes, not {len(file_key)}")
 
 
 def _check_version(start: bytes, *, complete: bool) -> None:

@@ -28,7 +28,15 @@ from cryptography.hazmat.primitives.hpke import (
 
 from storage.age import bech32
 from storage.age.errors import HeaderError, IdentityError, RecipientError
-from storage.age.header import FILE_KEY_BYTES, Random, Stanza, decode_base64, draw, encode_base64
+from storage.age.stanza import (
+    FILE_KEY_BYTES,
+    Random,
+    Stanza,
+    check_file_key,
+    decode_base64,
+    draw,
+    encode_base64,
+)
 from storage.age.x25519 import is_low_order
 
 if TYPE_CHECKING:
@@ -117,8 +125,7 @@ class HybridRecipient:
             ValueError: The file key has another length.
         """
         del random
-        if len(file_key) != FILE_KEY_BYTES:
-            raise ValueError(f"a file key has {FILE_KEY_BYTES} bytes, not {len(file_key)}")
+        check_file_key(file_key)
         sealed = _SUITE.encrypt(file_key, self._hpke_key(), _INFO)
         share = encode_base64(sealed[:_ENCAPSULATED_BYTES]).decode("ascii")
         return (Stanza((_KIND, share), sealed[_ENCAPSULATED_BYTES:]),)

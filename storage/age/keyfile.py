@@ -19,7 +19,7 @@ from storage.age.x25519 import X25519Identity, X25519Recipient
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from storage.age.header import Identity, Recipient
+    from storage.age.stanza import Identity, Recipient
 
 _SECRET_MARKS: Final = ("AGE-SECRET-KEY-", "AGE-PLUGIN-")
 _PUBLIC_MARK: Final = "age1"

@@ -20,7 +20,7 @@ from storage.age.errors import (
     TrailingDataError,
     TruncatedPayloadError,
 )
-from storage.age.header import FILE_KEY_BYTES, hkdf
+from storage.age.stanza import check_file_key, hkdf
 
 PAYLOAD_NONCE_BYTES: Final = 16
 PAYLOAD_KEY_BYTES: Final = 32
@@ -45,8 +45,7 @@ def payload_key(file_key: bytes, nonce: bytes) -> bytes:
     Raises:
         ValueError: A length is wrong.
     """
-    if len(file_key) != FILE_KEY_BYTES:
-        raise ValueError(f"a file key has {FILE_KEY_BYTES} bytes, not {len(file_key)}")
+    check_file_key(file_key)
     if len(nonce) != PAYLOAD_NONCE_BYTES:
         raise ValueError(f"a payload nonce has {PAYLOAD_NONCE_BYTES} bytes, not {len(nonce)}")
     return hkdf(file_key, nonce, b"payload")
@@ -192,8 +191,7 @@ class PayloadDecryptor:
     """
 
     def __init__(self, file_key: bytes) -> None:
-        if len(file_key) != FILE_KEY_BYTES:
-            raise ValueError(f"a file key has {FILE_KEY_BYTES} bytes, not {len(file_key)}")
+        check_file_key(file_key)
         self._file_key = file_key
         self._key: bytes | None = None
         self._buffer = bytearray()

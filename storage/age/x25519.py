@@ -16,7 +16,16 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from storage.age import bech32
 from storage.age.errors import HeaderError, IdentityError, RecipientError
-from storage.age.header import FILE_KEY_BYTES, Random, Stanza, decode_base64, draw, encode_base64, hkdf
+from storage.age.stanza import (
+    FILE_KEY_BYTES,
+    Random,
+    Stanza,
+    check_file_key,
+    decode_base64,
+    draw,
+    encode_base64,
+    hkdf,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,8 +105,7 @@ class X25519Recipient:
         Raises:
             ValueError: The file key has another length.
         """
-        if len(file_key) != FILE_KEY_BYTES:
-            raise ValueError(f"a file key has {FILE_KEY_BYTES} bytes, not {len(file_key)}")
+        check_file_key(file_key)
         ephemeral_secret = draw(random, _KEY_BYTES)
         share = _public_key(ephemeral_secret)
         shared_secret = X25519PrivateKey.from_private_bytes(ephemeral_secret).exchange(
