@@ -1,3 +1,4 @@
+import itertools
 import select
 import statistics
 import time
@@ -77,7 +78,7 @@ def test_the_pace_is_even_and_does_not_drift(call: Call) -> None:
     clock_error_ns = 100_000
     for k, arrived_ns in enumerate(arrivals):  # no frame is ever early
         assert arrived_ns >= started_ns + k * frame_ns - clock_error_ns
-    gaps = [later - earlier for earlier, later in zip(arrivals, arrivals[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(arrivals)]
     assert abs(statistics.median(gaps) - frame_ns) < 500_000
     # Deadlines are absolute: late wake-ups of 50 us do not add up to 5 ms. A stall of this
     # machine may move the rest back by design, hence the median of the two halves.
@@ -88,6 +89,7 @@ def test_the_pace_is_even_and_does_not_drift(call: Call) -> None:
 def test_completion_comes_one_frame_after_the_last_frame(call: Call) -> None:
     frame_ns = 50_000_000
     playback = call.relay.play(call.stream, Side.CALLEE, _playout(_frames(3), frame_ms=50))
+    arrived_ns = 0
     for _ in range(3):
         assert call.relay.poll_playbacks() == []
         _, arrived_ns = receive_stamped(call.phones[Side.CALLEE])
