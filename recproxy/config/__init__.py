@@ -1,6 +1,6 @@
 """``recproxy.yaml``: read, checked, and given out in parts."""
 
-from recproxy.config.document import Document, Key, Parsers, read
+from recproxy.config.document import Document, FilePath, Key, Parsers, read
 from recproxy.config.loading import load, parse, parse_duration
 from recproxy.config.settings import (
     AnnouncerConfig,
@@ -26,6 +26,7 @@ __all__ = [
     "AnnouncerConfig",
     "Config",
     "Document",
+    "FilePath",
     "IpAddress",
     "Key",
     "Latch",

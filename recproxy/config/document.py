@@ -25,7 +25,7 @@ import yaml
 
 from recproxy.errors import ConfigError
 
-__all__ = ["Document", "Key", "Parsers", "read"]
+__all__ = ["Document", "FilePath", "Key", "Parsers", "read"]
 
 MAX_BYTES: Final = 1_048_576
 MAX_DEPTH: Final = 16
@@ -33,6 +33,7 @@ _SHOWN: Final = 60
 _NULL: Final = frozenset({"", "~", "null", "Null", "NULL"})
 
 T = TypeVar("T", bound=msgspec.Struct)
+FilePath: typing.TypeAlias = Path
 Key: typing.TypeAlias = tuple[str | int, ...]
 Parsers: typing.TypeAlias = Mapping[Hashable, Callable[[str], object]]
 

@@ -12,6 +12,7 @@ from typing import Annotated, Final, NewType, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from recproxy.eventlog import LogConfig, LogFormat, LogLevel
 from storage.tags import Direction
 
 __all__ = [
@@ -72,22 +73,6 @@ class Latch(Enum):
     EXACT = "exact"
     ADDRESS = "address"
     ANY = "any"
-
-
-class LogLevel(Enum):
-    """Least serious event that is written."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-class LogFormat(Enum):
-    """How a line of the event log looks."""
-
-    JSON = "json"
-    CONSOLE = "console"
 
 
 class PortRange(msgspec.Struct, frozen=True):
@@ -256,18 +241,6 @@ class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     interval: timedelta = timedelta(minutes=10)
     max_clock_step: timedelta = timedelta(minutes=5)
     max_downtime: timedelta = timedelta(days=7)
-
-
-class LogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The event log, on standard output.
-
-    Attributes:
-        level: Least serious event that is written.
-        format: One JSON object a line, or lines for people.
-    """
-
-    level: LogLevel = LogLevel.INFO
-    format: LogFormat = LogFormat.JSON
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -11,7 +11,7 @@ from recproxy.policy.decision import (
     RecordPlan,
 )
 from recproxy.policy.emergency import Country, Emergency
-from recproxy.policy.loading import parse
+from recproxy.policy.loading import load_policy, parse
 from recproxy.policy.numbers import Numbering, NumberPattern, parse_pattern
 from recproxy.policy.rules import Announcement, Policy, Purpose, Rule
 
@@ -32,6 +32,7 @@ __all__ = [
     "Record",
     "RecordPlan",
     "Rule",
+    "load_policy",
     "parse",
     "parse_pattern",
 ]

@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from recproxy.config import Document, Parsers, parse_duration
+from recproxy.config import Document, FilePath, Parsers, parse_duration, read
 from recproxy.errors import PolicyError
 from recproxy.policy.numbers import NumberPattern, parse_pattern
 from recproxy.policy.rules import (
@@ -24,7 +24,7 @@ from recproxy.policy.rules import (
 )
 from storage.tags import LegalBasis
 
-__all__ = ["parse"]
+__all__ = ["load_policy", "parse"]
 
 VERSION: Final = 1
 LONGEST: Final = timedelta(days=36_525)
@@ -36,6 +36,20 @@ _KEY_OFFER: Final = re.compile(
     r"|\b[0-9*#]\b[^.!?]*\b(?:toets|taste|key|touche)\b",
     re.IGNORECASE,
 )
+
+
+def load_policy(path: FilePath, trunks: Collection[str] | None = None) -> Policy:
+    """Read and check ``policy.yaml``.
+
+    Args:
+        path: Its place.
+        trunks: Names that rules may use; None to take any.
+
+    Raises:
+        ConfigError: It cannot be read.
+        PolicyError: It is wrong; every problem is named.
+    """
+    return parse(read(path), str(path), trunks)
 
 
 def parse(text: str, name: str, trunks: Collection[str] | None = None) -> Policy:

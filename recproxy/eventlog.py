@@ -1,0 +1,399 @@
+"""The event log: a closed list of events, each with its keys, one JSON line each.
+
+It is telemetry, not evidence (that is the audit chain in ``storage``). The list
+is the privacy control: an event or a key that is not declared here does not
+reach the log, and what a declared key may hold is known. Telephone numbers in
+free text are masked, whoever wrote them there.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Mapping, MutableMapping
+from datetime import UTC, datetime
+from enum import Enum, auto
+from typing import Any, Final, TextIO, TypeAlias
+
+import msgspec
+import structlog
+
+__all__ = [
+    "EVENTS",
+    "KEYS",
+    "Event",
+    "EventLog",
+    "Kind",
+    "LogConfig",
+    "LogFormat",
+    "LogLevel",
+    "UndeclaredEvent",
+    "Value",
+    "mask_number",
+    "mask_numbers",
+]
+
+Value: TypeAlias = str | int | float | bool
+Now: TypeAlias = Callable[[], datetime]
+
+_HIDDEN: Final = 5  # digits of a telephone number that are never shown
+_TAIL: Final = 2
+_LONGEST: Final = 300  # characters of one value
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# Seven digits or more, with the separators people write, not inside a longer word.
+_NUMBER: Final = re.compile(r"(?<![0-9A-Za-z])(?:\+|00)?[0-9](?:[ ()./\u00a0-]{0,2}[0-9]){6,}(?![0-9A-Za-z])")
+_SIP_USER: Final = re.compile(r"\b(sips?|tel):([^\s@;>]+)(@?)", re.IGNORECASE)
+_ADDRESS: Final = re.compile(r"(?<![0-9.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![0-9.])")
+
+
+class LogLevel(Enum):
+    """Least serious event that is written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(Enum):
+    """How a line of the event log looks."""
+
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class LogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The event log, on standard output.
+
+    Attributes:
+        level: Least serious event that is written.
+        format: One JSON object a line, or lines for people.
+    """
+
+    level: LogLevel = LogLevel.INFO
+    format: LogFormat = LogFormat.JSON
+
+
+class Kind(Enum):
+    """What a key may hold."""
+
+    WORD = auto()  # an identifier of ours: a name, an enum value, a random reference, a hash
+    COUNT = auto()  # a whole number
+    NUMBER = auto()  # a measured number
+    FLAG = auto()  # true or false
+    TEXT = auto()  # free text, possibly a peer's: numbers and addresses in it are masked
+    PHONE = auto()  # a telephone number: masked, always
+
+
+# Every key, and what it holds. ``call_ref`` is the random reference of a call, never a Call-ID.
+KEYS: Final[Mapping[str, Kind]] = {
+    "call_ref": Kind.WORD,
+    "bytes": Kind.COUNT,
+    "callee": Kind.PHONE,
+    "caller": Kind.PHONE,
+    "calls": Kind.COUNT,
+    "changed": Kind.WORD,
+    "code": Kind.COUNT,
+    "count": Kind.COUNT,
+    "decision": Kind.WORD,
+    "direction": Kind.WORD,
+    "discarded": Kind.COUNT,
+    "dropped_packets": Kind.COUNT,
+    "due": Kind.COUNT,
+    "duration_ms": Kind.COUNT,
+    "duration_s": Kind.NUMBER,
+    "ended_by": Kind.WORD,
+    "expiry": Kind.WORD,
+    "failed": Kind.COUNT,
+    "foreign_packets": Kind.COUNT,
+    "frames": Kind.COUNT,
+    "free_bytes": Kind.COUNT,
+    "header": Kind.WORD,
+    "heard_by": Kind.WORD,
+    "held": Kind.COUNT,
+    "language": Kind.WORD,
+    "late_packets": Kind.COUNT,
+    "leg": Kind.WORD,
+    "level": Kind.COUNT,
+    "lost_packets": Kind.COUNT,
+    "max_calls": Kind.COUNT,
+    "method": Kind.WORD,
+    "node": Kind.WORD,
+    "notice": Kind.WORD,
+    "outcome": Kind.WORD,
+    "pid": Kind.COUNT,
+    "problems": Kind.COUNT,
+    "prompt": Kind.WORD,
+    "prompt_sha256": Kind.WORD,
+    "purpose": Kind.WORD,
+    "purposes": Kind.COUNT,
+    "reason": Kind.TEXT,
+    "recording": Kind.WORD,
+    "recording_state": Kind.WORD,
+    "rules": Kind.COUNT,
+    "seconds": Kind.NUMBER,
+    "setup_s": Kind.NUMBER,
+    "sha256": Kind.WORD,
+    "shredded": Kind.COUNT,
+    "stream": Kind.COUNT,
+    "talk_s": Kind.NUMBER,
+    "transport": Kind.WORD,
+    "trunk": Kind.WORD,
+    "trunks": Kind.COUNT,
+    "version": Kind.WORD,
+    "what": Kind.TEXT,
+    "where": Kind.TEXT,
+    "why": Kind.TEXT,
+}
+
+
+class Event:
+    """One declared event: how serious it is, and its keys besides ``call_ref``."""
+
+    __slots__ = ("keys", "level")
+
+    def __init__(self, level: LogLevel, *keys: str) -> None:
+        self.level = level
+        self.keys = frozenset({"call_ref", *keys})
+
+
+_I, _W, _E = LogLevel.INFO, LogLevel.WARNING, LogLevel.ERROR
+_PACKETS: Final = ("lost_packets", "late_packets", "dropped_packets", "foreign_packets")
+
+# Every event, ``noun.past_participle``.
+EVENTS: Final[Mapping[str, Event]] = {
+    "daemon.started": Event(_I, "node", "pid", "version"),
+    "daemon.ready": Event(_I, "node", "max_calls", "trunks", "version"),
+    "daemon.draining": Event(_I, "calls", "seconds"),
+    "daemon.stopped": Event(_I, "code", "calls"),
+    "daemon.failed": Event(_E, "what", "why"),
+    "config.loaded": Event(_I, "version", "trunks", "changed"),
+    "config.rejected": Event(_E, "problems", "why"),
+    "policy.loaded": Event(_I, "version", "purposes", "rules"),
+    "policy.rejected": Event(_E, "problems", "why"),
+    "prompt.loaded": Event(_I, "prompt", "language", "sha256", "duration_ms"),
+    "prompt.failed": Event(_E, "prompt", "language", "why"),
+    # One line per call when it is offered and the canonical one when it has ended.
+    "call.offered": Event(_I, "trunk", "direction", "decision", "purpose", "caller", "callee"),
+    "call.answered": Event(_I, "setup_s"),
+    "call.refused": Event(_W, "trunk", "code", "reason", "why"),
+    "call.ended": Event(
+        _I,
+        "outcome",
+        "code",
+        "reason",
+        "ended_by",
+        "trunk",
+        "direction",
+        "decision",
+        "purpose",
+        "notice",
+        "recording",
+        "recording_state",
+        "duration_s",
+        "setup_s",
+        "talk_s",
+        *_PACKETS,
+    ),
+    "leg.failed": Event(_E, "leg", "what", "code"),
+    "notice.started": Event(_I, "purpose", "prompt", "language"),
+    "notice.completed": Event(
+        _I, "purpose", "prompt", "prompt_sha256", "language", "heard_by", "duration_ms"
+    ),
+    "notice.failed": Event(_W, "purpose", "prompt", "language", "why"),
+    "recording.opened": Event(_I, "recording", "purpose", "expiry"),
+    "recording.paused": Event(_I, "recording", "why"),
+    "recording.resumed": Event(_I, "recording"),
+    "recording.sealed": Event(
+        _I, "recording", "purpose", "expiry", "reason", "frames", "bytes", "duration_s", *_PACKETS
+    ),
+    "recording.failed": Event(_E, "recording", "purpose", "why"),
+    "recording.discarded": Event(_W, "recording", "purpose", "reason", "why"),
+    "recording.recovered": Event(_W, "recording", "purpose", "outcome", "frames", "bytes"),
+    "recording.shredded": Event(_I, "recording", "purpose", "expiry", "reason"),
+    "media.unavailable": Event(_E, "why"),
+    "media.failed": Event(_E, "stream", "leg", "what", "why"),
+    "media.dropped": Event(_W, "stream", "leg", "count", "why", *_PACKETS),
+    "sip.malformed": Event(_W, "where", "what", "method", "header", "code", "trunk"),
+    "sip.failed": Event(_E, "what", "why", "code"),
+    "sip.logged": Event(LogLevel.DEBUG, "level", "what"),
+    "header.refused": Event(_W, "header", "leg"),
+    "peer.refused": Event(_W, "count", "transport", "why"),
+    "retention.started": Event(_I, "node", "pid", "seconds"),
+    "retention.swept": Event(_I, "due", "shredded", "failed", "held", "seconds"),
+    "retention.standing_still": Event(_E, "why", "due"),
+    "retention.failed": Event(_E, "recording", "why"),
+    "retention.stopped": Event(_I, "code"),
+    "disk.failed": Event(_E, "what", "why", "free_bytes"),
+    "disk.recovered": Event(_I, "what", "free_bytes"),
+    "audit.failed": Event(_E, "what", "why"),
+}
+
+
+class UndeclaredEvent(Exception):  # noqa: N818 - our own bug, named for what it is
+    """An event or a key that is not in the tables above was about to be logged."""
+
+
+class EventLog:
+    """Writes events; safe to use from any thread.
+
+    Attributes:
+        left_out: How often what was left out: undeclared events and keys, and lines that
+            the stream did not take.
+    """
+
+    def __init__(self, stream: TextIO, config: LogConfig, now: Now, *, strict: bool = False) -> None:
+        """Prepare a log.
+
+        Args:
+            stream: Where lines go.
+            config: Level and format.
+            now: Wall clock: aware, UTC.
+            strict: Raise on what is not declared, instead of leaving it out; for tests.
+        """
+        self._strict = strict
+        self._bound: dict[str, Value] = {}
+        self._least = _RANK[config.level]
+        self.left_out: dict[str, int] = {}
+        self._logger = structlog.wrap_logger(
+            structlog.WriteLogger(stream),
+            processors=[_stamp(now), _renderer(config.format)],
+            wrapper_class=structlog.BoundLogger,
+        )
+
+    @classmethod
+    def to_stdout(cls, config: LogConfig, *, now: Now | None = None, strict: bool = False) -> EventLog:
+        """A log on standard output, by the system's clock if none is given."""
+        return cls(sys.stdout, config, now or _utcnow, strict=strict)
+
+    def bind(self, **fields: Value) -> EventLog:
+        """A log that adds these fields to each of its events; it counts and writes as this one."""
+        bound = object.__new__(EventLog)
+        bound.__dict__.update(self.__dict__)
+        bound._bound = {**self._bound, **fields}
+        return bound
+
+    def emit(self, event: str, **fields: Value) -> None:
+        """Write one event.
+
+        Args:
+            event: A name in ``EVENTS``.
+            **fields: Its keys; empty texts are left out.
+
+        Raises:
+            UndeclaredEvent: Event, key or kind of value is not declared, and the log is
+                strict.
+        """
+        declared = EVENTS.get(event)
+        if declared is None:
+            self._refuse(event, "event is not declared")
+            return
+        if _RANK[declared.level] < self._least:
+            return
+        written: dict[str, Value] = {}
+        for key, value in {**self._bound, **fields}.items():
+            if key not in declared.keys:
+                if key in fields:
+                    self._refuse(f"{event} {key}", "key is not declared for this event")
+                continue
+            clean = _clean(KEYS[key], value)
+            if clean is None:
+                self._refuse(f"{event} {key}", f"{type(value).__name__} is not {KEYS[key].name.lower()}")
+            elif clean != "":
+                written[key] = clean
+        try:
+            self._logger.msg(event, level=declared.level.value, **written)
+        except OSError as err:
+            # A full disk or a closed pipe behind the log must not end a call.
+            self._count(f"line not written: {err.strerror}")
+
+    def _refuse(self, what: str, why: str) -> None:
+        if self._strict:
+            raise UndeclaredEvent(f"{what}: {why}; see recproxy.eventlog")
+        self._count(what)
+
+    def _count(self, what: str) -> None:
+        self.left_out[what] = self.left_out.get(what, 0) + 1
+
+
+def mask_number(number: str) -> str:
+    """A telephone number as people may see it: ``+3130•••••04``.
+
+    The country code and the start of the area stay (four digits of an international
+    number, two of another), and the last two digits, as far as that leaves five hidden.
+    A user name keeps its first letter.
+    """
+    clean = _CONTROL.sub("", number.strip())
+    digits = "".join(char for char in clean if char.isdigit())
+    if not digits:
+        return clean[:1] + "•••" if clean else ""
+    lead = 6 if clean.startswith("00") else 4 if clean.startswith("+") else 2
+    tail = _TAIL if len(digits) >= _HIDDEN + _TAIL else 0
+    head = min(lead, max(0, len(digits) - tail - _HIDDEN))
+    hidden = "•" * (len(digits) - head - tail)
+    masked = digits[:head] + hidden + digits[len(digits) - tail :]
+    return f"+{masked}" if clean.startswith("+") else masked
+
+
+def mask_numbers(text: str) -> str:
+    """Free text with every telephone number, SIP user and IPv4 address in it masked."""
+    users = _SIP_USER.sub(lambda found: f"{found[1]}:{_masked_user(found[2], found[3])}{found[3]}", text)
+    return _NUMBER.sub(lambda found: mask_number(found[0]), _ADDRESS.sub("•.•.•.•", users))
+
+
+def _masked_user(user: str, at: str) -> str:
+    return mask_number(user) if at or user[:1] in "+0123456789" else user
+
+
+def _clean(kind: Kind, value: Value) -> Value | None:
+    """The value as it may be written, None if it is of another kind."""
+    match kind, value:
+        case Kind.FLAG, bool():
+            return value
+        case Kind.COUNT, int() if not isinstance(value, bool):
+            return value
+        case Kind.NUMBER, int() | float() if not isinstance(value, bool):
+            return value
+        case Kind.WORD, str():
+            return _clipped(value)
+        case Kind.TEXT, str():
+            return _clipped(mask_numbers(value))
+        case Kind.PHONE, str():
+            return mask_number(value)
+        case _:
+            return None
+
+
+def _clipped(text: str) -> str:
+    plain = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    return plain if len(plain) <= _LONGEST else plain[:_LONGEST] + "…"
+
+
+_RANK: Final = {level: rank for rank, level in enumerate(LogLevel)}
+_Entry: TypeAlias = MutableMapping[str, Any]
+
+
+def _stamp(now: Now) -> Callable[[Any, str, _Entry], _Entry]:
+    """RFC 3339, UTC, milliseconds; first in the line."""
+
+    def stamp(_logger: Any, _method: str, entry: _Entry) -> _Entry:  # noqa: ANN401 - structlog's signature
+        at = now().astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return {"ts": at, "level": entry.pop("level"), "event": entry.pop("event"), **entry}
+
+    return stamp
+
+
+def _renderer(form: LogFormat) -> Callable[[Any, str, _Entry], str]:
+    if form is LogFormat.JSON:
+        json = structlog.processors.JSONRenderer()
+        return lambda logger, method, entry: str(json(logger, method, entry))
+    return lambda _logger, _method, entry: _for_people(entry)
+
+
+def _for_people(entry: _Entry) -> str:
+    fields = " ".join(f"{key}={value}" for key, value in entry.items() if key not in {"ts", "level", "event"})
+    return f"{entry['ts']} {entry['level']:<7} {entry['event']:<20} {fields}".rstrip()
+
+
+def _utcnow() -> datetime:
+    return datetime.now(UTC)
