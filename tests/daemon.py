@@ -65,6 +65,7 @@ class Settings:
         callee: Where the callee listens, None for its address and the usual port.
         sip_transport: Transport towards the callee.
         retention_interval: Time between two sweeps.
+        drain: Time that calls have to end after SIGTERM.
     """
 
     purposes: Mapping[str, Purpose] = field(default_factory=lambda: {"training": Purpose()})
@@ -75,6 +76,7 @@ class Settings:
     callee: tuple[str, int] | None = None
     sip_transport: str = "udp"
     retention_interval: str = "PT1H"
+    drain: str = "PT1S"
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +309,7 @@ class Daemon:
         here = self.addresses
         callee = settings.callee or (here.callee, SIP_PORT)
         return {
+            "version": 1,
             "node": "rig",
             "policy": str(self.policy),
             "sip": {
@@ -314,6 +317,7 @@ class Daemon:
                     {"transport": name, "address": here.daemon, "port": SIP_PORT} for name in ("udp", "tcp")
                 ],
                 "max_calls": settings.max_calls,
+                "drain": settings.drain,
             },
             "trunks": {
                 "carrier": {

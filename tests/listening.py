@@ -67,6 +67,25 @@ def find_runs(channel: bytes, sent: bytes, silence: int = ULAW_SILENCE) -> list[
     return runs
 
 
+def align(channel: bytes, sent: bytes) -> Match:
+    """Where natural speech lies in a channel: the longest run around its most distinct 64 bytes.
+
+    Raises:
+        AssertionError: They are nowhere in ``sent``.
+    """
+    recorded, spoken = np.frombuffer(channel, np.uint8), np.frombuffer(sent, np.uint8)
+    places = range(0, len(channel) - 64, 160)
+    at = max(places, key=lambda place: len(set(channel[place : place + 64])), default=0)
+    place = sent.find(channel[at : at + 64])
+    assert place >= 0, "the most distinct part of the channel was never sent"
+    back, ahead = min(at, place), min(len(channel) - at, len(sent) - place)
+    before = np.flatnonzero(recorded[at - back : at] != spoken[place - back : place])
+    after = np.flatnonzero(recorded[at : at + ahead] != spoken[place : place + ahead])
+    first = at - back + (int(before[-1]) + 1 if len(before) else 0)
+    last = at + (int(after[0]) if len(after) else ahead)
+    return Match(first, place - (at - first), last - first)
+
+
 @dataclass(frozen=True, slots=True)
 class RiffWave:
     """A WAV as far as the tests look: format code, rate, channels, and the raw data.
@@ -132,6 +151,16 @@ def ulaw_to_pcm(data: bytes) -> NDArray[np.int16]:
     exponent = (value >> 4) & 7
     magnitude = ((((value & 15).astype(np.int32) << 3) + 0x84) << exponent) - 0x84
     return np.where(value & 0x80, -magnitude, magnitude).astype(np.int16)
+
+
+def pcm_to_ulaw(samples: NDArray[np.int16]) -> bytes:
+    """Compress to µ-law by the nearest of its 256 values, written apart from the program's tables."""
+    codes = np.arange(256, dtype=np.uint8)
+    values = ulaw_to_pcm(codes.tobytes()).astype(np.int32)
+    order = np.argsort(values, kind="stable")
+    ranked = values[order]
+    middles = (ranked[1:] + ranked[:-1]) / 2
+    return codes[order][np.searchsorted(middles, samples.astype(np.int32))].tobytes()
 
 
 def pcm_wave(samples: NDArray[np.int16], rate_hz: int) -> bytes:

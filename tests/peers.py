@@ -43,9 +43,19 @@ class Speech:
     payload_type: int = 0
     codec: str = "PCMU"
 
+    @property
+    def action(self) -> str:
+        """The step of a scenario that starts it."""
+        play = f"{self.audio},-1,{self.payload_type},{self.codec}/8000"
+        return f'<nop><action><exec rtp_stream="{play}"/></action></nop>'
+
 
 class Sipp:
-    """One sipp process that runs one scenario once. A context manager."""
+    """One sipp process that runs one scenario once. A context manager.
+
+    Without ``speech`` it signals only, and its SDP names ``media_port``: whoever
+    holds that port speaks and hears.
+    """
 
     def __init__(
         self,
@@ -73,9 +83,10 @@ class Sipp:
             "talk_ms": talk_ms,
             "hold_ms": hold_ms,
             "code": code,
-            "audio": speech.audio if speech else "",
             "payload_type": speech.payload_type if speech else 0,
             "codec": speech.codec if speech else "PCMU",
+            "media": "[rtpstream_audio_port]" if speech else media_port,
+            "speak": speech.action if speech else "",
         }
         text = (SCENARIOS / f"{scenario}.xml").read_text()
         written.write_text(Template(text).safe_substitute(values))
