@@ -85,6 +85,18 @@ class Kind(Enum):
     PHONE = auto()  # a telephone number: masked, always
 
 
+_LEGS: Final = ("caller", "callee")
+_CHANNEL_COUNTS: Final = ("packets", "lost", "late", "reordered", "duplicates", "ssrc_changes")
+_STREAM_COUNTS: Final = (
+    "received",
+    "relayed",
+    "foreign",
+    "malformed",
+    "gated",
+    "send_errors",
+    "fork_dropped",
+)
+
 # Every key, and what it holds. ``call_ref`` is the random reference of a call, never a Call-ID.
 KEYS: Final[Mapping[str, Kind]] = {
     "call_ref": Kind.WORD,
@@ -121,6 +133,7 @@ KEYS: Final[Mapping[str, Kind]] = {
     "node": Kind.WORD,
     "notice": Kind.WORD,
     "outcome": Kind.WORD,
+    "paused_ms": Kind.COUNT,
     "pid": Kind.COUNT,
     "problems": Kind.COUNT,
     "prompt": Kind.WORD,
@@ -130,6 +143,7 @@ KEYS: Final[Mapping[str, Kind]] = {
     "reason": Kind.TEXT,
     "recording": Kind.WORD,
     "recording_state": Kind.WORD,
+    "ring_dropped": Kind.COUNT,
     "rules": Kind.COUNT,
     "seconds": Kind.NUMBER,
     "setup_s": Kind.NUMBER,
@@ -144,6 +158,7 @@ KEYS: Final[Mapping[str, Kind]] = {
     "what": Kind.TEXT,
     "where": Kind.TEXT,
     "why": Kind.TEXT,
+    **{f"{leg}_{what}": Kind.COUNT for leg in _LEGS for what in (*_CHANNEL_COUNTS, *_STREAM_COUNTS)},
 }
 
 
@@ -159,6 +174,8 @@ class Event:
 
 _I, _W, _E = LogLevel.INFO, LogLevel.WARNING, LogLevel.ERROR
 _PACKETS: Final = ("lost_packets", "late_packets", "dropped_packets", "foreign_packets")
+_CHANNELS: Final = tuple(f"{leg}_{what}" for leg in _LEGS for what in _CHANNEL_COUNTS)
+_STREAMS: Final = tuple(f"{leg}_{what}" for leg in _LEGS for what in _STREAM_COUNTS)
 
 # Every event, ``noun.past_participle``.
 EVENTS: Final[Mapping[str, Event]] = {
@@ -205,7 +222,19 @@ EVENTS: Final[Mapping[str, Event]] = {
     "recording.paused": Event(_I, "recording", "why"),
     "recording.resumed": Event(_I, "recording"),
     "recording.sealed": Event(
-        _I, "recording", "purpose", "expiry", "reason", "frames", "bytes", "duration_s", *_PACKETS
+        _I,
+        "recording",
+        "purpose",
+        "expiry",
+        "reason",
+        "why",
+        "frames",
+        "bytes",
+        "duration_s",
+        "paused_ms",
+        "ring_dropped",
+        *_PACKETS,
+        *_CHANNELS,
     ),
     "recording.failed": Event(_E, "recording", "purpose", "why"),
     "recording.discarded": Event(_W, "recording", "purpose", "reason", "why"),
@@ -213,6 +242,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "recording.shredded": Event(_I, "recording", "purpose", "expiry", "reason"),
     "media.unavailable": Event(_E, "why"),
     "media.failed": Event(_E, "stream", "leg", "what", "why"),
+    "media.released": Event(_I, "stream", *_STREAMS),
     "media.dropped": Event(_W, "stream", "leg", "count", "why", *_PACKETS),
     "sip.malformed": Event(_W, "where", "what", "method", "header", "code", "trunk"),
     "sip.failed": Event(_E, "what", "why", "code"),

@@ -138,13 +138,13 @@ class Announcement:
     """One announcement in one language, as it has to be made ready before a call.
 
     Attributes:
-        prompt: Its name.
+        name: Of the announcement.
         language: Of this text.
         text: Own text to speak; None if there is a file, or for the built-in text.
         file: Own audio file, as the policy names it; None if there is none.
     """
 
-    prompt: str
+    name: str
     language: str
     text: str | None
     file: str | None
@@ -198,7 +198,7 @@ class Policy:
         calling = "" if question.anonymous else self.numbering.canonical(question.caller)
         return next((rule for rule in self.rules if _matches(rule, question, called, calling)), None)
 
-    def announcements(self) -> tuple[Announcement, ...]:
+    def prompts(self) -> tuple[Announcement, ...]:
         """Every announcement that a call may need, in every language the policy names.
 
         Without own texts and files, that is the built-in text in the language played.
