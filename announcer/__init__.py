@@ -1,1 +1,20 @@
-"""Placeholder."""
+"""Announcements: read or spoken at set-up, encoded per codec, handed to the relay."""
+
+from announcer.encode import PCM_HZ, EncodedPrompt, encode
+from announcer.errors import AnnouncerError, PromptError
+from announcer.playout import Pacer, playout
+from announcer.prompts import BrokenPrompt, Prompt, PromptSet, PromptSpec
+
+__all__ = [
+    "PCM_HZ",
+    "AnnouncerError",
+    "BrokenPrompt",
+    "EncodedPrompt",
+    "Pacer",
+    "Prompt",
+    "PromptError",
+    "PromptSet",
+    "PromptSpec",
+    "encode",
+    "playout",
+]

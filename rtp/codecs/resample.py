@@ -13,6 +13,8 @@ __all__ = ["Resampler", "resample"]
 
 _REACH: Final = 16
 """Filter half-length, in periods of the lower of the two rates."""
+_BLOCK: Final = 16_384
+"""Samples converted at a time."""
 _KAISER_BETA: Final = 8.0
 """Stop band near -80 dB."""
 _PASS_BAND: Final = 0.94
@@ -116,4 +118,5 @@ def resample(pcm: npt.NDArray[np.int16], rate_in_hz: int, rate_out_hz: int) -> n
     padded = np.concatenate((np.zeros(lead, np.int16), pcm, np.zeros(lag, np.int16)))
     wanted = -(-len(pcm) * rate_out_hz // rate_in_hz)
     skip = (lead + lag) * rate_out_hz // rate_in_hz
-    return converter.process(padded)[skip : skip + wanted]
+    blocks = [converter.process(padded[at : at + _BLOCK]) for at in range(0, len(padded), _BLOCK)]
+    return np.concatenate(blocks)[skip : skip + wanted]
