@@ -135,18 +135,15 @@ class Document:
             raise self.error(*(text for _, text in sorted(self.problems, key=lambda found: found[0])))
 
     def check_version(self, version: int) -> None:
-        """Refuse a file that was written for another version, before anything else.
+        """Refuse a file that says it was written for another version, before anything else.
 
         Raises:
             ConfigError: Or the class given at the start.
         """
         found = _child(self.root, "version")
-        value = found[1].value if found else None
-        if value != str(version):
-            said = f"{_shown(value)} is not {version}" if found else "missing"
-            self._note(
-                found[0] if found else 1, ("version",), f"{said}; this recproxy reads version: {version}"
-            )
+        if found is not None and found[1].value != str(version):
+            line, node = found
+            self._note(line, ("version",), f"{_shown(node.value)}; this recproxy reads version: {version}")
             self.finish()
 
     def build(self, kind: type[T], parsers: Parsers) -> T:

@@ -259,7 +259,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         log: The event log.
     """
 
-    version: int
+    version: int = 1
     node: NodeName = NodeName("recproxy")
     policy: Path
     sip: SipConfig

@@ -126,7 +126,7 @@ class PolicyFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         rules: The first that matches decides; if none does, nothing is recorded.
     """
 
-    version: int
+    version: int = 1
     numbering: Numbering = Numbering()
     emergency: Emergency = Emergency()
     purposes: Mapping[PurposeName, Purpose]
