@@ -212,6 +212,7 @@ EVENTS: Final[Mapping[str, Event]] = {
         "talk_s",
         *_PACKETS,
     ),
+    "call.confused": Event(_E, "what", "why"),
     "leg.failed": Event(_E, "leg", "what", "code"),
     "notice.started": Event(_I, "purpose", "prompt", "language"),
     "notice.completed": Event(

@@ -206,6 +206,10 @@ class Media:
             case _:
                 assert_never(command)
 
+    def use_prompts(self, prompts: PromptSet) -> None:
+        """Play these from now on; what is being played goes on."""
+        self._prompts = prompts
+
     def poll(self) -> None:
         """Turn the engine's playback reports into events; call it often."""
         for report in self._relay.poll_playbacks():
@@ -355,7 +359,7 @@ class Media:
             fields = [
                 (f"{leg}_{name}", getattr(side, name))
                 for leg, side in (("caller", stats.caller), ("callee", stats.callee))
-                for name in ("received", "relayed", "foreign", "malformed", "gated", "fork_dropped")
+                for name in ("received", "relayed", "foreign", "malformed", "gated", "send_errors", "fork_dropped")
             ]
             self._note(call, Note("media.released", tuple(fields)))
 

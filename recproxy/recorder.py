@@ -42,6 +42,7 @@ _ENCODINGS: Final = {
     Encoding.PCM16: StoredEncoding.PCM16,
 }
 _SECOND_NS: Final = 1_000_000_000
+_AUDIT_FAULT: Final = "the audit chain cannot be written"
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,11 +354,18 @@ class Recorder:
 
     def _sync(self) -> None:
         try:
-            self._store.sync()
+            faults = self._store.sync()
         except StorageError as err:
-            self._fault = f"log cannot be synced: {err}"
-            for live in list(self._live.values()):
-                self._lose(live, str(err))
+            self._fault = f"{_AUDIT_FAULT}: {err}"
+            self._note("", Note("audit.failed", (("what", "append"), ("why", str(err)))))
+            return
+        by_id = {live.recording: live for live in self._live.values()}
+        for fault in faults:
+            live = by_id.get(fault.recording)
+            if live is not None:
+                self._lose(live, str(fault.error))
+        if self._fault is not None and self._fault.startswith(_AUDIT_FAULT):
+            self._fault = None
 
     def _lose(self, live: _Live, why: str) -> None:
         """A recording cannot go on: keep what is there for salvage, tell the call."""
@@ -369,8 +377,8 @@ class Recorder:
         self._fail(live.call, live.recording, live.purpose, why)
 
     def _fail(self, call: str, recording: RecordingId, purpose: str, why: str) -> None:
-        fields = (("recording", recording.text), ("purpose", purpose), ("why", why))
-        self._audit(call, AuditNote("rec.failed", fields))
+        self._note(call, Note("disk.failed", (("what", f"recording {recording.text}"), ("why", why))))
+        self._audit(call, AuditNote("rec.failed", (("rec", recording.text), ("purpose", purpose), ("outcome", "failed"))))
         self._post(call, RecordingFailed(why))
 
     def _forget(self, live: _Live) -> None:
@@ -379,10 +387,10 @@ class Recorder:
 
     def _audit(self, call: str, note: AuditNote) -> None:
         try:
-            self._store.audit.append(note.event, {"call": call, **dict(note.fields)}, self._clock.utcnow())
+            self._store.audit.append(note.event, {"call": call, **dict(note.fields)}, durable=False)
         except StorageError as err:
-            self._fault = f"audit chain cannot be written: {err}"
-            self._note(call, Note("disk.failed", (("what", "audit"), ("why", str(err)))))
+            self._fault = f"{_AUDIT_FAULT}: {err}"
+            self._note(call, Note("audit.failed", (("what", "append"), ("why", str(err)))))
 
     def _check_space(self) -> None:
         try:
@@ -421,7 +429,7 @@ def _sealed_fields(live: _Live, facts: SealFacts) -> tuple[tuple[str, str | int]
         ("recording", live.recording.text),
         ("purpose", live.purpose),
         ("frames", facts.frames),
-        ("ring_dropped", facts.dropped_packets),
+        ("dropped_packets", facts.dropped_packets),
         ("paused_ms", facts.paused // timedelta(milliseconds=1)),
         ("why", facts.reason),
     ]

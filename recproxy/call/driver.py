@@ -152,7 +152,7 @@ class Driver:
         try:
             commands = machine.receive(event, self._clock())
         except IllegalEvent as err:
-            note = Note("call.confused", (("event", type(event).__name__), ("why", str(err))))
+            note = Note("call.confused", (("what", type(event).__name__), ("why", str(err))))
             self._out.sink.note(call, note)
             commands = machine.receive(DrainExpired(), self._clock())
         self._carry_out(call, machine, commands)
@@ -169,8 +169,8 @@ class Driver:
 
     def _report(self, call: str, command: Command, err: Exception) -> None:
         """Say what a port could not do, and end the call it was for."""
-        what = f"{type(command).__name__}: {type(err).__name__}: {err}"
-        self._out.sink.note(call, Note("call.confused", (("event", type(command).__name__), ("why", what))))
+        what = f"{type(err).__name__}: {err}"
+        self._out.sink.note(call, Note("call.confused", (("what", type(command).__name__), ("why", what))))
         leg = command.leg if isinstance(command, EndLeg) else LegName.CALLER
         if isinstance(command, EndLeg):
             self.post(call, LegFault(leg, what))

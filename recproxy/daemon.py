@@ -1,0 +1,366 @@
+"""The composition root of ``recproxy run``: builds everything, owns time and signals.
+
+The main thread is the signalling thread: it polls PJSIP, the engine's playback
+reports and the calls' queue. The recorder has its own thread, the engine its
+own, outside the interpreter. Signal handlers only set flags.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import secrets
+import signal
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import FrameType
+from typing import Final
+
+from announcer import PromptSet, PromptSpec
+from recproxy import config as settings
+from recproxy.call import Driver, Limits, Ports
+from recproxy.call.commands import AuditNote, Note
+from recproxy.config import Config
+from recproxy.errors import ConfigError, RecproxyError
+from recproxy.eventlog import EventLog
+from recproxy.media import Media, TrunkMedia
+from recproxy.policy import Policy, load_policy
+from recproxy.recorder import Recorder, RecorderConfig
+from recproxy.sdnotify import ServiceManager
+from recproxy.sip import Listen, SipEndpoint, SipSettings, Trunk
+from rtp import Fork, Latch, PortPool, Relay
+from storage import (
+    AuditLog,
+    Catalogue,
+    OsFiles,
+    RecordingStore,
+    StorageError,
+    load_recipients,
+    load_signing_key,
+    recover,
+)
+
+_POLL_MS: Final = 10
+_WATCHDOG_S: Final = 5.0
+_END_GRACE_S: Final = 45.0
+_LATCHES: Final = {
+    settings.Latch.EXACT: Latch.EXACT,
+    settings.Latch.ADDRESS: Latch.ADDRESS,
+    settings.Latch.ANY: Latch.ANY,
+}
+
+
+class StartError(RecproxyError):
+    """The daemon cannot start: a directory, a key or a port cannot be used."""
+
+
+class SystemClock:
+    """The only clock of the daemon."""
+
+    def monotonic_ns(self) -> int:
+        """CLOCK_MONOTONIC."""
+        return time.monotonic_ns()
+
+    def monotonic(self) -> float:
+        """CLOCK_MONOTONIC in seconds."""
+        return time.monotonic()
+
+    def utcnow(self) -> datetime:
+        """Aware UTC wall time."""
+        return datetime.now(UTC)
+
+
+@dataclass(slots=True)
+class _Signals:
+    """Set by handlers, read by the loop."""
+
+    stop: bool = False
+    reload: bool = False
+
+    def install(self) -> None:
+        """Take SIGTERM, SIGINT and SIGHUP."""
+        signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGINT, self._stop)
+        signal.signal(signal.SIGHUP, self._reload)
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        self.stop = True
+
+    def _reload(self, _number: int, _frame: FrameType | None) -> None:
+        self.reload = True
+
+
+class _Sink:
+    """Notes of the calls to the event log, evidence to the recorder's thread."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self.recorder: Recorder | None = None
+
+    def note(self, call: str, note: Note) -> None:
+        """Write a line to the event log."""
+        self._log.emit(note.event, call_ref=call, **dict(note.fields))
+
+    def audit(self, call: str, note: AuditNote) -> None:
+        """Hand an event to the audit chain."""
+        if self.recorder is not None:
+            self.recorder.audit(call, note)
+
+
+def harden() -> None:
+    """Files of ours are ours alone; memory is never dumped; as many descriptors as allowed."""
+    os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def run(config: Config, environment: Mapping[str, str]) -> int:
+    """Run the daemon until SIGTERM.
+
+    Args:
+        config: The whole configuration.
+        environment: Of the process.
+
+    Returns:
+        Exit code: 0 after an orderly stop.
+
+    Raises:
+        RecproxyError: It cannot start; the message says why and the hint what to do.
+    """
+    harden()
+    _check_descriptors(config)
+    log = EventLog.to_stdout(config.log)
+    clock = SystemClock()
+    log.emit("daemon.started", node=config.node, pid=os.getpid())
+    with ExitStack() as stack:
+        daemon = _build(config, log, clock, stack)
+        daemon.serve(ServiceManager(environment))
+    log.emit("daemon.stopped")
+    return 0
+
+
+def _check_descriptors(config: Config) -> None:
+    """Refuse a configuration that the process's descriptors cannot hold."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = config.sip.max_calls * 4 + 256
+    if limit < needed:
+        raise ConfigError(
+            f"sip.max_calls is {config.sip.max_calls}, which needs {needed} descriptors, "
+            f"but RLIMIT_NOFILE is {limit}: raise it (LimitNOFILE=) or lower max_calls"
+        )
+
+
+def _build(config: Config, log: EventLog, clock: SystemClock, stack: ExitStack) -> _Daemon:
+    policy = load_policy(config.policy, set(config.trunks))
+    log.emit(
+        "policy.loaded", version=policy.version, purposes=len(policy.purposes), rules=len(policy.rules)
+    )
+    store = _open_store(config, log, clock, stack)
+    prompts = load_prompts(config, policy, log)
+    relay = stack.enter_context(Relay(threads=config.media.threads, dscp=config.media.dscp))
+    sink = _Sink(log)
+    current = _CurrentPolicy(policy)
+    driver = Driver(current.get, Limits(), clock.monotonic)
+    recorder = Recorder(
+        RecorderConfig(node=config.node, sync_s=config.storage.sync_interval_ms / 1000),
+        store=store,
+        fork=Fork(relay),
+        clock=clock,
+        new_id=lambda: secrets.token_hex(16),
+        post=driver.post,
+        note=sink.note,
+    )
+    sink.recorder = recorder
+    media = Media(
+        relay=relay,
+        ports=PortPool(config.media.address, config.media.ports.first, config.media.ports.last),
+        advertise=config.media.announced,
+        trunks={
+            name: TrunkMedia(_LATCHES[trunk.latch], _LATCHES[_next(config, trunk).latch])
+            for name, trunk in config.trunks.items()
+        },
+        prompts=prompts,
+        recorder=recorder,
+        guard_ns=config.media.guard_ms * 1_000_000,
+        clock=clock,
+        random32=lambda: secrets.randbits(32),
+        post=driver.post,
+        note=sink.note,
+    )
+    endpoint = SipEndpoint(
+        _sip_settings(config),
+        post=driver.post,
+        mint=lambda: secrets.token_hex(8),
+        now=clock.utcnow,
+        log=lambda level, line: log.emit("sip.logged", level=level, what=line),
+    )
+    driver.connect(Ports(endpoint, media, sink))
+    recorder.start()
+    stack.callback(recorder.stop)
+    stack.callback(endpoint.close)
+    endpoint.open()
+    return _Daemon(config, log, clock, driver, endpoint, media, current)
+
+
+def _open_store(config: Config, log: EventLog, clock: SystemClock, stack: ExitStack) -> RecordingStore:
+    """Open the store and complete what an earlier run left open."""
+    places = config.storage
+    try:
+        files = OsFiles(places.directory)
+        recipients = load_recipients(OsFiles(places.recipients.parent), places.recipients.name)
+        signing_key = load_signing_key(OsFiles(places.audit_key.parent), places.audit_key.name)
+        catalogue = Catalogue.open(files, places.catalogue_url)
+        stack.callback(catalogue.close)
+        audit = AuditLog(files, signing_key, config.node, clock.utcnow)
+        store = RecordingStore(files, catalogue, audit, recipients)
+        stack.callback(store.close)
+        for found in recover(store, clock.utcnow()):
+            log.emit(
+                "recording.recovered",
+                recording=found.recording.text,
+                outcome=found.outcome.value,
+                frames=found.frames,
+            )
+    except StorageError as err:
+        raise StartError(f"storage: {err}") from err
+    return store
+
+
+def load_prompts(config: Config, policy: Policy, log: EventLog) -> PromptSet:
+    """Make every announcement of the policy ready; one that cannot be is said and left out."""
+    specs = [
+        PromptSpec(
+            said.prompt,
+            said.language,
+            text=said.text,
+            file=config.policy.parent / said.file if said.file is not None else None,
+        )
+        for said in policy.announcements()
+    ]
+    prompts = PromptSet.load(config.announcer.directory, specs)
+    for broken in prompts.broken:
+        log.emit("prompt.failed", prompt=broken.name, language=broken.language, why=broken.why)
+    return prompts
+
+
+def _sip_settings(config: Config) -> SipSettings:
+    return SipSettings(
+        listen=tuple(
+            Listen(place.transport.value, place.address, place.port, config.sip.advertise or "")
+            for place in config.sip.listen
+        ),
+        trunks=tuple(
+            Trunk(
+                name=name,
+                peers=tuple(str(network) for network in trunk.peers),
+                target=str(trunk.target),
+                direction=trunk.direction,
+                forward_to=trunk.forward_to,
+            )
+            for name, trunk in config.trunks.items()
+        ),
+        max_calls=config.sip.max_calls,
+        user_agent=config.sip.user_agent,
+    )
+
+
+def _next(config: Config, trunk: settings.TrunkConfig) -> settings.TrunkConfig:
+    return config.trunks[settings.TrunkName(trunk.forward_to)]
+
+
+class _CurrentPolicy:
+    """The policy in force; calls keep the one they began with."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+
+    def get(self) -> Policy:
+        """For a new call."""
+        return self._policy
+
+    def replace(self, policy: Policy) -> None:
+        """From now on."""
+        self._policy = policy
+
+
+class _Daemon:
+    """The running whole."""
+
+    def __init__(
+        self,
+        config: Config,
+        log: EventLog,
+        clock: SystemClock,
+        driver: Driver,
+        endpoint: SipEndpoint,
+        media: Media,
+        policy: _CurrentPolicy,
+    ) -> None:
+        self._config = config
+        self._log = log
+        self._clock = clock
+        self._driver = driver
+        self._endpoint = endpoint
+        self._media = media
+        self._policy = policy
+        self._signals = _Signals()
+
+    def serve(self, manager: ServiceManager) -> None:
+        """Serve until SIGTERM, then let calls end, then end them."""
+        # A cyclic collection in a foreign thread could destroy a pj.Call there, which PJLIB does not
+        # survive: collect on this thread only.
+        gc.disable()
+        self._signals.install()
+        self._log.emit("daemon.ready", max_calls=self._config.sip.max_calls)
+        manager.ready()
+        self._loop(manager)
+        manager.stopping()
+        self._drain()
+
+    def _loop(self, manager: ServiceManager) -> None:
+        tended = self._clock.monotonic()
+        while not self._signals.stop:
+            self._turn()
+            now = self._clock.monotonic()
+            if now - tended >= _WATCHDOG_S:
+                tended = now
+                manager.watchdog()
+                gc.collect()
+            if self._signals.reload:
+                self._signals.reload = False
+                self._reload_policy()
+
+    def _turn(self) -> None:
+        self._endpoint.poll(_POLL_MS)
+        self._media.poll()
+        self._driver.pump()
+
+    def _drain(self) -> None:
+        self._endpoint.drain()
+        self._log.emit("daemon.draining", calls=self._driver.active)
+        self._until_idle(self._config.sip.drain.total_seconds())
+        if self._driver.active:
+            self._driver.drain()
+            self._until_idle(_END_GRACE_S)
+
+    def _until_idle(self, seconds: float) -> None:
+        deadline = self._clock.monotonic() + seconds
+        while self._driver.active and self._clock.monotonic() < deadline:
+            self._turn()
+
+    def _reload_policy(self) -> None:
+        try:
+            policy = load_policy(self._config.policy, set(self._config.trunks))
+        except ConfigError as err:
+            self._log.emit("policy.rejected", problems=len(err.problems), why=str(err))
+            return
+        self._media.use_prompts(load_prompts(self._config, policy, self._log))
+        self._policy.replace(policy)
+        self._log.emit(
+            "policy.loaded", version=policy.version, purposes=len(policy.purposes), rules=len(policy.rules)
+        )
