@@ -1,0 +1,27 @@
+"""The catalogue of recordings: rows, tombstones and the changes of state between them."""
+
+from storage.catalogue.register import CATALOGUE_NAME, Catalogue
+from storage.catalogue.rows import (
+    AudioFacts,
+    CatalogueRow,
+    State,
+    Tombstone,
+    decode_facts,
+    encode_facts,
+    length_bucket,
+)
+from storage.catalogue.schema import sqlite_engine, sqlite_url
+
+__all__ = [
+    "CATALOGUE_NAME",
+    "AudioFacts",
+    "Catalogue",
+    "CatalogueRow",
+    "State",
+    "Tombstone",
+    "decode_facts",
+    "encode_facts",
+    "length_bucket",
+    "sqlite_engine",
+    "sqlite_url",
+]

@@ -1,0 +1,199 @@
+"""What the catalogue holds, as frozen values, and their written forms."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime, timedelta
+from enum import Enum
+from typing import Final
+
+import sqlalchemy as sa
+
+from storage.tags import (
+    ChannelFacts,
+    Direction,
+    LegalBasis,
+    NoticeProof,
+    RecordingId,
+    RecordingTags,
+    SealFacts,
+)
+
+_MINUTES: Final = (1, 5, 15, 60, 1440)
+
+
+class State(Enum):
+    """Where a recording is in its life."""
+
+    OPEN = "open"
+    SEALED = "sealed"
+    ABORTED = "aborted"
+    SHREDDING = "shredding"
+    SHREDDED = "shredded"
+    DISCARDED = "discarded"
+
+
+@dataclass(frozen=True, slots=True)
+class AudioFacts:
+    """Format of a recording's samples, for display.
+
+    Attributes:
+        encoding: ``ULAW``, ``ALAW`` or ``PCM16``.
+        rate_hz: Frames a second.
+        channels: Samples in a frame.
+    """
+
+    encoding: str
+    rate_hz: int
+    channels: int
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueRow:
+    """One recording that still has its files.
+
+    Attributes:
+        tags: Fixed when it was opened.
+        state: OPEN, SEALED, ABORTED or SHREDDING.
+        audio: Format of the samples.
+        body: Path of the body in the data directory, without suffix.
+        parties: Age payload that follows the same header as the body.
+        held: True if a hold forbids shredding.
+        hold_reference: Case reference of the hold, empty if there is none.
+        facts: Known once sealed.
+        size_bytes: Length of the sealed body, 0 before.
+        sha256: Hash of the sealed body (ciphertext), empty before.
+        reason: Why it was sealed or aborted, empty while open.
+        cause: Why it is being shredded, empty if it is not.
+    """
+
+    tags: RecordingTags
+    state: State
+    audio: AudioFacts
+    body: str
+    parties: bytes
+    held: bool
+    hold_reference: str
+    facts: SealFacts | None
+    size_bytes: int
+    sha256: str
+    reason: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """What remains of a recording: nothing that says who called (law.md 3.8).
+
+    Attributes:
+        recording: Its random id.
+        state: SHREDDED, or DISCARDED if it never held audio to keep.
+        purpose: Purpose id.
+        policy_version: SHA-256 of the policy it was made under.
+        started_on: Day it started, UTC; no time of day.
+        minutes: Length rounded up to 1, 5, 15, 60 or 1440 minutes; 0 if unknown.
+        expiry: When it had to be gone.
+        gone_at: When its key had been destroyed.
+        cause: ``expiry``, ``erase``, ``opt_out`` …
+        size_bytes: Length of the body that was removed.
+        sha256: Hash of that body (ciphertext), empty if it was never sealed.
+        run: Id of the retention run, empty if it was none.
+        verified: True if key and body were looked for afterwards and not found.
+        chain_seq: Number of the audit line that says so.
+        chain_sha256: Hash of that line.
+    """
+
+    recording: RecordingId
+    state: State
+    purpose: str
+    policy_version: str
+    started_on: date
+    minutes: int
+    expiry: datetime
+    gone_at: datetime
+    cause: str
+    size_bytes: int
+    sha256: str
+    run: str
+    verified: bool
+    chain_seq: int
+    chain_sha256: str
+
+
+def length_bucket(frames: int, rate_hz: int) -> int:
+    """Length in minutes, rounded up to 1, 5, 15, 60 or 1440; 0 for no audio."""
+    if frames <= 0:
+        return 0
+    minutes = frames / rate_hz / 60
+    return next((bound for bound in _MINUTES if minutes <= bound), _MINUTES[-1])
+
+
+def encode_facts(facts: SealFacts) -> str:
+    """Write seal facts as JSON."""
+    values = asdict(facts)
+    values["ended"] = facts.ended.astimezone(UTC).isoformat()
+    values["paused"] = facts.paused.total_seconds()
+    return json.dumps(values, separators=(",", ":"))
+
+
+def decode_facts(text: str) -> SealFacts:
+    """Read seal facts back."""
+    values = json.loads(text)
+    values["ended"] = datetime.fromisoformat(values["ended"])
+    values["paused"] = timedelta(seconds=values["paused"])
+    for side in ("caller", "callee"):
+        if values[side] is not None:
+            values[side] = ChannelFacts(**values[side])
+    return SealFacts(**values)
+
+
+def decode_row(found: sa.RowMapping) -> CatalogueRow:
+    """Make a row of its columns."""
+    notice = NoticeProof(
+        prompt=found["notice_prompt"],
+        sha256=found["notice_sha256"],
+        language=found["notice_language"],
+        heard_by=tuple(found["notice_heard_by"].split(",")),
+        started=found["notice_started"],
+        completed=found["notice_completed"],
+    )
+    tags = RecordingTags(
+        recording=RecordingId(found["id"]),
+        call=found["call"],
+        node=found["node"],
+        purpose=found["purpose"],
+        legal_basis=LegalBasis(found["legal_basis"]),
+        policy_version=found["policy_version"],
+        direction=Direction(found["direction"]),
+        trunk=found["trunk"],
+        started=found["started"],
+        expiry=found["expiry"],
+        notice=notice,
+    )
+    return CatalogueRow(
+        tags=tags,
+        state=State(found["state"]),
+        audio=AudioFacts(found["encoding"], found["rate_hz"], found["channels"]),
+        body=found["body"],
+        parties=found["parties"],
+        held=found["held"],
+        hold_reference=found["hold_reference"],
+        facts=None if found["facts"] is None else decode_facts(found["facts"]),
+        size_bytes=found["size_bytes"],
+        sha256=found["sha256"],
+        reason=found["reason"],
+        cause=found["cause"],
+    )
+
+
+def decode_tombstone(found: sa.RowMapping) -> Tombstone:
+    """Make a tombstone of its columns."""
+    values = dict(found)
+    return Tombstone(
+        **{
+            **{name: value for name, value in values.items() if name not in {"id", "state"}},
+            "recording": RecordingId(values["id"]),
+            "state": State(values["state"]),
+        }
+    )

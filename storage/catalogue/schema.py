@@ -1,0 +1,144 @@
+"""Tables of the catalogue and the engine that keeps them durable."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from storage.errors import CatalogueError
+
+SCHEMA_VERSION: Final = 1
+_BUSY_SECONDS: Final = 10.0
+
+
+class Instant(sa.TypeDecorator[datetime]):
+    """Aware datetimes, stored in UTC."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """Refuse naive instants and convert to UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise CatalogueError(f"instant {value} has no time zone")
+        moved = value.astimezone(UTC)
+        return moved.replace(tzinfo=None) if dialect.name == "sqlite" else moved
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """Give UTC back."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
+
+
+METADATA: Final = sa.MetaData()
+
+SCHEMA: Final = sa.Table("schema_version", METADATA, sa.Column("version", sa.Integer, primary_key=True))
+
+RECORDINGS: Final = sa.Table(
+    "recordings",
+    METADATA,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("state", sa.String(12), nullable=False),
+    sa.Column("purpose", sa.String(63), nullable=False),
+    sa.Column("expiry", Instant, nullable=False),
+    sa.Column("started", Instant, nullable=False),
+    sa.Column("legal_basis", sa.String(32), nullable=False),
+    sa.Column("policy_version", sa.String(64), nullable=False),
+    sa.Column("call", sa.String(64), nullable=False),
+    sa.Column("node", sa.String(64), nullable=False),
+    sa.Column("direction", sa.String(12), nullable=False),
+    sa.Column("trunk", sa.String(64), nullable=False),
+    sa.Column("notice_prompt", sa.String(128), nullable=False),
+    sa.Column("notice_sha256", sa.String(64), nullable=False),
+    sa.Column("notice_language", sa.String(35), nullable=False),
+    sa.Column("notice_heard_by", sa.String(64), nullable=False),
+    sa.Column("notice_started", Instant, nullable=False),
+    sa.Column("notice_completed", Instant, nullable=False),
+    sa.Column("encoding", sa.String(16), nullable=False),
+    sa.Column("rate_hz", sa.Integer, nullable=False),
+    sa.Column("channels", sa.Integer, nullable=False),
+    sa.Column("body", sa.String(128), nullable=False),
+    sa.Column("parties", sa.LargeBinary, nullable=False),
+    sa.Column("held", sa.Boolean, nullable=False, default=False),
+    sa.Column("hold_reference", sa.String(128), nullable=False, default=""),
+    sa.Column("facts", sa.Text, nullable=True),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False, default=0),
+    sa.Column("sha256", sa.String(64), nullable=False, default=""),
+    sa.Column("reason", sa.String(128), nullable=False, default=""),
+    sa.Column("cause", sa.String(64), nullable=False, default=""),
+    sa.CheckConstraint("state in ('open', 'sealed', 'aborted', 'shredding')", name="known_state"),
+    sa.CheckConstraint("expiry > started", name="expiry_after_start"),
+    sa.CheckConstraint("length(purpose) > 0", name="has_purpose"),
+    sa.CheckConstraint("state <> 'sealed' or length(sha256) = 64", name="sealed_has_hash"),
+    sa.Index("recordings_by_expiry", "state", "expiry"),
+    sa.Index("recordings_by_start", "started"),
+)
+
+TOMBSTONES: Final = sa.Table(
+    "tombstones",
+    METADATA,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("state", sa.String(12), nullable=False),
+    sa.Column("purpose", sa.String(63), nullable=False),
+    sa.Column("policy_version", sa.String(64), nullable=False),
+    sa.Column("started_on", sa.Date, nullable=False),
+    sa.Column("minutes", sa.Integer, nullable=False),
+    sa.Column("expiry", Instant, nullable=False),
+    sa.Column("gone_at", Instant, nullable=False),
+    sa.Column("cause", sa.String(64), nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("run", sa.String(32), nullable=False),
+    sa.Column("verified", sa.Boolean, nullable=False),
+    sa.Column("chain_seq", sa.BigInteger, nullable=False),
+    sa.Column("chain_sha256", sa.String(64), nullable=False),
+    sa.Index("tombstones_by_day", "gone_at"),
+)
+
+
+def sqlite_url(path: str) -> str:
+    """SQLAlchemy URL of a SQLite file.
+
+    Args:
+        path: Absolute path of the file.
+
+    Returns:
+        The URL.
+    """
+    return f"sqlite:///{path}"
+
+
+def sqlite_engine(url: str, **options: Any) -> sa.Engine:  # noqa: ANN401  -- handed to SQLAlchemy as it is
+    """Make an engine with the settings that durability and erasure need.
+
+    Args:
+        url: SQLAlchemy URL of a SQLite file.
+        **options: Passed on to ``sqlalchemy.create_engine``.
+
+    Returns:
+        The engine: write-ahead journal, every commit synced, deleted content
+        overwritten, transactions that take the write lock at once.
+    """
+    engine = sa.create_engine(url, **options)
+    sa.event.listen(engine, "connect", _set_up)
+    sa.event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _set_up(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None  # transactions are begun by _begin alone
+    connection.execute(f"PRAGMA busy_timeout={int(_BUSY_SECONDS * 1000)}")
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=FULL")
+    connection.execute("PRAGMA secure_delete=ON")
+
+
+def _begin(connection: sa.Connection) -> None:
+    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")

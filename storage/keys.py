@@ -1,0 +1,242 @@
+"""Keys: the recipients, the custody of each recording's age header, the signing key.
+
+``keys/<id>`` holds the age header of one recording: the only copy of its file
+key, wrapped to the recipients. Destroying that file is the cryptographic erase;
+everything sealed under the file key (the body and the parties) is then noise,
+in every backup that lacks the key store.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from dataclasses import dataclass
+from typing import Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+
+from storage.age import (
+    AgeError,
+    Identity,
+    Random,
+    Recipient,
+    X25519Identity,
+    parse_identities,
+    parse_recipients,
+)
+from storage.errors import FileMissing, KeyFileError, KeyUnavailable
+from storage.files import Files, destroy, parent
+from storage.tags import RecordingId
+
+KEYS_DIRECTORY: Final = "keys"
+_ID_NAME: Final = re.compile(r"[0-9a-f]{32}\Z")
+_MAX_HEADER_BYTES: Final = 1 << 20
+_MAX_KEY_FILE_BYTES: Final = 1 << 20
+
+
+class KeyStore:
+    """Custody of the age headers, one file each.
+
+    Args:
+        files: The data directory.
+    """
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+
+    def put(self, recording: RecordingId, header: bytes) -> None:
+        """Store the header of a new recording; it is durable on return.
+
+        Raises:
+            FileFault: Part of it may be on disk.
+        """
+        self._files.make_directory(KEYS_DIRECTORY)
+        _create(self._files, _path(recording), header)
+
+    def get(self, recording: RecordingId) -> bytes:
+        """Read a header.
+
+        Returns:
+            The bytes as stored; nothing about them is checked.
+
+        Raises:
+            KeyUnavailable: It is not there.
+            FileFault: It cannot be read.
+        """
+        try:
+            return self._files.read(_path(recording), 0, _MAX_HEADER_BYTES)
+        except FileMissing as err:
+            raise KeyUnavailable(
+                f"the key of recording {recording} is not in the key store ({_path(recording)})"
+            ) from err
+
+    def exists(self, recording: RecordingId) -> bool:
+        """Tell whether the header is there."""
+        return self._files.size(_path(recording)) is not None
+
+    def destroy(self, recording: RecordingId) -> bool:
+        """Overwrite, sync, unlink, sync the directory; may be repeated.
+
+        Returns:
+            False if it was gone already.
+
+        Raises:
+            FileFault: The key may still be there; repeat.
+        """
+        self._files.make_directory(KEYS_DIRECTORY)
+        return destroy(self._files, _path(recording))
+
+    def recordings(self) -> tuple[RecordingId, ...]:
+        """Ids of all headers in the store; foreign names are left out."""
+        return tuple(RecordingId(name) for name in self._files.names(KEYS_DIRECTORY) if _ID_NAME.match(name))
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratedKeys:
+    """Names of freshly made key files and the public parts, for display.
+
+    Attributes:
+        private: Path of the private key file (0600).
+        public: Path of the public key file (0600).
+        shown: The public key as text: an ``age1…`` recipient or a fingerprint.
+    """
+
+    private: str
+    public: str
+    shown: str
+
+
+def generate_identity(files: Files, name: str, random: Random = secrets.token_bytes) -> GeneratedKeys:
+    """Make an identity and its recipient; neither file may exist.
+
+    The identity opens every recording: it belongs on another machine than the
+    recorder, which needs the recipient alone.
+
+    Args:
+        files: The directory to write in.
+        name: Path without suffix; ``.identity`` and ``.recipient`` are added.
+        random: Source of randomness.
+
+    Returns:
+        Names and the ``age1…`` recipient.
+
+    Raises:
+        FilePresent: A key of that name exists; nothing was overwritten.
+        FileFault: A file cannot be written.
+    """
+    identity = X25519Identity.generate(random)
+    recipient = str(identity.recipient)
+    private, public = f"{name}.identity", f"{name}.recipient"
+    _create(files, private, f"# public key: {recipient}\n{identity.secret_text()}\n".encode())
+    _create(files, public, f"{recipient}\n".encode())
+    return GeneratedKeys(private, public, recipient)
+
+
+def generate_signing_key(files: Files, name: str) -> GeneratedKeys:
+    """Make the Ed25519 key pair of the audit chain; neither file may exist.
+
+    Args:
+        files: The directory to write in.
+        name: Path without suffix; ``.key`` and ``.pub`` are added.
+
+    Returns:
+        Names and the fingerprint that stands in every line of the chain.
+
+    Raises:
+        FilePresent: A key of that name exists; nothing was overwritten.
+        FileFault: A file cannot be written.
+    """
+    key = Ed25519PrivateKey.generate()
+    private, public = f"{name}.key", f"{name}.pub"
+    _create(files, private, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    _create(files, public, key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    raw = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return GeneratedKeys(private, public, raw.hex())
+
+
+def load_recipients(files: Files, path: str) -> tuple[Recipient, ...]:
+    """Read a recipients file.
+
+    Raises:
+        KeyFileError: A line is no recipient, or is a private key; names file and line.
+        FileFault: It cannot be read.
+    """
+    try:
+        return parse_recipients(_text(files, path), path)
+    except AgeError as err:
+        raise KeyFileError(str(err)) from err
+
+
+def load_identities(files: Files, path: str) -> tuple[Identity, ...]:
+    """Read an identity file; never called by the daemon.
+
+    Raises:
+        KeyFileError: A line is no identity; names file and line, never shows it.
+        FileFault: It cannot be read.
+    """
+    try:
+        return parse_identities(_text(files, path), path)
+    except AgeError as err:
+        raise KeyFileError(str(err)) from err
+
+
+def load_signing_key(files: Files, path: str) -> Ed25519PrivateKey:
+    """Read the private key that signs the audit chain.
+
+    Raises:
+        KeyFileError: The file is no unencrypted Ed25519 key in PEM.
+        FileFault: It cannot be read.
+    """
+    try:
+        key = load_pem_private_key(files.read(path, 0, _MAX_KEY_FILE_BYTES), None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as err:
+        raise KeyFileError(f'{path}: no private key in PEM: make one with "recproxy keys generate"') from err
+    if not isinstance(key, Ed25519PrivateKey):
+        raise KeyFileError(f"{path}: not an Ed25519 key: the audit chain is signed with Ed25519 only")
+    return key
+
+
+def load_verify_key(files: Files, path: str) -> Ed25519PublicKey:
+    """Read the public key that verifies the audit chain.
+
+    Raises:
+        KeyFileError: The file is no Ed25519 public key in PEM.
+        FileFault: It cannot be read.
+    """
+    try:
+        key = load_pem_public_key(files.read(path, 0, _MAX_KEY_FILE_BYTES))
+    except (ValueError, TypeError, UnsupportedAlgorithm) as err:
+        raise KeyFileError(f"{path}: no public key in PEM: give the .pub file of the signing key") from err
+    if not isinstance(key, Ed25519PublicKey):
+        raise KeyFileError(f"{path}: not an Ed25519 key: the audit chain is signed with Ed25519 only")
+    return key
+
+
+def _path(recording: RecordingId) -> str:
+    return f"{KEYS_DIRECTORY}/{recording}"
+
+
+def _text(files: Files, path: str) -> str:
+    try:
+        return files.read(path, 0, _MAX_KEY_FILE_BYTES).decode()
+    except UnicodeDecodeError as err:
+        raise KeyFileError(f"{path}: is not text: give the file that age-keygen writes") from err
+
+
+def _create(files: Files, path: str, data: bytes) -> None:
+    handle = files.create(path)
+    try:
+        handle.write(data)
+        handle.sync()
+    finally:
+        handle.close()
+    files.sync_directory(parent(path))

@@ -1,0 +1,257 @@
+"""Start-up: completes and seals every recording that a crash left open.
+
+A recording's length is fixed first: the whole unsealed tail and a seal mark go
+into a fresh segment of the log and are synced before a body is touched. So
+recovery may itself crash anywhere and be run again: it finds the same length,
+the same bytes, and writes the same chunks. Chunks that are whole on disk are
+kept; a torn one is written again with identical bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Final
+
+from storage.age import CHUNK_BYTES, payload_key
+from storage.bodies import OPEN_SUFFIX, SEALED_SUFFIX, BodyFacts, BodyScan
+from storage.catalogue import CatalogueRow, State
+from storage.errors import BodyMissing, FileFault, RecordingDamaged, RecordingNotFound
+from storage.tags import RecordingId, SealFacts
+from storage.wal import (
+    LoggedRecording,
+    RecordingKeys,
+    SealMark,
+    Tail,
+    destroy_keys,
+    keyed_recordings,
+    read_keys,
+    read_log,
+    remove_segments,
+    segment_numbers,
+)
+from storage.writer import RecordingStore, StoreParts
+from storage.writer.recording import erase_unsealed, note_sealed
+
+REASON: Final = "recovered"
+
+
+class Outcome(Enum):
+    """What recovery made of a recording."""
+
+    SEALED = "sealed"
+    DISCARDED = "discarded"
+    DAMAGED = "damaged"
+    POSTPONED = "postponed"
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveredRecording:
+    """One recording that was open.
+
+    Attributes:
+        recording: Which.
+        outcome: SEALED; DISCARDED if it held no audio; DAMAGED if the disk lost
+            what the log had promised (it is ABORTED, its whole chunks can be
+            salvaged); POSTPONED if the disk failed now (the next start tries again).
+        frames: Sample frames in it, 0 unless it is SEALED.
+        detail: Why, for DAMAGED and POSTPONED.
+    """
+
+    recording: RecordingId
+    outcome: Outcome
+    frames: int = 0
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    row: CatalogueRow
+    keys: RecordingKeys
+    scan: BodyScan
+    published: bool
+    data: bytes
+    mark: SealMark
+
+
+def recover(store: RecordingStore, now: datetime) -> list[RecoveredRecording]:
+    """Complete what an earlier run left; called once, before the first ``open``.
+
+    Args:
+        store: The store; nothing is open in it.
+        now: The current instant (aware).
+
+    Returns:
+        One entry for each recording that was open, in no particular order.
+
+    Raises:
+        StorageError: The catalogue, the audit chain or the log cannot be used;
+            nothing is lost, run it again.
+        ValueError: Recordings are open in this store.
+    """
+    if store.open_recordings:
+        raise ValueError("recover comes before the first open")
+    parts = store.parts
+    parts.wal.restart()
+    rows = {row.tags.recording: row for row in parts.catalogue.select(states=(State.OPEN, State.ABORTED))}
+    _forget_sealed(parts, rows)
+    keys = _keys(parts, rows)
+    logged = read_log(parts.files, keys)
+    results: list[RecoveredRecording] = []
+    plans: list[_Plan] = []
+    for recording, row in rows.items():
+        if recording not in keys:
+            if row.state is State.OPEN:
+                results.append(_discard(parts, row, now, "not_opened"))
+            continue
+        found = _plan(parts, row, keys[recording], logged[recording])
+        if isinstance(found, RecoveredRecording):
+            results.append(found)
+        elif found.mark.facts.reason == REASON and found.mark.facts.frames == 0:
+            results.append(_discard(parts, row, now, "no_audio"))
+        else:
+            plans.append(found)
+    if plans:
+        parts.wal.rotate(Tail(plan.keys, plan.scan.plain_bytes, plan.data, plan.mark) for plan in plans)
+    results += [_complete(parts, plan) for plan in plans]
+    parts.wal.close(idle=False)
+    if all(result.outcome is not Outcome.POSTPONED for result in results):
+        remove_segments(parts.files, segment_numbers(parts.files))
+    if results:
+        parts.audit.append("store.recovered", _totals(results))
+    parts.audit.flush()
+    store.accept_recovered()
+    return results
+
+
+def _forget_sealed(parts: StoreParts, rows: Mapping[RecordingId, CatalogueRow]) -> None:
+    """Destroy log keys that a crash left behind a finished seal, discard or shred."""
+    for recording in keyed_recordings(parts.files):
+        if recording in rows:
+            continue
+        try:
+            row = parts.catalogue.get(recording)
+        except RecordingNotFound:
+            pass  # it has a tombstone, or it never had a row and so never held audio
+        else:
+            if row.state is State.SEALED and row.facts is not None:
+                note_sealed(parts.audit, row.tags, row.facts, BodyFacts(row.size_bytes, row.sha256))
+        destroy_keys(parts.files, recording)
+
+
+def _keys(parts: StoreParts, rows: Mapping[RecordingId, CatalogueRow]) -> dict[RecordingId, RecordingKeys]:
+    """Keys of the recordings that can be completed: header and log keys are whole."""
+    found: dict[RecordingId, RecordingKeys] = {}
+    for recording in keyed_recordings(parts.files):
+        keys = read_keys(parts.files, recording) if parts.keys.exists(recording) else None
+        if keys is not None and recording in rows:
+            found[recording] = keys
+        elif recording in rows and rows[recording].state is State.ABORTED:
+            destroy_keys(parts.files, recording)
+    return found
+
+
+def _plan(
+    parts: StoreParts, row: CatalogueRow, keys: RecordingKeys, logged: LoggedRecording
+) -> _Plan | RecoveredRecording:
+    recording = row.tags.recording
+    key = payload_key(keys.file_key, keys.nonce)
+    published = parts.bodies.find(keys.body) == keys.body + SEALED_SUFFIX
+    try:
+        scan = parts.bodies.scan(keys.body + (SEALED_SUFFIX if published else OPEN_SUFFIX), key, keys.nonce)
+        if row.state is State.ABORTED and not published and scan.file_bytes:
+            parts.bodies.copy_open(keys.body, scan.file_bytes)
+    except (FileFault, BodyMissing) as err:
+        return RecoveredRecording(recording, Outcome.POSTPONED, detail=str(err))
+    data = b"" if scan.final else logged.since(scan.plain_bytes)
+    total = scan.plain_bytes + len(data)
+    facts = logged.seal.facts if logged.seal is not None else _facts(row, keys, total)
+    mark = SealMark(total, facts)
+    if logged.seal is not None and not scan.final:
+        mark = SealMark(logged.seal.total_bytes, facts)
+        data = data[: mark.total_bytes - scan.plain_bytes]
+    return _Plan(row, keys, scan, published, data, mark)
+
+
+def _facts(row: CatalogueRow, keys: RecordingKeys, total_bytes: int) -> SealFacts:
+    frames = max(0, total_bytes - keys.header_bytes) // keys.audio.frame_bytes
+    return SealFacts(
+        ended=row.tags.started + timedelta(seconds=frames / keys.audio.rate_hz),
+        frames=frames,
+        caller=None,
+        callee=None,
+        dropped_packets=0,
+        paused=timedelta(0),
+        reason=REASON,
+    )
+
+
+def _complete(parts: StoreParts, plan: _Plan) -> RecoveredRecording:
+    tags = plan.row.tags
+    try:
+        body = _finish_body(parts, plan)
+    except RecordingDamaged as err:
+        return _give_up(parts, plan, str(err))
+    except FileFault as err:
+        return RecoveredRecording(tags.recording, Outcome.POSTPONED, detail=str(err))
+    parts.catalogue.mark_sealed(tags.recording, plan.mark.facts, body.size_bytes, body.sha256)
+    note_sealed(parts.audit, tags, plan.mark.facts, body)
+    try:
+        destroy_keys(parts.files, tags.recording)
+    except FileFault:
+        parts.leftover_keys.add(tags.recording)  # the store tries again at each sync
+    return RecoveredRecording(tags.recording, Outcome.SEALED, plan.mark.facts.frames)
+
+
+def _finish_body(parts: StoreParts, plan: _Plan) -> BodyFacts:
+    scan, path = plan.scan, plan.keys.body
+    if scan.final:
+        return parts.bodies.publish(path, scan.file_bytes)
+    if plan.published:
+        raise RecordingDamaged(f"{path}{SEALED_SUFFIX} was sealed but is cut or altered")
+    if not plan.data or scan.plain_bytes + len(plan.data) != plan.mark.total_bytes:
+        raise RecordingDamaged(
+            f"{path}{OPEN_SUFFIX}: body and log hold {scan.plain_bytes + len(plan.data)} of "
+            f"{plan.mark.total_bytes} bytes"
+        )
+    body = parts.bodies.resume(path, payload_key(plan.keys.file_key, plan.keys.nonce), plan.keys.nonce, scan)
+    try:
+        data = plan.data
+        while len(data) > CHUNK_BYTES:
+            body.append(data[:CHUNK_BYTES], final=False)
+            data = data[CHUNK_BYTES:]
+        body.append(data, final=True)
+        return body.finish()
+    finally:
+        body.close()
+
+
+def _give_up(parts: StoreParts, plan: _Plan, why: str) -> RecoveredRecording:
+    recording = plan.row.tags.recording
+    if plan.row.state is State.OPEN:
+        parts.catalogue.mark_aborted(recording, Outcome.DAMAGED.value)
+    parts.audit.append(
+        "rec.failed",
+        {
+            "rec": recording.text,
+            "purpose": plan.row.tags.purpose,
+            "outcome": "aborted",
+            "reason": Outcome.DAMAGED.value,
+        },
+    )
+    destroy_keys(parts.files, recording)
+    return RecoveredRecording(recording, Outcome.DAMAGED, detail=why)
+
+
+def _discard(parts: StoreParts, row: CatalogueRow, now: datetime, reason: str) -> RecoveredRecording:
+    try:
+        erase_unsealed(parts, row.tags, row.body, reason, now)
+    except FileFault as err:
+        return RecoveredRecording(row.tags.recording, Outcome.POSTPONED, detail=str(err))
+    return RecoveredRecording(row.tags.recording, Outcome.DISCARDED)
+
+
+def _totals(results: list[RecoveredRecording]) -> dict[str, int]:
+    return {outcome.value: sum(result.outcome is outcome for result in results) for outcome in Outcome}

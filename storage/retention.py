@@ -1,0 +1,355 @@
+"""Retention: what is due, and a clock that is not believed blindly.
+
+``due`` and ``judge`` are pure. ``Retention.sweep`` shreds what is due, up to a
+limit, and returns; there is no thread and no sleep here. The caller reads the
+clocks (``read_clock``) and decides when to call again.
+
+Nothing is ever shredded early. The wall clock of the last run is kept together
+with the monotonic clock of that boot: within one boot both must have advanced
+alike; across boots the wall clock may not have jumped by more than a bound, nor
+back. If they disagree, the sweep stands still and says so, and keeps standing
+still until the clock is right again or a person accepts it (``accept_clock``).
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from storage.age import Random
+from storage.audit import AuditLog
+from storage.catalogue import Catalogue, CatalogueRow, State
+from storage.errors import ClockStateError, HeldRecording, StorageError
+from storage.files import Files, replace
+from storage.shred import ShredCertificate, Shredder
+from storage.tags import RecordingId
+
+CLOCK_PATH: Final = "retention.clock"
+_MAX_STATE_BYTES: Final = 4096
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True)
+class ClockReading:
+    """Both clocks, read together.
+
+    Attributes:
+        wall: Wall clock (aware).
+        boot_seconds: CLOCK_BOOTTIME: seconds since boot, suspend included.
+        boot: Random id of this boot.
+    """
+
+    wall: datetime
+    boot_seconds: float
+    boot: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClockBounds:
+    """How far clocks may disagree before retention stands still.
+
+    Attributes:
+        drift: Within one boot: wall against monotonic time, since the last run.
+        absence: Across boots, and behind the newest recording if there was no run
+            before: how far the wall clock may have moved on.
+    """
+
+    drift: timedelta = timedelta(minutes=5)
+    absence: timedelta = timedelta(days=31)
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """The clock may be used.
+
+    Attributes:
+        now: The instant it shows.
+    """
+
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StandStill:
+    """The clock may not be used; nothing is shredded.
+
+    Attributes:
+        reason: One sentence for a person.
+    """
+
+    reason: str
+
+
+ClockVerdict: TypeAlias = Trusted | StandStill
+
+
+@dataclass(frozen=True, slots=True)
+class SweepReport:
+    """What one sweep did.
+
+    Attributes:
+        run: Its random id, in the audit chain and on each tombstone.
+        due: Recordings that were due, at most ``limit``.
+        shredded: One certificate for each that is gone.
+        failed: Those that could not be shredded, with the reason; still due.
+        held: Recordings past their expiry that a hold keeps.
+        oldest_overdue: How long the longest overdue recording was due when the
+            sweep began; zero if none was.
+        stood_still: Why nothing was done, or None.
+    """
+
+    run: str
+    due: int
+    shredded: tuple[ShredCertificate, ...]
+    failed: tuple[tuple[RecordingId, str], ...]
+    held: int
+    oldest_overdue: timedelta
+    stood_still: str | None
+
+
+def due(rows: Iterable[CatalogueRow], now: datetime) -> tuple[CatalogueRow, ...]:
+    """Pick what must be shredded now.
+
+    Args:
+        rows: Any rows.
+        now: The current instant (aware).
+
+    Returns:
+        In the order given: those already being shredded, and sealed or aborted
+        ones whose expiry has come and that no hold keeps. Never an open one.
+    """
+    return tuple(
+        row
+        for row in rows
+        if row.state is State.SHREDDING
+        or (row.state in {State.SEALED, State.ABORTED} and not row.held and row.tags.expiry <= now)
+    )
+
+
+def judge(
+    last: ClockReading | None,
+    current: ClockReading,
+    newest: datetime | None,
+    bounds: ClockBounds,
+) -> ClockVerdict:
+    """Decide whether the wall clock may be believed.
+
+    Args:
+        last: Reading of the last run whose clock was trusted; None if there was none.
+        current: Reading of this run.
+        newest: Start of the newest recording, a second witness; None if there is none.
+        bounds: What is tolerated.
+
+    Returns:
+        The verdict.
+    """
+    if newest is not None and current.wall < newest - bounds.drift:
+        return StandStill(
+            f"the clock shows {_show(current.wall)}, but a recording was started at {_show(newest)}"
+        )
+    if last is None:
+        if newest is not None and current.wall - newest > bounds.absence:
+            return StandStill(
+                f"first run: the clock shows {_show(current.wall)}, more than {bounds.absence.days} days "
+                f"after the newest recording ({_show(newest)})"
+            )
+        return Trusted(current.wall)
+    moved = current.wall - last.wall
+    if current.boot == last.boot:
+        elapsed = timedelta(seconds=current.boot_seconds - last.boot_seconds)
+        if abs(moved - elapsed) > bounds.drift:
+            return StandStill(
+                f"since the last run the clock moved by {moved}, but {elapsed} passed: "
+                f"it shows {_show(current.wall)}"
+            )
+    elif moved < -bounds.drift:
+        return StandStill(f"the clock shows {_show(current.wall)}, before the last run ({_show(last.wall)})")
+    elif moved > bounds.absence:
+        return StandStill(
+            f"the clock shows {_show(current.wall)}, more than {bounds.absence.days} days after the last "
+            f"run ({_show(last.wall)}), and the machine was restarted in between"
+        )
+    return Trusted(current.wall)
+
+
+class ClockGuard:
+    """Remembers the last trusted clock reading in the data directory.
+
+    Args:
+        files: The data directory.
+        bounds: What is tolerated.
+    """
+
+    def __init__(self, files: Files, bounds: ClockBounds | None = None) -> None:
+        self._files = files
+        self._bounds = bounds or ClockBounds()
+
+    def check(self, current: ClockReading, newest: datetime | None) -> ClockVerdict:
+        """Judge a reading, and remember it if it is trusted.
+
+        Args:
+            current: The reading.
+            newest: Start of the newest recording.
+
+        Returns:
+            The verdict.
+
+        Raises:
+            ClockStateError: The remembered reading is damaged.
+            FileFault: It cannot be read or written.
+        """
+        verdict = judge(self.last(), current, newest, self._bounds)
+        if isinstance(verdict, Trusted):
+            self.accept(current)
+        return verdict
+
+    def accept(self, current: ClockReading) -> None:
+        """Remember a reading as right, whatever came before.
+
+        Raises:
+            FileFault: It cannot be written.
+        """
+        text = json.dumps(
+            {
+                "wall": current.wall.astimezone(UTC).isoformat(),
+                "boot_seconds": current.boot_seconds,
+                "boot": current.boot,
+            }
+        )
+        replace(self._files, CLOCK_PATH, text.encode() + b"\n")
+
+    def last(self) -> ClockReading | None:
+        """The remembered reading; None before the first run.
+
+        Raises:
+            ClockStateError: It is damaged.
+            FileFault: It cannot be read.
+        """
+        if self._files.size(CLOCK_PATH) is None:
+            return None
+        try:
+            values = json.loads(self._files.read(CLOCK_PATH, 0, _MAX_STATE_BYTES))
+            wall = datetime.fromisoformat(values["wall"])
+            if wall.tzinfo is None:
+                raise ValueError("no time zone")  # noqa: TRY301  -- one message for all damage
+            return ClockReading(wall, float(values["boot_seconds"]), str(values["boot"]))
+        except (ValueError, KeyError, TypeError) as err:
+            raise ClockStateError(
+                f"{CLOCK_PATH} is damaged: check the clock, then accept it "
+                '("recproxy retention --accept-clock")'
+            ) from err
+
+
+class Retention:
+    """Shreds what is due.
+
+    Args:
+        files: The data directory.
+        catalogue: Its catalogue.
+        audit: Its audit chain.
+        guard: Judges the clock.
+        random: Source of randomness for run ids.
+    """
+
+    def __init__(
+        self,
+        files: Files,
+        catalogue: Catalogue,
+        audit: AuditLog,
+        guard: ClockGuard,
+        random: Random = secrets.token_bytes,
+    ) -> None:
+        self._catalogue = catalogue
+        self._audit = audit
+        self._guard = guard
+        self._random = random
+        self._shredder = Shredder(files, catalogue, audit)
+
+    def sweep(self, reading: ClockReading, limit: int = 1000) -> SweepReport:
+        """Shred what is due, oldest expiry first.
+
+        Args:
+            reading: Both clocks, read just now.
+            limit: At most so many; call again while ``due`` equals it.
+
+        Returns:
+            What was done. A recording that cannot be shredded does not stop the
+            others.
+
+        Raises:
+            StorageError: The catalogue, the audit chain or the clock state cannot
+                be used.
+        """
+        run = self._random(16).hex()
+        verdict = self._guard.check(reading, self._catalogue.latest_start())
+        if isinstance(verdict, StandStill):
+            self._audit.append(
+                "clock.unsynced", {"run": run, "outcome": "stood_still", "reason": verdict.reason}
+            )
+            self._audit.flush()
+            return SweepReport(run, 0, (), (), 0, timedelta(0), verdict.reason)
+        rows = due(self._catalogue.expiring(verdict.now, limit), verdict.now)
+        shredded: list[ShredCertificate] = []
+        failed: list[tuple[RecordingId, str]] = []
+        for row in rows:
+            try:
+                certificate = self._shredder.shred(row.tags.recording, "expiry", verdict.now, run)
+            except HeldRecording:
+                continue  # held since it was listed
+            except StorageError as err:
+                failed.append((row.tags.recording, str(err)))
+            else:
+                if not certificate.repeated:
+                    shredded.append(certificate)
+        if shredded:
+            self._catalogue.checkpoint()
+        held = self._catalogue.held_past(verdict.now)
+        overdue = max((verdict.now - row.tags.expiry for row in rows), default=timedelta(0))
+        self._audit.append(
+            "retention.run",
+            {
+                "run": run,
+                "due": len(rows),
+                "shredded": len(shredded),
+                "failed": len(failed),
+                "held": held,
+                "outcome": "failed" if failed else "done",
+            },
+        )
+        self._audit.flush()
+        return SweepReport(
+            run, len(rows), tuple(shredded), tuple(failed), held, max(overdue, timedelta(0)), None
+        )
+
+    def accept_clock(self, reading: ClockReading, by: str) -> None:
+        """Believe the clock from now on, because a person checked it.
+
+        Args:
+            reading: Both clocks, read just now.
+            by: Who, for the audit chain.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
+        self._audit.append("clock.accepted", {"actor": by, "outcome": "accepted"})
+        self._guard.accept(reading)
+        self._audit.flush()
+
+
+def read_clock() -> ClockReading:
+    """Read both clocks of this machine; for the process that calls ``sweep``."""
+    return ClockReading(
+        wall=datetime.now(UTC),
+        boot_seconds=time.clock_gettime(time.CLOCK_BOOTTIME),
+        boot=_BOOT_ID.read_text().strip(),
+    )
+
+
+def _show(instant: datetime) -> str:
+    return instant.astimezone(UTC).isoformat(timespec="seconds")
