@@ -225,6 +225,19 @@ def test_header_without_end_is_refused_at_the_bound() -> None:
         lines.feed(b"age-encryption.org/v1\n" + b"-> a\nAA\n" * 200)
 
 
+def test_whole_header_above_the_bound_is_refused() -> None:
+    header = sealed()
+    assert HeaderParser(max_bytes=len(header)).feed(header) is not None
+    long = seal_header(FILE_KEY, [GivenStanzas([Stanza(("x",), bytes(48))] * 20)])
+    with pytest.raises(HeaderError, match="longer than 1000 bytes"):
+        HeaderParser(max_bytes=1000).feed(long)
+
+
+def test_header_without_a_stanza_is_refused_whatever_its_mac() -> None:
+    with pytest.raises(HeaderError, match="header line 2 carries the MAC, but no recipient stanza"):
+        parse_header(b"age-encryption.org/v1\n--- " + b"A" * 43 + b"\n")
+
+
 def test_messages_name_the_line() -> None:
     lines = sealed().split(b"\n")
     with pytest.raises(HeaderError, match="header line 4 must start a stanza"):

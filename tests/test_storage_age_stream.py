@@ -191,6 +191,15 @@ def test_payload_of_whole_chunks_without_the_final_one_is_truncated() -> None:
     assert released == noise(CHUNK_BYTES)
 
 
+@pytest.mark.parametrize("whole", [0, 1])
+@pytest.mark.parametrize("left", range(18))
+def test_rest_that_is_shorter_than_a_tag_is_truncated(whole: int, left: int) -> None:
+    payload = sealed(noise(CHUNK_BYTES + 100 if whole else 100))
+    released, failure = read(payload[: PAYLOAD_NONCE_BYTES + whole * SEALED_CHUNK_BYTES + left])
+    assert type(failure) is (TruncatedPayloadError if left < 16 else ChunkAuthenticationError)
+    assert released == noise(whole * CHUNK_BYTES)
+
+
 @pytest.mark.parametrize("length", range(17))
 def test_payload_without_a_chunk_is_truncated(length: int) -> None:
     assert type(read(sealed(b"")[:length])[1]) is TruncatedPayloadError
