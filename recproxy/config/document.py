@@ -217,7 +217,7 @@ class Document:
                     f"missing{_wanted(hints[item.name])}",
                 )
                 values[item.name] = _BAD
-        if any(value is _BAD for value in values.values()) or not isinstance(node, yaml.MappingNode):
+        if any(value is _BAD for value in values.values()) or not _is_mapping(node):
             return _BAD
         return kind(**values)
 
@@ -230,7 +230,7 @@ class Document:
             except ValueError as err:
                 self._note(line, (*key, name), f"the name {err}")
             found[name] = self._value(value, arguments[1], (*key, name), parsers)
-        bad = any(value is _BAD for value in found.values()) or not isinstance(node, yaml.MappingNode)
+        bad = any(value is _BAD for value in found.values()) or not _is_mapping(node)
         return _BAD if bad else MappingProxyType(found)
 
     def _tuple(self, node: yaml.Node, kind: Any, key: Key, parsers: Parsers) -> object:  # noqa: ANN401
@@ -238,6 +238,8 @@ class Document:
             # A list of one may be written as the one.
             only = self._value(node, kind, key, parsers)
             return _BAD if only is _BAD else (only,)
+        if _is_null(node):
+            return ()
         if not isinstance(node, yaml.SequenceNode):
             self._note(_line(node), key, "not a list")
             return _BAD
@@ -245,7 +247,9 @@ class Document:
         return _BAD if any(value is _BAD for value in found) else found
 
     def _pairs(self, node: yaml.Node, key: Key) -> Iterable[tuple[int, str, yaml.Node]]:
-        """Line, name and value of a mapping's keys, without repeated ones."""
+        """Line, name and value of a mapping's keys, without repeated ones; none if it is empty."""
+        if _is_null(node):
+            return
         if not isinstance(node, yaml.MappingNode):
             self._note(_line(node), key, "not a mapping of keys to values")
             return
@@ -300,6 +304,11 @@ def _line(node: yaml.Node) -> int:
 
 def _is_null(node: yaml.Node) -> bool:
     return isinstance(node, yaml.ScalarNode) and node.style is None and node.value in _NULL
+
+
+def _is_mapping(node: yaml.Node) -> bool:
+    """Whether it is one, or empty: a key whose own keys are all commented out."""
+    return isinstance(node, yaml.MappingNode) or _is_null(node)
 
 
 def _dotted(key: Key) -> str:
