@@ -25,13 +25,15 @@ from recproxy import config as settings
 from recproxy.call import Driver, Limits, Ports
 from recproxy.call.commands import AuditNote, Note
 from recproxy.config import Config
+from recproxy.config.settings import TrunkName
 from recproxy.errors import ConfigError, RecproxyError
 from recproxy.eventlog import EventLog
 from recproxy.media import Media, TrunkMedia
 from recproxy.policy import Policy, load_policy
 from recproxy.recorder import Recorder, RecorderConfig
 from recproxy.sdnotify import ServiceManager
-from recproxy.sip import Listen, SipEndpoint, SipSettings, Trunk
+from recproxy.sip.endpoint import Listen, SipEndpoint, SipSettings
+from recproxy.sip.trunks import Trunk
 from rtp import Fork, Latch, PortPool, Relay
 from storage import (
     AuditLog,
@@ -44,6 +46,7 @@ from storage import (
     recover,
 )
 
+_CODECS: Final = ("PCMU", "PCMA", "G722", "OPUS")
 _POLL_MS: Final = 10
 _WATCHDOG_S: Final = 5.0
 _END_GRACE_S: Final = 45.0
@@ -240,9 +243,9 @@ def load_prompts(config: Config, policy: Policy, log: EventLog) -> PromptSet:
             text=said.text,
             file=config.policy.parent / said.file if said.file is not None else None,
         )
-        for said in policy.announcements()
+        for said in policy.prompts()
     ]
-    prompts = PromptSet.load(config.announcer.directory, specs)
+    prompts = PromptSet.load(config.announcer.directory, specs, _CODECS)
     for broken in prompts.broken:
         log.emit("prompt.failed", prompt=broken.name, language=broken.language, why=broken.why)
     return prompts
@@ -270,7 +273,7 @@ def _sip_settings(config: Config) -> SipSettings:
 
 
 def _next(config: Config, trunk: settings.TrunkConfig) -> settings.TrunkConfig:
-    return config.trunks[settings.TrunkName(trunk.forward_to)]
+    return config.trunks[TrunkName(trunk.forward_to)]
 
 
 class _CurrentPolicy:

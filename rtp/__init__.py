@@ -1,1 +1,38 @@
-"""Placeholder."""
+"""RTP: the native relay with its fork, the timeline that orders what was forked, codecs and ports."""
+
+from rtp.codecs import CodecSpec
+from rtp.endpoints import Latch, PortPair, Remote, Side
+from rtp.errors import PacketError, PortsExhausted, RelayError, RtpError
+from rtp.fork import FORK_DTYPE, Fork, ForkBatch
+from rtp.playback import PlaybackEvent, PlaybackState, Playout
+from rtp.ports import PortPool
+from rtp.relay import Relay
+from rtp.stats import SideStats, StreamStats
+from rtp.timeline import Encoding, Timeline, TimelineFacts, TimelineFormat, choose_format
+
+__all__ = [
+    "FORK_DTYPE",
+    "CodecSpec",
+    "Encoding",
+    "Fork",
+    "ForkBatch",
+    "Latch",
+    "PacketError",
+    "PlaybackEvent",
+    "PlaybackState",
+    "Playout",
+    "PortPair",
+    "PortPool",
+    "PortsExhausted",
+    "Relay",
+    "RelayError",
+    "Remote",
+    "RtpError",
+    "Side",
+    "SideStats",
+    "StreamStats",
+    "Timeline",
+    "TimelineFacts",
+    "TimelineFormat",
+    "choose_format",
+]
