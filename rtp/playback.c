@@ -13,8 +13,8 @@
 
 enum {
     RTP_FIXED = 12,
-    CATCH_UP_FRAMES = 3,          /* later than this: move the rest back, no burst */
-    SLACK_NS = 1000,              /* how late the kernel may wake us on purpose */
+    CATCH_UP_FRAMES = 3, /* later than this: move the rest back, no burst */
+    SLACK_NS = 1000,     /* how late the kernel may wake us on purpose */
     FIRST_CAPACITY = 64,
     NANOSECONDS = 1000000000,
 };
@@ -26,8 +26,8 @@ struct playback {
     struct relay_playback_event event;
     uint64_t stream;
     uint32_t side;
-    uint32_t next;  /* frame */
-    size_t offset;  /* of it */
+    uint32_t next; /* frame */
+    size_t offset; /* of it */
     int64_t deadline_ns;
     int64_t frame_ns;
     int64_t failing_since_ns; /* 0 = not */

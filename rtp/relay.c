@@ -93,8 +93,8 @@ static struct arrival read_control(struct msghdr *message, const struct instant 
         if (item->cmsg_type == SCM_TIMESTAMPNS) {
             struct timespec stamp;
             memcpy(&stamp, CMSG_DATA(item), sizeof stamp);
-            int64_t ns = (int64_t)stamp.tv_sec * NANOSECONDS + stamp.tv_nsec -
-                         instant->realtime_ahead_ns;
+            int64_t ns =
+                (int64_t)stamp.tv_sec * NANOSECONDS + stamp.tv_nsec - instant->realtime_ahead_ns;
             /* It may be newer than the instant: packets come while we work through the ready. */
             if (ns > instant->now_ns - STAMP_TRUST_NS && ns < instant->now_ns + STAMP_TRUST_NS) {
                 arrival.ns = ns;
@@ -307,7 +307,8 @@ static struct batch *batch_open(void)
         return NULL;
     }
     for (uint32_t k = 0; k < BATCH; k++) {
-        batch->in_parts[k] = (struct iovec){.iov_base = batch->data[k], .iov_len = RELAY_MAX_DATAGRAM};
+        batch->in_parts[k] =
+            (struct iovec){.iov_base = batch->data[k], .iov_len = RELAY_MAX_DATAGRAM};
         batch->in[k].msg_hdr.msg_iov = &batch->in_parts[k];
         batch->in[k].msg_hdr.msg_iovlen = 1;
         batch->in[k].msg_hdr.msg_name = &batch->sources[k];
@@ -446,7 +447,8 @@ size_t relay_drain(struct relay *relay, struct relay_record *records, size_t max
     for (uint32_t k = 0; k < relay->threads; k++) {
         struct ring *ring = &relay->workers[k].ring;
         uint64_t used;
-        count += ring_take(ring, records + count, max_records - count, data, filled, max_bytes, &used);
+        count +=
+            ring_take(ring, records + count, max_records - count, data, filled, max_bytes, &used);
         filled += used;
         lost += atomic_load_explicit(&ring->dropped, memory_order_relaxed);
     }

@@ -44,11 +44,11 @@ enum relay_latch { RELAY_EXACT = 0, RELAY_ADDRESS = 1, RELAY_ANY = 2 };
 enum relay_packet_kind {
     RELAY_PACKET_RTP = 0,
     RELAY_PACKET_RTCP = 1,
-    RELAY_PACKET_OPAQUE = 2,  /* not version 2: STUN, DTLS, T.38 UDPTL ... */
-    RELAY_PACKET_SHORT = 3,   /* shorter than its fixed header */
-    RELAY_PACKET_CSRC = 4,    /* contributing sources run past the end */
+    RELAY_PACKET_OPAQUE = 2,    /* not version 2: STUN, DTLS, T.38 UDPTL ... */
+    RELAY_PACKET_SHORT = 3,     /* shorter than its fixed header */
+    RELAY_PACKET_CSRC = 4,      /* contributing sources run past the end */
     RELAY_PACKET_EXTENSION = 5, /* header extension runs past the end */
-    RELAY_PACKET_PADDING = 6  /* padding count is 0 or larger than what is left */
+    RELAY_PACKET_PADDING = 6    /* padding count is 0 or larger than what is left */
 };
 
 struct relay_packet {
@@ -134,8 +134,8 @@ struct relay_side_stats {
     uint64_t socket_dropped; /* lost in the kernel before we read them, as far as it told us */
     uint64_t rtcp_received;  /* on the RTCP port, or multiplexed on the RTP port */
     uint64_t rtcp_relayed;
-    int64_t last_packet_ns;  /* arrival of the last accepted one on the RTP port; 0 = none */
-    uint32_t ssrc;           /* of the last RTP packet */
+    int64_t last_packet_ns; /* arrival of the last accepted one on the RTP port; 0 = none */
+    uint32_t ssrc;          /* of the last RTP packet */
     uint32_t reserved;
 };
 
@@ -158,8 +158,8 @@ struct relay_playout {
     uint32_t frame_ms;       /* 1..1000 */
     uint32_t timestamp_step; /* RTP timestamp units of a frame */
     uint32_t ssrc;
-    uint32_t timestamp; /* of the first frame */
-    uint16_t sequence;  /* of the first frame */
+    uint32_t timestamp;   /* of the first frame */
+    uint16_t sequence;    /* of the first frame */
     uint8_t payload_type; /* 0..127 */
     uint8_t reserved;
 };

@@ -143,7 +143,8 @@ static int open_socket(const union address *address, uint32_t dscp)
     if (fd < 0) {
         return -1;
     }
-    if (set_options(fd, family, dscp) != 0 || bind(fd, &address->any, address_length(address)) != 0) {
+    if (set_options(fd, family, dscp) != 0 ||
+        bind(fd, &address->any, address_length(address)) != 0) {
         int cause = errno;
         close(fd);
         errno = cause;

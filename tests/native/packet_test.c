@@ -1,4 +1,5 @@
-/* Every header that fits into its length, and every length one too short, from an exact heap copy. */
+/* Every header that fits into its length, and every length one too short, from an exact heap copy.
+ */
 #include "check.h"
 #include "relay_api.h"
 
@@ -26,7 +27,8 @@ static void every_header(void)
                 size_t header = 12 + 4 * csrc + (words > 0 ? 4 + 4 * (words - 1) : 0);
                 size_t payload = 5, length = header + payload + padding;
                 memset(data, 0xee, sizeof data);
-                data[0] = (uint8_t)(0x80 | (padding > 0 ? 0x20 : 0) | (words > 0 ? 0x10 : 0) | csrc);
+                data[0] =
+                    (uint8_t)(0x80 | (padding > 0 ? 0x20 : 0) | (words > 0 ? 0x10 : 0) | csrc);
                 data[1] = 0x80 | 0x60;
                 if (words > 0) {
                     size_t at = 12 + 4 * csrc;

@@ -27,7 +27,8 @@ static bool targets(const struct party *party, enum component component, const c
            memcmp(&flow->target, &expected, flow->target_length) == 0;
 }
 
-static struct party party_at(const char *text, uint16_t port, uint16_t rtcp_port, enum relay_latch latch)
+static struct party party_at(const char *text, uint16_t port, uint16_t rtcp_port,
+                             enum relay_latch latch)
 {
     struct party party;
     union address address = at(text, port);
@@ -57,7 +58,7 @@ static void address_mode(void)
     CHECK(from(&party, RTP, "192.0.2.1", 5000));
     CHECK(!from(&party, RTP, "192.0.2.1", 5001));
     CHECK(from(&party, RTP, "192.0.2.1", 5000));
-    CHECK(from(&party, RTP, "192.0.2.1", 4000)); /* the signalled port wins ... */
+    CHECK(from(&party, RTP, "192.0.2.1", 4000));  /* the signalled port wins ... */
     CHECK(!from(&party, RTP, "192.0.2.1", 5000)); /* ... for good */
     CHECK(from(&party, RTP, "192.0.2.1", 4000));
     CHECK(targets(&party, RTP, "192.0.2.1", 4000));

@@ -71,8 +71,8 @@ static void one_round(struct relay *relay, const struct relay_playout *playout)
     int64_t instant;
     for (uint16_t k = 0; k < STREAMS; k++) {
         uint16_t port = (uint16_t)(FIRST_PORT + 4 * k), failed;
-        CHECK(relay_add(relay, relay_address, port, relay_address, (uint16_t)(port + 2), &streams[k],
-                        &failed) == RELAY_OK);
+        CHECK(relay_add(relay, relay_address, port, relay_address, (uint16_t)(port + 2),
+                        &streams[k], &failed) == RELAY_OK);
         CHECK(relay_set_remote(relay, streams[k], RELAY_CALLER, caller_address, PHONE_PORT, 0,
                                RELAY_EXACT) == RELAY_OK);
         CHECK(relay_set_remote(relay, streams[k], RELAY_CALLEE, callee_address, PHONE_PORT, 9,
@@ -144,9 +144,12 @@ int main(void)
 {
     /* Addresses of this process alone, so that runs beside each other do not meet. */
     unsigned number = (unsigned)getpid();
-    snprintf(relay_address, sizeof relay_address, "127.%u.%u.1", 128 + number % 64, number / 64 % 256);
-    snprintf(caller_address, sizeof caller_address, "127.%u.%u.2", 128 + number % 64, number / 64 % 256);
-    snprintf(callee_address, sizeof callee_address, "127.%u.%u.3", 128 + number % 64, number / 64 % 256);
+    snprintf(relay_address, sizeof relay_address, "127.%u.%u.1", 128 + number % 64,
+             number / 64 % 256);
+    snprintf(caller_address, sizeof caller_address, "127.%u.%u.2", 128 + number % 64,
+             number / 64 % 256);
+    snprintf(callee_address, sizeof callee_address, "127.%u.%u.3", 128 + number % 64,
+             number / 64 % 256);
     refusals();
     under_fire();
     PASSED();
