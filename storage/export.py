@@ -278,9 +278,9 @@ def _write_coded(
     if channels > _STEREO:
         raise ExportError(f"{channels} channels: export them as WAV, or mixed to mono")
     rate_hz = header.audio.rate_hz
-    target: Any = out if out.seekable() else _Unseekable(out)
+    sink = _Sink(out)
     try:
-        with av.open(target, "w", format=coding.container) as container:
+        with av.open(sink, "w", format=coding.container) as container:
             container.metadata["title"] = header.info.recording_id
             stream: Any = container.add_stream(coding.codec, rate=rate_hz)
             stream.codec_context.layout = layout
@@ -299,8 +299,8 @@ def _write_coded(
                 container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
     except (av.error.FFmpegError, av.codec.codec.UnknownCodecError) as err:
-        if isinstance(err, OSError):
-            raise
+        if sink.fault is not None:
+            raise sink.fault from err
         raise ExportError(
             f"FFmpeg cannot write {coding.codec} at {rate_hz} Hz: {err}; export to WAV instead"
         ) from err
@@ -312,17 +312,31 @@ def _sample_format(av: Any, codec: str) -> str:  # noqa: ANN401  (a module)
     return next((name for name in ("s16", "s16p") if name in formats), formats[0])
 
 
-class _Unseekable(io.RawIOBase):
-    """A pipe-like sink as FFmpeg takes it: written to, never moved about in."""
+class _Sink(io.RawIOBase):
+    """The output as FFmpeg takes it; keeps the fault of a write, which FFmpeg forgets."""
 
     def __init__(self, out: BinaryIO) -> None:
+        self.fault: OSError | None = None
         self._out = out
 
     def write(self, data: Any) -> int:  # noqa: ANN401  (a buffer)
-        return self._out.write(data)
+        try:
+            return self._out.write(data)
+        except OSError as err:
+            self.fault = err
+            raise
 
     def writable(self) -> bool:
         return True
+
+    def seekable(self) -> bool:
+        return self._out.seekable()
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._out.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._out.tell()
 
 
 def _expanded(encoding: Encoding) -> npt.NDArray[np.int16]:
