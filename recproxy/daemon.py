@@ -214,6 +214,13 @@ def _open_store(config: Config, log: EventLog, clock: SystemClock, stack: ExitSt
     """Open the store and complete what an earlier run left open."""
     places = config.storage
     try:
+        places.directory.mkdir(mode=0o700, exist_ok=True)
+    except OSError as err:
+        raise StartError(
+            f"storage.directory: {places.directory}: {err.strerror}",
+            hint="make the directory, owned by the user that recproxy runs as, mode 0700",
+        ) from err
+    try:
         files = OsFiles(places.directory)
         recipients = load_recipients(OsFiles(places.recipients.parent), places.recipients.name)
         signing_key = load_signing_key(OsFiles(places.audit_key.parent), places.audit_key.name)
@@ -238,7 +245,7 @@ def load_prompts(config: Config, policy: Policy, log: EventLog) -> PromptSet:
     """Make every announcement of the policy ready; one that cannot be is said and left out."""
     specs = [
         PromptSpec(
-            said.prompt,
+            said.name,
             said.language,
             text=said.text,
             file=config.policy.parent / said.file if said.file is not None else None,
