@@ -27,6 +27,8 @@ import yaml
 from loopback import Addresses
 from processes import Process, ProcessError
 
+from storage import OsFiles, generate_signing_key
+
 SIP_PORT = 5060
 FIRST_PORT = 20000
 
@@ -304,6 +306,7 @@ class Daemon:
         self.identity.chmod(0o600)
         public = next(line for line in made.stdout.splitlines() if "public key:" in line)
         (self.directory / "recipients.txt").write_text(public.rsplit(" ", maxsplit=1)[1] + "\n")
+        generate_signing_key(OsFiles(self.directory), "audit")
 
     def _recproxy_yaml(self, settings: Settings) -> dict[str, Any]:
         here = self.addresses
@@ -374,8 +377,11 @@ def _fields(line: str) -> dict[str, Any]:
 
 
 def recproxy() -> list[str]:
-    """How the program under test is run: with the interpreter that runs the tests."""
-    return [sys.executable, "-m", "recproxy"]
+    """How the program under test is run: with the interpreter that runs the tests.
+
+    ``RECPROXY_COMMAND`` names another one, such as an installed package's.
+    """
+    return os.environ.get("RECPROXY_COMMAND", f"{sys.executable} -m recproxy").split()
 
 
 def age_decrypt(sealed: bytes, identity: Path) -> bytes:
