@@ -21,23 +21,22 @@ from typing import Final
 from recproxy.call.commands import SdpToSend
 from recproxy.call.events import Codec, LocalMedia, MediaDirection, Sdp, StreamFacts
 from recproxy.errors import SdpError
+from recproxy.sip.sdp_lines import (
+    MEDIA_LINE,
+    PAYLOAD_TYPE_MAX,
+    PORT_MAX,
+    Line,
+    Section,
+    cut_body,
+    decimal,
+    to_ascii,
+)
 
-__all__ = ["MAX_BYTES", "MAX_LINES", "MAX_LINE_BYTES", "MAX_STREAMS", "SdpError", "parse", "rewrite"]
+__all__ = ["SdpError", "parse", "rewrite"]
 
-MAX_BYTES: Final = 16_384  # beyond what our SIP stack takes in one message
-MAX_LINE_BYTES: Final = 4_096
-MAX_LINES: Final = 1_024
-MAX_STREAMS: Final = 16
-
-_SESSION_KINDS: Final = frozenset("vosiuepcbtrzka")
-_MEDIA_KINDS: Final = frozenset("icbka")
-_SHOWN: Final = 40  # characters of an offending value that an error shows
-_PORT_MAX: Final = 65_535
-_PAYLOAD_TYPE_MAX: Final = 127
 _CLOCK_MAX: Final = 10_000_000
 _CHANNELS_MAX: Final = 255
 _PTIME_MAX: Final = 1_000
-
 # RFC 3551 section 6, tables 4 and 5: what a payload type means without rtpmap.
 _STATIC: Final[dict[int, tuple[str, int, int]]] = {
     0: ("PCMU", 8000, 1),
@@ -73,61 +72,12 @@ _PAST_THE_RELAY: Final = frozenset(
 )
 _ICE_PREFIX: Final = b"ice-"
 _PER_PAYLOAD_TYPE: Final = frozenset({b"rtpmap", b"fmtp", b"rtcp-fb"})
-_MEDIA_LINE: Final = re.compile(rb"(\S+)( +)([0-9]+)(/[0-9]+)?( +)(\S+)((?: +\S+)*)( *)\Z")
 _RTPMAP: Final = re.compile(rb"([0-9]{1,3}) +([^\s/]+)/([0-9]{1,10})(?:/(\S+))? *\Z")
 _FAMILIES: Final[dict[bytes, type[ipaddress.IPv4Address | ipaddress.IPv6Address]]] = {
     b"IP4": ipaddress.IPv4Address,
     b"IP6": ipaddress.IPv6Address,
 }
 _DIRECTIONS: Final = {direction.value.encode(): direction for direction in MediaDirection}
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """One line as received; ``number`` counts from 1."""
-
-    number: int
-    kind: str
-    value: bytes
-    ending: bytes
-
-    @property
-    def raw(self) -> bytes:
-        return self.kind.encode() + b"=" + self.value + self.ending
-
-    @property
-    def attribute(self) -> tuple[bytes, bytes]:
-        """Name, lower case, and value of an a= line."""
-        name, _, value = self.value.partition(b":")
-        return name.strip().lower(), value.strip()
-
-    def error(self, what: str, value: bytes | None = None) -> SdpError:
-        shown = self.value if value is None else value
-        return SdpError(f"SDP line {self.number}", what, f"{self.kind}={_shown(shown)}")
-
-
-@dataclass(frozen=True, slots=True)
-class _Section:
-    """One m= section: its lines and what the m= line says."""
-
-    lines: tuple[_Line, ...]
-    kind: str
-    port: int
-    protocol: str
-    formats: tuple[bytes, ...]
-
-    @property
-    def is_rtp(self) -> bool:
-        return "RTP/" in self.protocol.upper()
-
-
-@dataclass(frozen=True, slots=True)
-class _Body:
-    """A whole SDP body, cut into its sections."""
-
-    head: tuple[_Line, ...]
-    sections: tuple[_Section, ...]
-    trailer: bytes
 
 
 def parse(body: bytes) -> Sdp:
@@ -146,8 +96,11 @@ def parse(body: bytes) -> Sdp:
         SdpError: The body is malformed, names no numeric unicast address, or is
             beyond a limit of this module.
     """
-    cut = _cut(body)
-    address = _connection(cut.head)
+    cut = cut_body(body)
+    inherited = any(
+        section.port and all(line.kind != "c" for line in section.lines) for section in cut.sections
+    )
+    address = _connection(cut.head, needed=inherited)
     direction = _direction(cut.head, MediaDirection.SENDRECV)
     return Sdp(body, tuple(_facts(section, address, direction) for section in cut.sections))
 
@@ -172,7 +125,7 @@ def rewrite(to_send: SdpToSend) -> bytes:
         SdpError: The body does not parse, its number of m= sections is not that
             of ``local`` and ``keep``, or a local address is not numeric.
     """
-    cut = _cut(to_send.body)
+    cut = cut_body(to_send.body)
     if not len(cut.sections) == len(to_send.local) == len(to_send.keep):
         raise SdpError(
             "SDP to send",
@@ -188,95 +141,16 @@ def rewrite(to_send: SdpToSend) -> bytes:
     shared = _shared_connection(cut.head)
     for plan in plans:
         out.extend(_section_lines(plan, ours, shared))
-    return b"".join(out) + cut.trailer
-
-
-# Cutting a body into lines and sections.
-
-
-def _cut(body: bytes) -> _Body:
-    lines, trailer = _lines(body)
-    if not lines or lines[0].kind != "v" or lines[0].value.strip() != b"0":
-        raise SdpError("SDP line 1", "not v=0", _shown(body[:_SHOWN].split(b"\n")[0].strip()))
-    starts = [at for at, line in enumerate(lines) if line.kind == "m"]
-    if len(starts) > MAX_STREAMS:
-        raise lines[starts[MAX_STREAMS]].error(f"more than {MAX_STREAMS} m= sections")
-    ends = [*starts[1:], len(lines)]
-    head = tuple(lines[: starts[0]] if starts else lines)
-    _check_head(head)
-    return _Body(
-        head,
-        tuple(_section(tuple(lines[start:end])) for start, end in zip(starts, ends, strict=True)),
-        trailer,
-    )
-
-
-def _lines(body: bytes) -> tuple[list[_Line], bytes]:
-    if len(body) > MAX_BYTES:
-        raise SdpError("SDP", f"{len(body)} bytes, more than {MAX_BYTES}")
-    raw = body.splitlines(keepends=True)
-    kept = len(raw)
-    while kept and raw[kept - 1].strip(b"\r\n") == b"":
-        kept -= 1
-    if kept > MAX_LINES:
-        raise SdpError("SDP", f"{kept} lines, more than {MAX_LINES}")
-    return [_line(number, text) for number, text in enumerate(raw[:kept], 1)], b"".join(raw[kept:])
-
-
-def _line(number: int, raw: bytes) -> _Line:
-    text = raw.rstrip(b"\r\n")
-    ending = raw[len(text) :]
-    where = f"SDP line {number}"
-    if len(text) > MAX_LINE_BYTES:
-        raise SdpError(where, f"{len(text)} bytes, more than {MAX_LINE_BYTES}")
-    if ending == b"\r" or b"\0" in text:
-        raise SdpError(where, "a NUL or a lone carriage return", _shown(text))
-    kind = text[:1].decode("ascii", "replace")
-    if text[1:2] != b"=" or kind not in _SESSION_KINDS | {"m"}:
-        raise SdpError(where, "not a line of SDP", _shown(text))
-    return _Line(number, kind, text[2:], ending)
-
-
-def _check_head(head: tuple[_Line, ...]) -> None:
-    for kind in "voc":
-        repeated = [line for line in head if line.kind == kind][1:]
-        if repeated:
-            raise repeated[0].error(f"a second {kind}= line")
-    origin = next((line for line in head if line.kind == "o"), None)
-    if origin is None:
-        raise SdpError("SDP", "no o= line before the first m= section")
-    if len(origin.value.split()) < 6:  # noqa: PLR2004 - RFC 8866 section 5.2 names six fields
-        raise origin.error("not a user name, id, version, net type, address type and address")
-
-
-def _section(lines: tuple[_Line, ...]) -> _Section:
-    media = lines[0]
-    found = _MEDIA_LINE.match(media.value)
-    if found is None:
-        raise media.error("not a media type, port, protocol and formats")
-    kind, _, port, count, _, protocol, formats, _ = found.groups()
-    if count is not None and _number(count[1:], 1, 1) is None:
-        raise media.error("a range of ports, which cannot be relayed", port + count)
-    number = _number(port, 0, _PORT_MAX)
-    if number is None:
-        raise media.error(f"port is not a number from 0 to {_PORT_MAX}", port)
-    if number and not formats:
-        raise media.error("no formats")
-    for line in lines[1:]:
-        if line.kind not in _MEDIA_KINDS:
-            raise line.error(f"{line.kind}= inside an m= section")
-    connections = [line for line in lines if line.kind == "c"]
-    if len(connections) > 1:
-        raise connections[1].error("a second c= line in one m= section")
-    return _Section(
-        lines, _ascii(media, kind), number, _ascii(media, protocol), tuple(dict.fromkeys(formats.split()))
-    )
+    text = b"".join(out)
+    if not text.endswith(b"\n"):
+        text += b"\r\n"  # the last part of a multipart often lacks it; RFC 8866 section 5 wants it
+    return text + cut.trailer
 
 
 # Reading facts.
 
 
-def _facts(section: _Section, address: str | None, direction: MediaDirection) -> StreamFacts:
+def _facts(section: Section, address: str | None, direction: MediaDirection) -> StreamFacts:
     own = _connection(section.lines, needed=section.port != 0) or address
     if own is None:
         if section.port:
@@ -294,7 +168,7 @@ def _facts(section: _Section, address: str | None, direction: MediaDirection) ->
     )
 
 
-def _connection(lines: Iterable[_Line], *, needed: bool = True) -> str | None:
+def _connection(lines: Iterable[Line], *, needed: bool = True) -> str | None:
     """Numeric address of the c= line, None if there is none or it does not matter."""
     line = next((line for line in lines if line.kind == "c"), None)
     if line is None:
@@ -314,19 +188,19 @@ def _connection(lines: Iterable[_Line], *, needed: bool = True) -> str | None:
     return str(parsed)
 
 
-def _direction(lines: Iterable[_Line], otherwise: MediaDirection) -> MediaDirection:
+def _direction(lines: Iterable[Line], otherwise: MediaDirection) -> MediaDirection:
     found = otherwise
     for name, _line_value, _line in _attributes(lines):
         found = _DIRECTIONS.get(name, found)
     return found
 
 
-def _rtcp_port(section: _Section) -> int | None:
+def _rtcp_port(section: Section) -> int | None:
     port = None
     for name, value, line in _attributes(section.lines):
         if name == b"rtcp":  # RFC 3605: a port, optionally with net type, address type and address
             fields = value.split()
-            port = _number(fields[0], 0, _PORT_MAX) if len(fields) in {1, 4} else None
+            port = decimal(fields[0], 0, PORT_MAX) if len(fields) in {1, 4} else None
             if port is None:
                 raise line.error("not a port, or a port and an address")
     if port is None and any(name == b"rtcp-mux" for name, _, _ in _attributes(section.lines)):
@@ -334,15 +208,15 @@ def _rtcp_port(section: _Section) -> int | None:
     return port or None
 
 
-def _ptime(section: _Section) -> int | None:
+def _ptime(section: Section) -> int | None:
     """Packet time; an unreadable one is none, since it is only a wish (RFC 8866 section 6.4)."""
     for name, value, _ in _attributes(section.lines):
         if name == b"ptime":
-            return _number(value.partition(b".")[0], 1, _PTIME_MAX)
+            return decimal(value.partition(b".")[0], 1, _PTIME_MAX)
     return None
 
 
-def _codecs(section: _Section) -> tuple[Codec, ...]:
+def _codecs(section: Section) -> tuple[Codec, ...]:
     maps: dict[int, Codec] = {}
     parameters: dict[int, str] = {}
     for name, value, line in _attributes(section.lines):
@@ -351,31 +225,31 @@ def _codecs(section: _Section) -> tuple[Codec, ...]:
             maps.setdefault(codec.payload_type, codec)
         elif name == b"fmtp":
             payload_type, _, text = value.partition(b" ")
-            number = _number(payload_type, 0, _PAYLOAD_TYPE_MAX)
+            number = decimal(payload_type, 0, PAYLOAD_TYPE_MAX)
             if number is not None:
                 parameters.setdefault(number, text.strip().decode("latin-1"))
     found = []
     for text in section.formats:
-        number = _number(text, 0, _PAYLOAD_TYPE_MAX)
+        number = decimal(text, 0, PAYLOAD_TYPE_MAX)
         if number is None:
-            raise section.lines[0].error(f"payload type is not a number from 0 to {_PAYLOAD_TYPE_MAX}", text)
+            raise section.lines[0].error(f"payload type is not a number from 0 to {PAYLOAD_TYPE_MAX}", text)
         codec = maps.get(number) or Codec(number, *_STATIC.get(number, ("", 0, 1)))
         found.append(replace(codec, fmtp=parameters.get(number, "")))
     return tuple(found)
 
 
-def _rtpmap(line: _Line, value: bytes) -> Codec:
+def _rtpmap(line: Line, value: bytes) -> Codec:
     found = _RTPMAP.match(value)
-    payload_type = _number(found[1], 0, _PAYLOAD_TYPE_MAX) if found else None
-    clock_hz = _number(found[3], 1, _CLOCK_MAX) if found else None
+    payload_type = decimal(found[1], 0, PAYLOAD_TYPE_MAX) if found else None
+    clock_hz = decimal(found[3], 1, _CLOCK_MAX) if found else None
     if found is None or payload_type is None or clock_hz is None:
         raise line.error("not a payload type, encoding name and clock rate")
     # The third field is the number of channels for audio only (RFC 8866 section 6.6).
-    channels = _number(found[4] or b"1", 1, _CHANNELS_MAX)
-    return Codec(payload_type, _ascii(line, found[2]).upper(), clock_hz, channels or 1)
+    channels = decimal(found[4] or b"1", 1, _CHANNELS_MAX)
+    return Codec(payload_type, to_ascii(line, found[2]).upper(), clock_hz, channels or 1)
 
 
-def _attributes(lines: Iterable[_Line]) -> Iterator[tuple[bytes, bytes, _Line]]:
+def _attributes(lines: Iterable[Line]) -> Iterator[tuple[bytes, bytes, Line]]:
     for line in lines:
         if line.kind == "a":
             name, value = line.attribute
@@ -389,17 +263,17 @@ def _attributes(lines: Iterable[_Line]) -> Iterator[tuple[bytes, bytes, _Line]]:
 class _Plan:
     """What becomes of one section: ``local`` is None if it is disabled."""
 
-    section: _Section
+    section: Section
     local: LocalMedia | None
     removed: frozenset[bytes]
 
 
-def _plan(section: _Section, local: LocalMedia | None, keep: frozenset[int] | None) -> _Plan:
+def _plan(section: Section, local: LocalMedia | None, keep: frozenset[int] | None) -> _Plan:
     if local is None or section.port == 0:
         return _Plan(section, None, frozenset())
     if keep is None:
         return _Plan(section, local, frozenset())
-    removed = frozenset(text for text in section.formats if _number(text, 0, _PAYLOAD_TYPE_MAX) not in keep)
+    removed = frozenset(text for text in section.formats if decimal(text, 0, PAYLOAD_TYPE_MAX) not in keep)
     if len(removed) == len(section.formats):
         return _Plan(section, None, frozenset())
     return _Plan(section, local, removed)
@@ -414,7 +288,7 @@ def _session_address(plans: list[_Plan], local: tuple[LocalMedia | None, ...]) -
     return "0.0.0.0"  # noqa: S104 - not bound: nothing is left to send to
 
 
-def _session_line(line: _Line, ours: str) -> bytes:
+def _session_line(line: Line, ours: str) -> bytes:
     if line.kind == "o":
         prefix = line.value.rsplit(None, 3)[0]
         return replace(line, value=prefix + b" " + _net(ours)).raw
@@ -427,7 +301,7 @@ def _session_line(line: _Line, ours: str) -> bytes:
     return line.raw
 
 
-def _shared_connection(head: tuple[_Line, ...]) -> str | None:
+def _shared_connection(head: tuple[Line, ...]) -> str | None:
     """Address of the session's c= line as received; None if there is none."""
     return _connection(head, needed=False)
 
@@ -440,7 +314,7 @@ def _section_lines(plan: _Plan, ours: str, shared: str | None) -> Iterator[bytes
     if inherits and address != ours and shared is not None and not _is_unspecified(shared):
         # Its relay socket has another address than the session's c= line now names.
         yield replace(media, ending=media.ending or b"\r\n").raw
-        yield _Line(0, "c", _net(address), media.ending).raw
+        yield Line(0, "c", _net(address), media.ending).raw
     else:
         yield media.raw
     for line in section.lines[1:]:
@@ -452,9 +326,9 @@ def _section_lines(plan: _Plan, ours: str, shared: str | None) -> Iterator[bytes
             yield line.raw
 
 
-def _media_line(plan: _Plan) -> _Line:
+def _media_line(plan: _Plan) -> Line:
     line = plan.section.lines[0]
-    found = _MEDIA_LINE.match(line.value)
+    found = MEDIA_LINE.match(line.value)
     if found is None:  # pragma: no cover - the section was cut by the same expression
         raise line.error("not a media type, port, protocol and formats")
     kind, gap, _, count, next_gap, protocol, formats, end = found.groups()
@@ -464,14 +338,14 @@ def _media_line(plan: _Plan) -> _Line:
     return replace(line, value=b"".join((kind, gap, port, count or b"", next_gap, protocol, formats, end)))
 
 
-def _connection_line(line: _Line, address: str) -> bytes:
+def _connection_line(line: Line, address: str) -> bytes:
     received = _connection((line,), needed=False)
     if received is not None and _is_unspecified(received):
         return line.raw
     return replace(line, value=_net(address)).raw
 
 
-def _attribute_line(line: _Line, plan: _Plan) -> bytes:
+def _attribute_line(line: Line, plan: _Plan) -> bytes:
     name, value = line.attribute
     if _is_past_the_relay(name):
         return b""
@@ -482,12 +356,12 @@ def _attribute_line(line: _Line, plan: _Plan) -> bytes:
     return line.raw
 
 
-def _rtcp_line(line: _Line, value: bytes, plan: _Plan) -> bytes:
+def _rtcp_line(line: Line, value: bytes, plan: _Plan) -> bytes:
     """a=rtcp with our port; without the line if the section is disabled (RFC 3605)."""
     if plan.local is None:
         return b""
     fields = value.split()
-    same = _number(fields[0], 0, _PORT_MAX) == plan.section.port
+    same = decimal(fields[0], 0, PORT_MAX) == plan.section.port
     port = str(plan.local.rtp_port + (0 if same else 1)).encode()
     tail = b" " + _net(plan.local.address) if len(fields) > 1 else b""
     return replace(line, value=b"rtcp:" + port + tail).raw
@@ -507,24 +381,3 @@ def _net(address: str) -> bytes:
 
 def _is_unspecified(address: str) -> bool:
     return ipaddress.ip_address(address).is_unspecified
-
-
-def _number(text: bytes, low: int, high: int) -> int | None:
-    """A decimal number within bounds, or None."""
-    if not text.isdigit() or len(text) > 10:  # noqa: PLR2004 - more digits than any bound here
-        return None
-    value = int(text)
-    return value if low <= value <= high else None
-
-
-def _ascii(line: _Line, text: bytes) -> str:
-    try:
-        return text.decode("ascii")
-    except UnicodeDecodeError as err:
-        raise line.error("not ASCII", text) from err
-
-
-def _shown(text: bytes) -> str:
-    shown = text[:_SHOWN].decode("ascii", "backslashreplace")
-    escaped = "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in shown)
-    return escaped + ("…" if len(text) > _SHOWN else "")
