@@ -160,9 +160,7 @@ def _check_descriptors(config: Config) -> None:
 
 def _build(config: Config, log: EventLog, clock: SystemClock, stack: ExitStack) -> _Daemon:
     policy = load_policy(config.policy, set(config.trunks))
-    log.emit(
-        "policy.loaded", version=policy.version, purposes=len(policy.purposes), rules=len(policy.rules)
-    )
+    log.emit("policy.loaded", version=policy.version, purposes=len(policy.purposes), rules=len(policy.rules))
     store = _open_store(config, log, clock, stack)
     prompts = load_prompts(config, policy, log)
     relay = stack.enter_context(Relay(threads=config.media.threads, dscp=config.media.dscp))

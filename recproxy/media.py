@@ -56,6 +56,7 @@ from rtp import (
 
 _SIDES: Final = {LegName.CALLER: Side.CALLER, LegName.CALLEE: Side.CALLEE}
 _UNSPECIFIED: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - an old way to say hold (RFC 3264 section 8.4)
+_COUNTS: Final = ("received", "relayed", "foreign", "malformed", "gated", "send_errors", "fork_dropped")
 _PTIMES_MS: Final = frozenset({10, 20, 30, 40, 60})
 
 
@@ -359,7 +360,7 @@ class Media:
             fields = [
                 (f"{leg}_{name}", getattr(side, name))
                 for leg, side in (("caller", stats.caller), ("callee", stats.callee))
-                for name in ("received", "relayed", "foreign", "malformed", "gated", "send_errors", "fork_dropped")
+                for name in _COUNTS
             ]
             self._note(call, Note("media.released", tuple(fields)))
 

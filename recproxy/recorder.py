@@ -12,7 +12,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -113,14 +113,14 @@ class _Live:
     recording: RecordingId
     purpose: str
     stream: int
-    start_ns: int
     timeline: Timeline
     writer: RecordingWriter
+    expiry: datetime
     frame_bytes: int
+    rate_hz: int
     frames: int = 0
     paused_ns: int = 0
     paused_at: int | None = None
-    resumed: list[tuple[int, tuple[Codec, ...]]] = field(default_factory=list)
 
 
 class Recorder:
@@ -281,7 +281,15 @@ class Recorder:
             return
         timeline = Timeline(layout, _specs(plan.codecs), job.start_ns)
         live = _Live(
-            job.call, recording, plan.purpose, job.stream, job.start_ns, timeline, writer, audio.frame_bytes
+            call=job.call,
+            recording=recording,
+            purpose=plan.purpose,
+            stream=job.stream,
+            timeline=timeline,
+            writer=writer,
+            expiry=tags.expiry,
+            frame_bytes=audio.frame_bytes,
+            rate_hz=audio.rate_hz,
         )
         self._live[job.call] = live
         self._by_stream[job.stream] = live
@@ -378,7 +386,10 @@ class Recorder:
 
     def _fail(self, call: str, recording: RecordingId, purpose: str, why: str) -> None:
         self._note(call, Note("disk.failed", (("what", f"recording {recording.text}"), ("why", why))))
-        self._audit(call, AuditNote("rec.failed", (("rec", recording.text), ("purpose", purpose), ("outcome", "failed"))))
+        self._audit(
+            call,
+            AuditNote("rec.failed", (("rec", recording.text), ("purpose", purpose), ("outcome", "failed"))),
+        )
         self._post(call, RecordingFailed(why))
 
     def _forget(self, live: _Live) -> None:
@@ -424,20 +435,21 @@ def _channel(facts: TimelineFacts) -> ChannelFacts:
     )
 
 
-def _sealed_fields(live: _Live, facts: SealFacts) -> tuple[tuple[str, str | int], ...]:
-    fields: list[tuple[str, str | int]] = [
+def _sealed_fields(live: _Live, facts: SealFacts) -> tuple[tuple[str, str | int | float], ...]:
+    fields: list[tuple[str, str | int | float]] = [
         ("recording", live.recording.text),
         ("purpose", live.purpose),
+        ("expiry", live.expiry.isoformat(timespec="seconds")),
+        ("reason", facts.reason),
         ("frames", facts.frames),
-        ("dropped_packets", facts.dropped_packets),
+        ("duration_s", round(facts.frames / live.rate_hz, 3)),
         ("paused_ms", facts.paused // timedelta(milliseconds=1)),
-        ("why", facts.reason),
+        ("ring_dropped", facts.dropped_packets),
     ]
     for leg, channel in ((LegName.CALLER, facts.caller), (LegName.CALLEE, facts.callee)):
         if channel is not None:
             fields += [
-                (f"{leg.value}_packets", channel.packets),
-                (f"{leg.value}_lost", channel.lost),
-                (f"{leg.value}_late", channel.late),
+                (f"{leg.value}_{name}", getattr(channel, name))
+                for name in ("packets", "lost", "late", "reordered", "duplicates", "ssrc_changes")
             ]
     return tuple(fields)
