@@ -41,6 +41,7 @@ _DEFAULT_HOPS: Final = 70  # RFC 3261 section 8.1.1.6
 _SOCKET_BUFFER_BYTES: Final = 2 * 1024 * 1024
 _SPARE_SLOTS: Final = 64  # a call slot is freed a little later than its call ends
 _RETRY_AFTER_S: Final = 10
+_NOT_AVAILABLE: Final = 480
 _TRANSPORTS: Final = {
     ("udp", 4): "PJSIP_TRANSPORT_UDP",
     ("tcp", 4): "PJSIP_TRANSPORT_TCP",
@@ -186,6 +187,7 @@ class SipEndpoint:
         Raises:
             SipStackError: An address or port cannot be used.
         """
+        native.quiet()
         self._endpoint = endpoint = pj.Endpoint()
         try:
             endpoint.libCreate()
@@ -197,7 +199,7 @@ class SipEndpoint:
                 self._listen(endpoint, listen)
             endpoint.libStart()
             self._door = _Door(self._arrived)
-            self._door.create(self._account_settings(), True)  # noqa: FBT003 - PJSIP's signature
+            self._door.create(self._account_settings(), True)
         except pj.Error as err:
             self.close()
             raise SipStackError(f"{err.title}: {err.reason}") from err
@@ -231,16 +233,17 @@ class SipEndpoint:
         self._trunks = trunks
 
     def close(self) -> None:
-        """Stop the stack; calls that are still up are hung up."""
+        """Stop the stack; calls that are still up are hung up, which takes a second."""
         if self._endpoint is None:
             return
+        flags = 0 if self._bridges or self._refused else pj.PJSUA_DESTROY_NO_RX_MSG
         self._bridges.clear()
         self._refused.clear()
         self._condemned.clear()
         gc.collect()  # no pj.Call may outlive the library, nor die in another thread
         if self._door is not None:
             self._door.shutdown()
-        self._endpoint.libDestroy()
+        self._endpoint.libDestroy(flags)
         self._door = self._writer = self._endpoint = None
 
     @property
@@ -323,11 +326,8 @@ class SipEndpoint:
         leg = Leg(self, self._door, call, LegName.CALLER, pj_id)
         self._refused[call] = leg
         try:
-            trunk = self._trunks.source(source_host(rdata.srcAddress))
-            if trunk is None:
-                raise SipError("source address", "belongs to no trunk", code=403)
             invite = headers.read_message(received(rdata.wholeMsg))
-            event = self._invite_event(trunk, invite)
+            trunk, event = self._invite_event(source_host(rdata.srcAddress), invite)
         except PeerError as err:
             self._refuse(leg, err)
             return
@@ -340,7 +340,10 @@ class SipEndpoint:
         self._admit()
         self._post(call, event)
 
-    def _invite_event(self, trunk: Trunk, invite: Message) -> InviteReceived:
+    def _invite_event(self, host: str, invite: Message) -> tuple[Trunk, InviteReceived]:
+        trunk = self._trunks.source(host)
+        if trunk is None:
+            raise SipError("source address", "belongs to no trunk", code=403)
         hops = headers.max_forwards(invite)
         if hops == 0:
             raise SipError("header Max-Forwards", "no hops left", code=483)
@@ -364,7 +367,7 @@ class SipEndpoint:
             sip_call_id=sip_call_id,
             received=self._now(),
         )
-        return InviteReceived(facts, sdp.parse(body))
+        return trunk, InviteReceived(facts, sdp.parse(body))
 
     def _refuse(self, leg: Leg, err: PeerError) -> None:
         """Answer an INVITE that does not become a call (RFC 3261 section 21)."""
@@ -417,12 +420,12 @@ class SipEndpoint:
         extra: list[tuple[str, str]] = [("Reason", str(r)) for r in bridge.reasons.get(command.leg.other, ())]
         if command.code >= 300 and not extra and command.leg is LegName.CALLEE:  # noqa: PLR2004
             extra.append(("Reason", str(Reason("SIP", command.code, command.reason))))
-        code = command.code if command.code >= 300 else 480  # noqa: PLR2004 - for a leg that was not answered
+        code = command.code if command.code >= 300 else _NOT_AVAILABLE  # noqa: PLR2004
         if command.leg is LegName.CALLER and bridge.failure is not None:
-            extra += [pair for pair in headers.carried(bridge.failure).headers if pair[0] != "Date"]
-            wait = headers.retry_after(bridge.failure)
-            if wait is not None:
-                extra.append(("Retry-After", str(wait)))
+            targets = _targets(bridge.failure)
+            extra += targets + _passed_on(bridge.failure)
+            if code < 400 and not targets:  # noqa: PLR2004 - a redirection to nowhere
+                code = _NOT_AVAILABLE
         elif command.retry_after_s is not None:
             extra.append(("Retry-After", str(command.retry_after_s)))
         self._with(bridge, command.leg, "end", lambda leg: leg.finish(code, command.reason, extra))
@@ -505,3 +508,20 @@ class SipEndpoint:
 
 def _rewritten(to_send: SdpToSend | None) -> bytes:
     return sdp.rewrite(to_send) if to_send is not None else b""
+
+
+def _targets(redirection: Message) -> list[tuple[str, str]]:
+    """Contact headers of a 3xx, built anew; malformed ones are left out."""
+    if not isinstance(redirection.start, headers.StatusLine) or redirection.start.code >= 400:  # noqa: PLR2004
+        return []
+    try:
+        return [("Contact", str(Address.parse(value))) for value in redirection.values("Contact")]
+    except SipError:
+        return []
+
+
+def _passed_on(failure: Message) -> list[tuple[str, str]]:
+    """Headers of a failure response that go on to the caller; Date is the sender's own."""
+    passed = [pair for pair in headers.carried(failure).headers if pair[0] != "Date"]
+    wait = headers.retry_after(failure)
+    return passed if wait is None else [*passed, ("Retry-After", str(wait))]

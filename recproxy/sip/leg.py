@@ -203,7 +203,9 @@ class Leg(pj.Call):
             message = _read(cancelled_by(info.callIdString))
         if message is not None:
             self.reasons = _reasons(message)
-            self.final = message if isinstance(message.start, headers.StatusLine) else None
+            if isinstance(message.start, headers.StatusLine) and message.start.code >= 300:  # noqa: PLR2004
+                self.final = message  # PJSIP reports a redirection as 487
+                code, reason = message.start.code, message.start.reason
         if self.reasons and self.reasons[0].text:
             reason = self.reasons[0].text
         self._bodies.close()
@@ -262,7 +264,7 @@ def header(name: str, value: str) -> pj.SipHeader:
 
 
 def _operation(option: pj.SipTxOption | None = None) -> pj.CallOpParam:
-    prm = pj.CallOpParam(True)  # noqa: FBT003 - PJSIP's signature
+    prm = pj.CallOpParam(True)
     prm.opt.audioCount = 1
     prm.opt.videoCount = 0
     prm.opt.textCount = 0

@@ -23,6 +23,7 @@ __all__ = [
     "build_facts",
     "cancelled_by",
     "counters",
+    "quiet",
     "start",
 ]
 
@@ -72,6 +73,11 @@ def build_facts() -> BuildFacts:
             hint=_MEND,
         )
     return BuildFacts(pj.recproxy_max_calls(), pj.recproxy_tls_library())
+
+
+def quiet() -> None:
+    """Keep PJSIP from printing while it is created; its log has no writer yet."""
+    pj.recproxy_log_off()
 
 
 def start() -> None:

@@ -366,6 +366,24 @@ static pjsip_hdr *take_header(pjsip_msg *msg)
     return last;
 }
 
+/* A redirection that we pass on names the callee's targets; PJSIP would add
+ * itself, and the caller would come back here. */
+static void drop_own_contact(pjsip_msg *msg)
+{
+    static const pj_str_t name = {"Contact", 7};
+    pjsip_hdr *own = pjsip_msg_find_hdr(msg, PJSIP_H_CONTACT, NULL);
+    pjsip_hdr *hdr;
+
+    if (!own)
+        return;
+    for (hdr = msg->hdr.next; hdr != &msg->hdr; hdr = hdr->next) {
+        if (hdr->type == PJSIP_H_OTHER && pj_stricmp(&hdr->name, &name) == 0) {
+            pj_list_erase(own);
+            return;
+        }
+    }
+}
+
 static pj_status_t before_print(pjsip_tx_data *tdata)
 {
     const struct recproxy_body *body;
@@ -381,6 +399,8 @@ static pj_status_t before_print(pjsip_tx_data *tdata)
         keep_listed(tdata->msg, PJSIP_H_ALLOW, methods, PJ_ARRAY_SIZE(methods));
         keep_listed(tdata->msg, PJSIP_H_SUPPORTED, extensions, PJ_ARRAY_SIZE(extensions));
     }
+    if (tdata->msg->type == PJSIP_RESPONSE_MSG && tdata->msg->line.status.code / 100 == 3)
+        drop_own_contact(tdata->msg);
     header = take_header(tdata->msg);
     token = token_of(tdata->msg->body, header);
     if (!header && token == 0)
@@ -431,6 +451,8 @@ static pj_status_t on_unload(void)
     print_sdp = NULL;
     return PJ_SUCCESS;
 }
+
+void recproxy_log_off(void) { pj_log_set_level(0); }
 
 int recproxy_sip_start(void)
 {

@@ -43,6 +43,10 @@ enum recproxy_counter {
     RECPROXY_COUNTERS
 };
 
+/* No messages of PJSIP on standard output from now on; before Endpoint.libCreate,
+ * which would print some.  Endpoint.libInit sets the level again. */
+void recproxy_log_off(void);
+
 /* Register with the endpoint made by Endpoint.libInit.  0, or a pj_status_t. */
 int recproxy_sip_start(void);
 

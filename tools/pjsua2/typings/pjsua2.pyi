@@ -1,6 +1,6 @@
 # The part of pjsua2 that recproxy uses, typed by hand from PJSIP's headers; SWIG
 # writes no types. Only recproxy.sip imports the module.
-# ruff: noqa: A002, N801, N802, N803, N815, N818, FBT001
+# ruff: noqa: A002, N802, N803, N815
 
 PJSUA_INVALID_ID: int
 PJSIP_TRANSPORT_UDP: int
@@ -19,6 +19,7 @@ PJSIP_TSX_STATE_PROCEEDING: int
 PJSIP_TSX_STATE_COMPLETED: int
 PJSIP_TSX_STATE_TERMINATED: int
 PJSIP_REDIRECT_STOP: int
+PJSUA_DESTROY_NO_RX_MSG: int
 
 RECPROXY_SIP_ABI: int
 RECPROXY_ADMIT: int
@@ -33,6 +34,7 @@ RECPROXY_BODIES_MASKED: int
 RECPROXY_BODIES_SENT: int
 RECPROXY_BODIES_LOST: int
 
+def recproxy_log_off() -> None: ...
 def recproxy_sip_start() -> int: ...
 def recproxy_acl_set(nets: bytes) -> int: ...
 def recproxy_acl_set_silent(silent: int) -> None: ...

@@ -1,0 +1,228 @@
+"""Calls through the endpoint, message by message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from sdp_bodies import AMR_WB, OPUS, TELEPHONE_EVENT, audio, read
+from sip_bench import Bench, Dialog, bench
+
+from recproxy.call.events import (
+    CalleeAnswered,
+    CalleeProgress,
+    CallerConfirmed,
+    InviteReceived,
+    LegEnded,
+    LegName,
+)
+from storage.tags import Direction
+
+pytestmark = pytest.mark.interop
+
+
+@pytest.fixture
+def stage() -> Iterator[Bench]:
+    with bench() as opened:
+        yield opened
+        assert opened.endpoint.counters()["bodies_lost"] == 0
+
+
+def _offer(stage: Bench, **more: object) -> bytes:
+    del more
+    return audio(stage.caller.address, 4000, codecs=(AMR_WB, OPUS, TELEPHONE_EVENT))
+
+
+def _answer(stage: Bench, version: int = 1, codecs: tuple[tuple[str, str], ...] = (OPUS,)) -> bytes:
+    return audio(stage.callee.address, 5000, codecs=codecs, version=version)
+
+
+def _ours(stage: Bench, body: bytes, peer: str) -> bytes:
+    """The body with our address and first port in the place of the peer's."""
+    port = b"4000" if peer == stage.caller.address else b"5000"
+    ours = stage.lease.addresses.daemon.encode()
+    return body.replace(peer.encode(), ours).replace(b"m=audio " + port, b"m=audio 20000")
+
+
+def test_a_call_is_bridged_and_ended_by_the_caller(stage: Bench) -> None:
+    a, _ = stage.establish(_offer(stage), _answer(stage))
+    facts = stage.mirror.seen(InviteReceived)[0].facts
+    assert (facts.trunk, facts.direction) == ("office", Direction.OUTBOUND)
+    assert (facts.caller, facts.callee) == ("0307654321", "0201234567")
+    assert facts.sip_call_id == a.call_id
+    stage.hang_up(a)
+    ends = [(end.leg, end.code, end.by_us) for end in stage.mirror.seen(LegEnded)]
+    assert ends == [(LegName.CALLER, 200, False), (LegName.CALLEE, 200, True)]
+
+
+def test_the_callee_may_end_the_call_and_its_reason_is_carried(stage: Bench) -> None:
+    _, b = stage.establish(_offer(stage), _answer(stage))
+    why = ("Reason", 'Q.850;cause=16;text="Normal call clearing"')
+    stage.callee.send(b.request("BYE", more=(why,)))
+    stage.receive(stage.callee, "200")
+    bye = stage.receive(stage.caller, "BYE")
+    assert bye.all("reason") == [why[1]]
+    stage.caller.send(Dialog.called(stage.caller, bye).response(bye, 200))
+    stage.quiet()
+    assert stage.mirror.seen(LegEnded)[0].leg is LegName.CALLEE
+
+
+def test_the_invite_is_passed_on_with_fewer_hops_and_its_identities(stage: Bench) -> None:
+    a = Dialog.calling(stage.caller)
+    carried = (
+        ("P-Asserted-Identity", "<sip:+31307654321@example.nl>"),
+        ("Privacy", "id"),
+        ("Diversion", "<sip:100@example.nl>;reason=unconditional"),
+        ("X-Account", "42"),
+        ("User-to-User", "abc;encoding=hex"),
+    )
+    stage.caller.send(a.request("INVITE", _offer(stage), carried, hops=12))
+    invite = stage.receive(stage.callee, "INVITE")
+    assert invite.uri == f"sip:0201234567@{stage.callee.address}:5060;transport=udp"
+    assert invite.one("max-forwards") == "11"
+    assert invite.one("call-id") != a.call_id
+    assert a.local.partition(";")[0] in invite.one("from")
+    for name, value in carried:
+        assert invite.all(name) == [value]
+    assert set(invite.one("supported").split(", ")) == {"100rel", "timer"}
+    assert "REFER" not in invite.one("allow")
+    assert stage.mirror.seen(InviteReceived)[0].facts.anonymous
+
+
+def test_early_media_then_another_answer_with_codecs_that_pjsip_does_not_know(stage: Bench) -> None:
+    a = Dialog.calling(stage.caller)
+    offer = _offer(stage)
+    stage.caller.send(a.request("INVITE", offer))
+    invite = stage.receive(stage.callee, "INVITE")
+    assert invite.body == _ours(stage, offer, stage.caller.address)
+    b = Dialog.called(stage.callee, invite)
+
+    early = _answer(stage, codecs=(AMR_WB,))
+    stage.callee.send(b.response(invite, 183, "Session Progress", early))
+    assert stage.receive(stage.caller, "183").body == _ours(stage, early, stage.callee.address)
+
+    final = _answer(stage, version=2)
+    stage.callee.send(b.response(invite, 200, "OK", final))
+    ok = stage.receive(stage.caller, "200")
+    assert ok.body == _ours(stage, final, stage.callee.address)
+    stage.receive(stage.callee, "ACK")
+    a.learn(ok)
+    stage.caller.send(a.request("ACK"))
+    stage.until(lambda: bool(stage.mirror.seen(CallerConfirmed)), "the ACK")
+    stage.hang_up(a)
+
+
+def test_ringing_with_and_without_sdp_in_turn(stage: Bench) -> None:
+    a = Dialog.calling(stage.caller)
+    stage.caller.send(a.request("INVITE", _offer(stage)))
+    invite = stage.receive(stage.callee, "INVITE")
+    b = Dialog.called(stage.callee, invite)
+    one, two = _answer(stage), _answer(stage, version=2)
+    for code, body in ((180, b""), (180, one), (183, two), (180, b""), (183, b""), (181, one)):
+        stage.callee.send(b.response(invite, code, "Progress", body))
+        got = stage.receive(stage.caller, str(code))
+        assert got.body == _ours(stage, body, stage.callee.address), (code, body)
+        assert "x-recproxy" not in {name.lower() for name, _ in got.headers}
+        assert not got.all("x-recproxy-body")
+    stage.callee.send(b.response(invite, 200, "OK"))
+    assert stage.receive(stage.caller, "200").body == _ours(stage, one, stage.callee.address)
+    assert [event.code for event in stage.mirror.seen(CalleeProgress)] == [180, 180, 183, 180, 183, 181]
+    assert stage.mirror.seen(CalleeAnswered)[0].sdp is None
+
+
+def test_cancel_reaches_the_callee_with_its_reason(stage: Bench) -> None:
+    a = Dialog.calling(stage.caller)
+    stage.caller.send(a.request("INVITE", _offer(stage)))
+    invite = stage.receive(stage.callee, "INVITE")
+    b = Dialog.called(stage.callee, invite)
+    stage.callee.send(b.response(invite, 180, "Ringing"))
+    stage.receive(stage.caller, "180")
+    why = ("Reason", 'SIP;cause=200;text="Call completed elsewhere"')
+    stage.caller.send(a.request("CANCEL", more=(why,)))
+    stage.receive(stage.caller, "200")
+    stage.receive(stage.caller, "487")
+    cancel = stage.receive(stage.callee, "CANCEL")
+    assert cancel.one("reason") == why[1]
+    stage.callee.send(b.response(cancel, 200, "OK"))
+    stage.callee.send(b.response(invite, 487, "Request Terminated"))
+    stage.receive(stage.callee, "ACK")
+    stage.quiet()
+    assert [(end.leg, end.code) for end in stage.mirror.seen(LegEnded)] == [
+        (LegName.CALLER, 487),
+        (LegName.CALLEE, 487),
+    ]
+
+
+def test_a_cancel_that_crosses_the_200_ends_both_legs(stage: Bench) -> None:
+    a = Dialog.calling(stage.caller)
+    stage.caller.send(a.request("INVITE", _offer(stage)))
+    invite = stage.receive(stage.callee, "INVITE")
+    b = Dialog.called(stage.callee, invite)
+    stage.callee.send(b.response(invite, 180, "Ringing"))
+    stage.receive(stage.caller, "180")
+    stage.caller.send(a.request("CANCEL"))
+    cancel = stage.receive(stage.callee, "CANCEL")
+    stage.callee.send(b.response(invite, 200, "OK", _answer(stage)))
+    stage.callee.send(b.response(cancel, 200, "OK"))
+    stage.receive(stage.callee, "ACK")
+    bye = stage.receive(stage.callee, "BYE")
+    stage.callee.send(b.response(bye, 200, "OK"))
+    stage.quiet()
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [(404, "Not Found"), (486, "Busy Here"), (488, "Not Acceptable Here"), (603, "Decline")],
+)
+def test_a_failure_is_carried_over_with_its_headers(stage: Bench, code: int, reason: str) -> None:
+    a = Dialog.calling(stage.caller)
+    stage.caller.send(a.request("INVITE", _offer(stage)))
+    invite = stage.receive(stage.callee, "INVITE")
+    b = Dialog.called(stage.callee, invite)
+    more = (("Reason", "Q.850;cause=17"), ("Retry-After", "30"), ("X-Why", "because"))
+    stage.callee.send(b.response(invite, code, reason, more=more))
+    stage.receive(stage.callee, "ACK")
+    got = stage.receive(stage.caller, str(code))
+    assert got.start == f"SIP/2.0 {code} {reason}"
+    for name, value in more:
+        assert got.all(name) == [value]
+    stage.caller.send(a.request("ACK"))
+    stage.quiet()
+
+
+def test_a_redirection_is_left_to_the_caller(stage: Bench) -> None:
+    a = Dialog.calling(stage.caller)
+    stage.caller.send(a.request("INVITE", _offer(stage)))
+    invite = stage.receive(stage.callee, "INVITE")
+    b = Dialog.called(stage.callee, invite)
+    stage.callee.send(b.response(invite, 302, "Moved Temporarily"))
+    got = stage.receive(stage.caller, "302")
+    assert f"@{stage.callee.address}" in got.one("contact")
+    assert len(got.all("contact")) == 1
+    stage.quiet()
+
+
+def test_a_cancel_waits_until_the_callee_has_spoken(stage: Bench) -> None:
+    a = Dialog.calling(stage.caller)
+    stage.caller.send(a.request("INVITE", _offer(stage)))
+    invite = stage.receive(stage.callee, "INVITE")
+    b = Dialog.called(stage.callee, invite)
+    stage.caller.send(a.request("CANCEL"))
+    stage.receive(stage.caller, "487")
+    assert not stage.callee.inbox
+    stage.callee.send(b.response(invite, 180, "Ringing"))
+    cancel = stage.receive(stage.callee, "CANCEL")
+    stage.callee.send(b.response(cancel, 200, "OK"))
+    stage.callee.send(b.response(invite, 487, "Request Terminated"))
+    stage.receive(stage.callee, "ACK")
+    stage.quiet()
+
+
+def test_tokens_of_a_call_are_freed_with_it(stage: Bench) -> None:
+    import pjsua2 as pj  # noqa: PLC0415 - only here
+
+    a, _ = stage.establish(_offer(stage), _answer(stage))
+    assert pj.recproxy_body_count() == 2
+    stage.hang_up(a)
+    assert pj.recproxy_body_count() == 0
+    assert read(_offer(stage))[0].kind == "audio"

@@ -1,0 +1,227 @@
+"""Who gets in, and what is answered without a call."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+from loopback import Lease
+from sdp_bodies import audio
+from sip_bench import Bench, Dialog, Wire, bench
+from sip_message import SipMessage
+
+from recproxy.call.events import InviteReceived
+from recproxy.sip.native import SipStackError
+from recproxy.sip.trunks import Trunk
+from storage.tags import Direction
+
+pytestmark = pytest.mark.interop
+
+
+@pytest.fixture
+def stage() -> Iterator[Bench]:
+    with bench(max_calls=2) as opened:
+        yield opened
+
+
+@pytest.fixture
+def stranger(stage: Bench) -> Iterator[Wire]:
+    wire = Wire(stage.lease.addresses.foreign, 5060, stage.caller.proxy)
+    yield wire
+    wire.close()
+
+
+def _offer(stage: Bench) -> bytes:
+    return audio(stage.caller.address, 4000)
+
+
+def _reply(stage: Bench, wire: Wire) -> SipMessage:
+    def came() -> bool:
+        wire.read()
+        return bool(wire.inbox)
+
+    stage.until(came, f"an answer at {wire.address}")
+    return wire.inbox.pop(0)
+
+
+@pytest.mark.parametrize("method", ["INVITE", "OPTIONS", "REGISTER", "BYE", "NONSENSE"])
+def test_a_stranger_is_refused_before_a_call_exists(stage: Bench, stranger: Wire, method: str) -> None:
+    stranger.send(Dialog.calling(stranger).request(method, _offer(stage)))
+    assert _reply(stage, stranger).code == 403
+    assert stage.endpoint.counters()["refused_address"] == 1
+    assert not stage.mirror.events
+
+
+def test_a_stranger_may_be_met_with_silence(stage: Bench, stranger: Wire) -> None:
+    where = stage.lease.addresses
+    trunks = (Trunk("office", (where.caller,), f"sip:{where.callee}", Direction.INBOUND, "office"),)
+    stage.endpoint.apply(stage.settings(trunks=trunks, silent=True))
+    stranger.send(Dialog.calling(stranger).request("INVITE", _offer(stage)))
+    stage.until(lambda: stage.endpoint.counters()["refused_address"] == 1, "the refusal")
+    stranger.read()
+    assert not stranger.inbox
+
+
+def test_a_reload_changes_who_gets_in_and_a_bad_one_changes_nothing(stage: Bench, stranger: Wire) -> None:
+    where = stage.lease.addresses
+    wrong = (Trunk("office", ("127.0.0.0/33",), f"sip:{where.callee}", Direction.INBOUND, "office"),)
+    with pytest.raises((SipStackError, ValueError)):
+        stage.endpoint.apply(stage.settings(trunks=wrong))
+    stage.caller.send(Dialog.calling(stage.caller).request("OPTIONS"))
+    assert stage.receive(stage.caller, "200")
+    right = (Trunk("office", (where.foreign,), f"sip:{where.callee}", Direction.INBOUND, "office"),)
+    stage.endpoint.apply(stage.settings(trunks=right))
+    stranger.send(Dialog.calling(stranger).request("OPTIONS"))
+    assert _reply(stage, stranger).code == 200
+    stage.caller.send(Dialog.calling(stage.caller).request("OPTIONS"))
+    assert stage.receive(stage.caller, "403")
+
+
+def test_options_are_answered_200_and_503_when_draining(stage: Bench) -> None:
+    stage.caller.send(Dialog.calling(stage.caller).request("OPTIONS"))
+    answer = stage.receive(stage.caller, "200")
+    assert answer.one("accept") == "application/sdp"
+    assert answer.one("allow") == "INVITE, ACK, BYE, CANCEL, UPDATE, PRACK, OPTIONS"
+    assert answer.one("supported") == "100rel, timer"
+    stage.endpoint.drain()
+    stage.caller.send(Dialog.calling(stage.caller).request("OPTIONS"))
+    assert stage.receive(stage.caller, "503").one("retry-after") == "10"
+    stage.caller.send(Dialog.calling(stage.caller).request("INVITE", _offer(stage)))
+    assert stage.receive(stage.caller, "503")
+    assert not stage.mirror.events
+
+
+def test_one_call_too_many_gets_503_and_the_next_one_gets_in(stage: Bench) -> None:
+    answer = audio(stage.callee.address, 5000)
+    first = [stage.establish(_offer(stage), answer)[0] for _ in range(2)]
+    extra = Dialog.calling(stage.caller)
+    stage.caller.send(extra.request("INVITE", _offer(stage)))
+    assert stage.receive(stage.caller, "503").one("retry-after") == "10"
+    stage.caller.send(first[0].request("BYE"))
+    stage.receive(stage.caller, "200")
+    bye = stage.receive(stage.callee, "BYE")
+    stage.callee.send(Dialog.called(stage.callee, bye).response(bye, 200))
+    stage.until(lambda: stage.endpoint.active == 1, "a free place")
+    stage.establish(_offer(stage), answer)
+
+
+@pytest.mark.parametrize(
+    ("method", "code"),
+    [("REGISTER", 405), ("SUBSCRIBE", 405), ("MESSAGE", 405), ("PUBLISH", 405), ("REFER", 405),
+     ("NOTIFY", 489), ("FROBNICATE", 405)],
+)  # fmt: skip
+def test_what_recproxy_does_not_do_is_refused(stage: Bench, method: str, code: int) -> None:
+    stage.caller.send(Dialog.calling(stage.caller).request(method, more=(("Event", "presence"),)))
+    answer = stage.receive(stage.caller, str(code))
+    assert ("INVITE" in answer.one("allow")) == (code == 405)
+
+
+def test_requests_inside_a_call_that_are_not_relayed_leave_it_alone(stage: Bench) -> None:
+    a, _ = stage.establish(_offer(stage), audio(stage.callee.address, 5000))
+    for method, body, code in (
+        ("INFO", b"", 200), ("INFO", b"Signal=1\r\n", 415), ("REFER", b"", 405), ("NOTIFY", b"", 489),
+        ("MESSAGE", b"x", 405), ("OPTIONS", b"", 200),
+    ):  # fmt: skip
+        stage.caller.send(a.request(method, body))
+        assert stage.receive(stage.caller, str(code)).method == method
+    stage.hang_up(a)
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [(b"", 488), (b"garbage", 488), (b"v=0\r\nm=audio x RTP/AVP 0\r\n", 488), (b"v=0\r\n" * 900, 488)],
+)
+def test_an_invite_without_a_usable_offer_gets_488(stage: Bench, body: bytes, code: int) -> None:
+    a = Dialog.calling(stage.caller)
+    stage.caller.send(a.request("INVITE", body))
+    answer = stage.receive(stage.caller, str(code))
+    assert answer.one("warning").startswith("399 recproxy ")
+    assert not stage.mirror.seen(InviteReceived)
+    stage.caller.send(a.request("ACK"))
+    stage.caller.send(Dialog.calling(stage.caller).request("OPTIONS"))
+    stage.receive(stage.caller, "200")
+
+
+def test_no_hops_left_is_483(stage: Bench) -> None:
+    stage.caller.send(Dialog.calling(stage.caller).request("INVITE", _offer(stage), hops=0))
+    assert stage.receive(stage.caller, "483")
+    assert not stage.mirror.events
+
+
+def test_an_unknown_required_extension_is_420(stage: Bench) -> None:
+    more = (("Require", "100rel, replaces, frob"),)
+    stage.caller.send(Dialog.calling(stage.caller).request("INVITE", _offer(stage), more))
+    assert stage.receive(stage.caller, "420").one("unsupported") == "replaces, frob"
+
+
+def test_a_call_that_comes_back_is_482(stage: Bench) -> None:
+    a = Dialog.calling(stage.caller)
+    stage.caller.send(a.request("INVITE", _offer(stage)))
+    invite = stage.receive(stage.callee, "INVITE")
+    back = Dialog.calling(stage.callee)
+    back.call_id = invite.one("call-id")
+    stage.callee.send(back.request("INVITE", _offer(stage)))
+    assert stage.receive(stage.callee, "482")
+
+
+def test_replaces_cannot_take_over_a_call(stage: Bench) -> None:
+    a, _ = stage.establish(_offer(stage), audio(stage.callee.address, 5000))
+    tag = a.remote.partition("tag=")[2]
+    ours = a.local.partition("tag=")[2]
+    thief = Dialog.calling(stage.caller)
+    more = (("Replaces", f"{a.call_id};to-tag={tag};from-tag={ours}"),)
+    stage.caller.send(thief.request("INVITE", _offer(stage), more))
+    invite = stage.receive(stage.callee, "INVITE")
+    assert not invite.all("replaces")
+    stage.callee.send(Dialog.called(stage.callee, invite).response(invite, 486, "Busy Here"))
+    stage.receive(stage.caller, "486")
+    stage.caller.send(a.request("OPTIONS"))
+    assert stage.receive(stage.caller, "200")
+
+
+MALFORMED = {
+    "nothing": b"",
+    "zeroes": b"\0" * 200,
+    "line noise": bytes(range(256)) * 4,
+    "no headers": b"INVITE sip:1@127.0.0.1 SIP/2.0\r\n\r\n",
+    "no version": b"INVITE sip:1@127.0.0.1\r\nVia: x\r\n\r\n",
+    "endless header": b"INVITE sip:1@x SIP/2.0\r\nVia: " + b"a" * 7000 + b"\r\n\r\n",
+    "many headers": b"INVITE sip:1@x SIP/2.0\r\n" + b"Via: SIP/2.0/UDP 1.1.1.1;branch=z9hG4bK1\r\n" * 150 + b"\r\n",
+    "negative length": b"OPTIONS sip:1@x SIP/2.0\r\nVia: SIP/2.0/UDP 1.1.1.1\r\nContent-Length: -5\r\n\r\n",
+    "huge length": b"OPTIONS sip:1@x SIP/2.0\r\nVia: SIP/2.0/UDP 1.1.1.1\r\nContent-Length: 99999999999\r\n\r\n",
+    "response to nothing": b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP 1.1.1.1;branch=z9hG4bKPjzz\r\nCSeq: 1 INVITE\r\n\r\n",
+    "bad status": b"SIP/2.0 9999999999 X\r\n\r\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_malformed_messages_disturb_nobody(stage: Bench, name: str) -> None:
+    a, _ = stage.establish(_offer(stage), audio(stage.callee.address, 5000))
+    for _ in range(3):
+        stage.caller.send(MALFORMED[name])
+    with socket.create_connection(stage.caller.proxy, source_address=(stage.caller.address, 0)) as tcp:
+        tcp.sendall(MALFORMED[name])
+        stage.caller.send(a.request("OPTIONS"))
+        assert stage.receive(stage.caller, "200").method == "OPTIONS"
+    stage.hang_up(a)
+
+
+def test_control_characters_do_not_reach_the_callee(stage: Bench) -> None:
+    stage.caller.send(Dialog.calling(stage.caller).request("INVITE", _offer(stage), (("X-Evil", "a\x01b"),)))
+    assert stage.receive(stage.caller, "400")
+    more = (("X-Good", "a b"), ("Subject", "caf\xe9 \u2603"))
+    stage.caller.send(Dialog.calling(stage.caller).request("INVITE", _offer(stage), more))
+    invite = stage.receive(stage.callee, "INVITE")
+    assert invite.one("x-good") == "a b"
+    assert invite.one("subject") == "caf\xe9 \u2603"
+
+
+def test_a_port_that_is_taken_is_named() -> None:
+    with Lease.take() as lease, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as holder:
+        holder.bind((lease.addresses.daemon, 5060))
+        with (
+            pytest.raises(SipStackError, match=r"cannot listen on udp 127\.\d+\.\d+\.1 port 5060"),
+            bench(lease=lease),
+        ):
+            pass
