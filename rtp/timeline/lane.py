@@ -332,9 +332,7 @@ class Lane:
                 strays = int(
                     np.searchsorted(part.arrival_ns, self._changed_ns + self._reorder_ns, side="right")
                 )
-                if strays:
-                    self._enter(previous, part[:strays])
-                    self._settle_all(previous)
+                self._push_strays(previous, part[:strays])
                 part = part[strays:]
                 if len(part) == 0:
                     continue
@@ -344,10 +342,25 @@ class Lane:
                 self._change(ssrc, int(part.arrival_ns[0]))
             self._enter(self._stream, part)
 
+    def _push_strays(self, previous: Stream, packets: Packets) -> None:
+        """Place stragglers; what the stream after them has on trial is written when its time is over."""
+        trial = self._stream.trial if self._stream is not None else None
+        if self._stream is not None and trial is not None:
+            before = int(np.searchsorted(packets.arrival_ns, trial.since_ns + TRIAL_NS))
+            if before < len(packets):
+                if before:
+                    self._enter(previous, packets[:before])
+                self._settle(self._stream)
+                self._push_strays(previous, packets[before:])
+                return
+        if len(packets):
+            self._enter(previous, packets)
+
     def _change(self, ssrc: int, at_ns: int) -> None:
         assert self._stream is not None  # noqa: S101  (a change needs something to change from)
         self._settle_all(self._stream)
         self._forget_previous()
+        self._stream.ended = True
         self._previous = self._stream
         self._stream = Stream(ssrc)
         self._changed_ns = at_ns
@@ -376,6 +389,9 @@ class Lane:
         edges = np.flatnonzero(clocks[1:] != clocks[:-1]) + 1
         for start, stop in zip([0, *edges.tolist()], [*edges.tolist(), len(packets)], strict=True):
             hz = int(clocks[start])
+            if stream.ended:
+                self._place_strays(stream, packets[start:stop], hz)
+                continue
             if stream.clock_hz != hz:
                 # Timestamps before and after cannot be compared (RFC 7160 section 3).
                 self._settle_all(stream)
@@ -413,6 +429,17 @@ class Lane:
                 if placed == room and stream.clock.close_window(int(packets.arrival_ns[room - 1])):
                     self._tally.drift_shifts += 1
                 packets = packets[placed:]
+
+    def _place_strays(self, stream: Stream, packets: Packets, hz: int) -> None:
+        """Place packets of a stream that was followed by another: on its clock, or not at all."""
+        clock = stream.clock
+        if clock is None or clock.hz != hz:
+            self._tally.late += len(packets)
+            return
+        relative = clock.relatives(packets.timestamp)
+        lateness = clock.lateness_ns(relative, packets.arrival_ns)
+        if not self._write_near(clock, packets, relative, lateness, self._floor):
+            self._tally.late += len(packets)
 
     def _place_on_clock(self, stream: Stream, clock: StreamClock, packets: Packets) -> int:
         """Place packets until one disagrees with the clock; give how many there were."""
@@ -468,10 +495,7 @@ class Lane:
         if clock is not None:
             relative = clock.relatives(packets.timestamp)
             lateness = clock.lateness_ns(relative, packets.arrival_ns)
-            near = (lateness <= self._reorder_ns) & (lateness >= -_FAR_NS)
-            if near.any():
-                self._tally.late += len(near) - int(np.count_nonzero(near))
-                self._write(clock, packets[near], relative[near], lateness[near], floor)
+            if self._write_near(clock, packets, relative, lateness, floor):
                 return
             self._tally.reanchored += 1
         agreeing = self._anchor(stream, packets, trial.since_ns, floor)
@@ -509,6 +533,22 @@ class Lane:
         self._epoch += 1
         self._write(clock, packets[:count], relative[:count], (starts - anchor_ns)[:count], floor)
         return count
+
+    def _write_near(
+        self,
+        clock: StreamClock,
+        packets: Packets,
+        relative: npt.NDArray[np.int64],
+        lateness: npt.NDArray[np.int64],
+        floor: int,
+    ) -> bool:
+        """Write the packets that agree with the clock; False, with nothing done, if none does."""
+        near = (lateness <= self._reorder_ns) & (lateness >= -_FAR_NS)
+        found = bool(near.any())
+        if found:
+            self._tally.late += len(near) - int(np.count_nonzero(near))
+            self._write(clock, packets[near], relative[near], lateness[near], floor)
+        return found
 
     def _write(
         self,
@@ -553,10 +593,8 @@ class Lane:
         self._tally.reordered += int(np.count_nonzero(packets.behind & chosen))
         kinds = self._kinds[packets.payload_type]
         direct = chosen & (kinds == _DIRECT)
-        types = packets.payload_type[direct]
-        for payload_type in np.unique(types).tolist():
-            which = direct & (packets.payload_type == payload_type)
-            self._write_direct(payload_type, packets[which], frames[which], floor)
+        if direct.any():
+            self._write_direct(packets[direct], frames[direct], floor)
         for at in np.flatnonzero(chosen & (kinds == _DEFERRED)).tolist():
             codec = self._codecs[int(packets.payload_type[at])]
             payload = packets[at : at + 1].payloads().tobytes()
@@ -564,25 +602,34 @@ class Lane:
             if not self._transcoder.add(waiting):
                 self._tally.overrun += 1
 
-    def _write_direct(
-        self, payload_type: int, packets: Packets, frames: npt.NDArray[np.int64], floor: int
-    ) -> None:
-        """Write G.711 of one payload type, at the recording's own rate."""
+    def _write_direct(self, packets: Packets, frames: npt.NDArray[np.int64], floor: int) -> None:
+        """Write G.711 at the recording's own rate."""
         alive = frames + packets.length > max(floor, self._canvas.taken)
         if not alive.all():
             self._tally.late += len(alive) - int(np.count_nonzero(alive))
             packets, frames = packets[alive], frames[alive]
         if len(packets) == 0:
             return
-        table = self._tables[payload_type]
-        payloads = packets.payloads()
-        lookup = table.lookup if table is not None else None
-        samples = payloads if lookup is None else lookup[payloads]
+        samples, converted = self._samples(packets)
         written, crowded = self._canvas.scatter(self._channel, frames, packets.length, samples, floor)
-        placed = len(packets) - crowded
-        self._tally.packets += placed
+        self._tally.packets += len(packets) - crowded
         self._tally.overrun += crowded
-        if lookup is not None:
-            self._tally.converted += placed
+        self._tally.converted += converted
         if not crowded:
             self._tally.overlapped_samples += len(samples) - written
+
+    def _samples(self, packets: Packets) -> tuple[npt.NDArray[np.generic], int]:
+        """Look up the samples of G.711 packets; give them and how many packets were not kept as sent."""
+        payloads = packets.payloads()
+        samples = np.empty(len(payloads), self._audio.dtype)
+        owner = np.repeat(packets.payload_type, packets.length)
+        converted = 0
+        for payload_type in np.unique(packets.payload_type).tolist():
+            table = self._tables[payload_type]
+            which = owner == payload_type
+            if table is None or table.lookup is None:
+                samples[which] = payloads[which]
+            else:
+                samples[which] = table.lookup[payloads[which]]
+                converted += int(np.count_nonzero(packets.payload_type == payload_type))
+        return samples, converted

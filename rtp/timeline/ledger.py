@@ -7,6 +7,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from rtp.sequence import SEQUENCE_BITS, unwrap
+
 __all__ = ["SequenceLedger"]
 
 _REMEMBERED: Final = 256
@@ -78,13 +80,14 @@ class SequenceLedger:
                 self._base = int(wrapped[at])
                 self.highest = self._base - 1
                 self._unique = 0
-            steps = ((wrapped[at:] - self.highest + 0x8000) & 0xFFFF) - 0x8000
-            wild = np.flatnonzero(np.abs(steps) > _RESTART)
-            end = int(wild[0]) if len(wild) else len(steps)
+            numbers = unwrap(wrapped[at:], self.highest, SEQUENCE_BITS)
+            before = np.maximum.accumulate(np.concatenate(([self.highest], numbers)))[:-1]
+            wild = np.flatnonzero(np.abs(numbers - before) > _RESTART)
+            end = int(wild[0]) if len(wild) else len(numbers)
             if end == 0:
                 self.restart()
                 continue
-            fresh[at : at + end], behind[at : at + end] = self._enter_near(self.highest + steps[:end])
+            fresh[at : at + end], behind[at : at + end] = self._enter_near(numbers[:end])
             at += end
         return fresh, behind
 

@@ -42,6 +42,7 @@ class Stream:
         clock: None until its first packets have been placed.
         clock_hz: RTP clock rate of its codec; 0 before the first audio packet.
         trial: Packets to be placed; None when there are none.
+        ended: Whether another SSRC came after it; its stragglers are placed, but nothing begins anew.
         suspect: Whether the next packet must show that the clock still holds.
         late_since_ns: Arrival of the first of an unbroken row of late packets; None when the last
             one was in time.
@@ -53,6 +54,7 @@ class Stream:
     clock: StreamClock | None = None
     clock_hz: int = 0
     trial: Trial | None = None
+    ended: bool = False
     suspect: bool = False
     late_since_ns: int | None = None
     last_event: int | None = None
