@@ -100,6 +100,11 @@ class Said:
     def __getitem__(self, key: str) -> Any:
         return self.fields[key]
 
+    @property
+    def recording(self) -> str:
+        """Id of the recording it tells of; empty if of none."""
+        return str(self.fields.get("recording", ""))
+
 
 class Daemon:
     """A configured recproxy; started, stopped and killed as often as a test likes."""

@@ -128,7 +128,7 @@ class Rig:
 
     def recorded(self, call: Call) -> str:
         """Wait until the call is being recorded; returns the recording's id."""
-        return str(self.daemon.wait("recording.opened", call_ref=call.ref)["recording"])
+        return self.daemon.wait("recording.opened", call_ref=call.ref).recording
 
     def sealed(self, call: Call) -> Said:
         """Wait until the call's recording is closed for good."""

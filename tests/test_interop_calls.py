@@ -68,7 +68,7 @@ def test_call_without_purpose_passes_with_video_and_fax_untouched(make_rig: Call
     call.bye()
     taken.wait_ended()
     ended = rig.daemon.wait("call.ended")
-    assert (ended["recording"], ended["notice"]) == ("", "not_required")
+    assert (ended.recording, ended["notice"]) == ("", "not_required")
     assert rig.daemon.bodies() == []
 
 
@@ -92,7 +92,7 @@ def test_emergency_number_is_connected_at_once_without_a_word(make_rig: Callable
     assert heard[0].payload == call.right_talk.audio[: len(heard[0].payload)], "from the first packet on"
     call.hang_up()
     ended = rig.daemon.wait("call.ended", call_ref=call.ref)
-    assert (ended["decision"], ended["recording"]) == ("emergency", "")
+    assert (ended["decision"], ended.recording) == ("emergency", "")
 
 
 def test_recorded_call_keeps_only_codecs_that_can_be_announced_and_recorded(
@@ -138,7 +138,7 @@ def test_offer_without_any_codec_that_can_be_recorded(
     else:
         assert call.wait_response(200).code == code
     ended = rig.daemon.wait("call.ended")
-    assert (ended["notice"], ended["recording"]) == ("failed", "")
+    assert (ended["notice"], ended.recording) == ("failed", "")
     assert rig.daemon.bodies() == []
 
 
@@ -192,7 +192,7 @@ def test_early_media_is_heard_and_not_recorded(make_rig: Callable[..., Rig]) -> 
     call.bye()
     taken.wait_ended()
     rig.daemon.wait("recording.sealed")
-    wave = rig.wave(str(opened["recording"]))
+    wave = rig.wave(opened.recording)
     right_channel = wave.channel(1)
     assert all(early.audio[at : at + 16] not in right_channel for at in range(0, len(early.audio), 80))
     assert late.audio[4000:4400] in right_channel
@@ -375,7 +375,7 @@ def test_sipp_both_sides(make_rig: Callable[..., Rig], tmp_path: Path, transport
         )
         caller.finish()
         callee.finish()
-    recording = str(rig.daemon.wait("recording.sealed")["recording"])
+    recording = rig.daemon.wait("recording.sealed").recording
     wave = rig.wave(recording)
     for channel, said in ((0, left), (1, right)):
         runs = find_runs(wave.channel(channel), said.read_bytes())
@@ -436,7 +436,7 @@ def test_baresip_as_callee(make_rig: Callable[..., Rig], tmp_path: Path) -> None
             "baresip", rig.daemon.sip, sdp_bodies.audio(ear.address, ear.port, codecs=(sdp_bodies.PCMU,))
         )
         call.wait_answer()
-        recording = str(rig.daemon.wait("recording.opened")["recording"])
+        recording = rig.daemon.wait("recording.opened").recording
         ear.wait_count(len(ear.heard) + 100)
         call.bye()
         rig.daemon.wait("recording.sealed")

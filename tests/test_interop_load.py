@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from daemon import SIP_PORT, Settings
 from processes import Process
 from rig import Rig
@@ -58,14 +57,14 @@ def test_fifty_calls_at_once_for_a_minute_lose_nothing(make_rig: Callable[..., R
     assert (result["lost"], result["dead_streams"], result["crosstalk"], result["repeated"]) == (0, 0, 0, 0)
     assert result["bypassed"] == 0, "all media went through the relay"
     sealed = _all_sealed(rig)
-    assert len({said["recording"] for said in sealed}) == CALLS
+    assert len({said.recording for said in sealed}) == CALLS
     for said in sealed:
         assert said["frames"] >= (WINDOW_S + SETTLE_S - 4) * 8000
         assert (said["ring_dropped"], said["caller_lost"], said["callee_lost"]) == (0, 0, 0), said.fields
         assert (said["caller_late"], said["callee_late"]) == (0, 0), said.fields
     for said in sealed[:3]:
         rig.daemon.cli(
-            "recordings", "verify", said["recording"], "--identity", str(rig.daemon.identity), within_s=60
+            "recordings", "verify", said.recording, "--identity", str(rig.daemon.identity), within_s=60
         )
     rig.daemon.cli("audit", "verify")
 

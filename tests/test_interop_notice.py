@@ -26,7 +26,7 @@ def _announcing(rig: Rig, seed: int = 1) -> Call:
 
 def _nothing_recorded(rig: Rig, call: Call) -> None:
     ended = rig.daemon.wait("call.ended", call_ref=call.ref)
-    assert ended["recording"] == ""
+    assert ended.recording == ""
     assert ended["notice"] == "failed"
     assert rig.daemon.said("recording.opened") == []
     rig.daemon.stop()  # whatever waits to be written is written now

@@ -43,7 +43,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, prompts: Path) -> Iterato
         rig.daemon.start()
         call = rig.dial(seconds=40)
         opened = rig.daemon.wait("recording.opened", call_ref=call.ref)
-        recording = str(opened["recording"])
+        recording = opened.recording
         _talk_on(call, TALK_S)
         call.hang_up()
         rig.sealed(call)
@@ -54,8 +54,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory, prompts: Path) -> Iterato
 
 def _talk_on(call: Call, seconds: float) -> None:
     """Wait until both have heard ``seconds`` more."""
-    for peer in (call.left, call.right):
-        peer.wait_count(len(peer.heard) + round(seconds * 50), within_s=seconds + 20)
+    wanted = [(peer, len(peer.heard) + round(seconds * 50)) for peer in (call.left, call.right)]
+    for peer, count in wanted:
+        peer.wait_count(count, within_s=seconds + 20)
 
 
 def test_export_holds_the_caller_left_and_the_callee_right_sample_by_sample(finished: Finished) -> None:
@@ -244,7 +245,7 @@ def test_log_shows_no_full_number_no_address_of_record_and_no_key(finished: Fini
 def test_log_tells_the_call_on_one_line(finished: Finished) -> None:
     ended = finished.rig.daemon.wait("call.ended", call_ref=finished.call.ref)
     assert ended["outcome"] == "answered"
-    assert ended["recording"] == finished.recording
+    assert ended.recording == finished.recording
     assert ended["recording_state"] == "sealed"
     assert ended["notice"] == "completed"
     sealed = finished.rig.sealed(finished.call)
@@ -264,7 +265,7 @@ def test_audit_chain_holds(finished: Finished) -> None:
     finished.rig.daemon.cli("audit", "verify")
 
 
-@pytest.mark.parametrize(("suffix", "magic"), [("flac", b"fLaC"), ("mp3", b""), ("opus", b"OggS")])
+@pytest.mark.parametrize(("suffix", "magic"), [("flac", b"fLaC"), ("mp3", b"ID3"), ("opus", b"OggS")])
 def test_export_writes_other_formats(finished: Finished, tmp_path: Path, suffix: str, magic: bytes) -> None:
     out = finished.rig.daemon.export(finished.recording, tmp_path / f"call.{suffix}")
     assert out.read_bytes().startswith(magic)
@@ -274,7 +275,9 @@ def test_export_writes_other_formats(finished: Finished, tmp_path: Path, suffix:
         text=True,
         check=True,
     )
-    assert float(probed.stdout) == pytest.approx(finished.wave.frames / 8000, abs=0.15)
+    # MP3 comes in frames of 72 ms at this rate, and the encoder adds two or three of silence.
+    tolerance_s = 0.25 if suffix == "mp3" else 0.02
+    assert float(probed.stdout) == pytest.approx(finished.wave.frames / 8000, abs=tolerance_s)
 
 
 @pytest.mark.parametrize("codec", [sdp_bodies.PCMA, sdp_bodies.G722])
