@@ -102,8 +102,9 @@ class Document:
             mark = err.problem_mark or err.context_mark
             where = f"{name}:{mark.line + 1}" if mark else name
             raise error(f"{where}: not YAML: {err.problem or err.context}") from err
-        except yaml.YAMLError as err:
-            raise error(f"{name}: not YAML: {' '.join(str(err).split())}") from err
+        except yaml.reader.ReaderError as err:
+            line = text.count("\n", 0, err.position) + 1
+            raise error(f"{name}:{line}: the character {text[err.position]!a} may not be in YAML") from err
         if root is None:
             raise error(f"{name}: empty; every key of it is in the example beside the manual")
         if not isinstance(root, yaml.MappingNode):

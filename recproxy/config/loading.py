@@ -183,7 +183,8 @@ def _check_route(config: Config, name: TrunkName, trunk: TrunkConfig, document: 
     elif trunk.forward_to == name:
         document.note((*key, "forward_to"), "calls would go back to where they came from; name another trunk")
     target = trunk.target
-    if target.transport not in {listen.transport for listen in config.sip.listen}:
+    spoken = {listen.transport for listen in config.sip.listen}
+    if spoken and target.transport not in spoken:
         document.note((*key, "target"), f"nothing listens on {target.transport.value}; add it to sip.listen")
     own = {(listen.address, listen.port, listen.transport) for listen in config.sip.listen}
     if (target.host.strip("[]"), target.port, target.transport) in own:

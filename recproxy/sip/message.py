@@ -191,8 +191,6 @@ def _split_head(raw: bytes) -> tuple[list[bytes], bytes]:
             raise SipError("message", f"more than {MAX_HEADERS} headers", code=513)
         if len(lines[-1]) > MAX_HEADER_BYTES:
             raise SipError("message", f"a header longer than {MAX_HEADER_BYTES} bytes", code=513)
-    if not lines:
-        raise SipError("message", "empty")
     return lines, raw[at:]
 
 
