@@ -124,6 +124,7 @@ class _Prompt:
 class _Call:
     latches: dict[LegName, Latch]
     streams: list[_Stream] = field(default_factory=list)
+    remotes: dict[tuple[int, LegName], Remote | None] = field(default_factory=dict)
     prompt: _Prompt | None = None
     recorded: int | None = None
 
@@ -273,7 +274,12 @@ class Media:
         state = self._calls[call]
         side, latch = _SIDES[command.leg], state.latches[command.leg]
         for stream, facts in zip(state.streams, command.streams, strict=False):
-            self._relay.set_remote(stream.number, side, _remote(facts), latch)
+            remote = _remote(facts)
+            place = (stream.number, command.leg)
+            if place in state.remotes and state.remotes[place] == remote:
+                continue  # the same SDP again must not forget what was latched
+            self._relay.set_remote(stream.number, side, remote, latch)
+            state.remotes[place] = remote
 
     def _play(self, call: str, command: PlayPrompt) -> None:
         state = self._calls[call]
