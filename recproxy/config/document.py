@@ -210,6 +210,8 @@ class Document:
                 continue
             item = fields[name]
             values[item.name] = self._value(value, hints[item.name], (*key, name), parsers)
+        if not _is_mapping(node):
+            return _BAD
         for name, item in fields.items():
             if name not in seen and item.required:
                 self._note(
@@ -218,7 +220,7 @@ class Document:
                     f"missing{_wanted(hints[item.name])}",
                 )
                 values[item.name] = _BAD
-        if any(value is _BAD for value in values.values()) or not _is_mapping(node):
+        if any(value is _BAD for value in values.values()):
             return _BAD
         return kind(**values)
 

@@ -1,10 +1,10 @@
 """Emergency numbers: they pass before any rule, unannounced and unrecorded.
 
-Sources: the list of national emergency numbers of ITU-T E.129 and of the
-Commission for 112 (Directive (EU) 2018/1972 art. 109); for Switzerland the
-short numbers of the numbering plan (OFCOM, 1xx range). A number that is listed
-and is none on this trunk costs one unrecorded call; a number that is not
-listed and is one costs more, so in doubt it is listed.
+Sources: 112 is Directive (EU) 2018/1972 art. 109; the others are the short numbers of
+the national numbering plans for police, fire, ambulance, poison and crisis help
+(for Switzerland as listed by ch.ch). A number that is listed and is none on this trunk
+costs one unrecorded call; a number that is not listed and is one costs more, so in
+doubt it is listed.
 """
 
 from __future__ import annotations
