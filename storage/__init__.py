@@ -56,7 +56,7 @@ from storage.keys import (
     load_signing_key,
     load_verify_key,
 )
-from storage.reader import Fault, Plaintext, Reader, Verdict
+from storage.reader import Plaintext, Reader, Verdict, VerifyFault
 from storage.recovery import Outcome, RecoveredRecording, recover
 from storage.retention import (
     ClockBounds,
@@ -109,7 +109,6 @@ __all__ = [
     "Direction",
     "DiskFull",
     "Encoding",
-    "Fault",
     "FileFault",
     "FileMissing",
     "FilePresent",
@@ -155,6 +154,7 @@ __all__ = [
     "Trusted",
     "UnsafeDirectory",
     "Verdict",
+    "VerifyFault",
     "WalError",
     "WriterClosed",
     "due",

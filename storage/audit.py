@@ -64,6 +64,19 @@ class AuditEntry:
     sha256: str
 
 
+@dataclass(frozen=True, slots=True)
+class ChainHead:
+    """The signed statement of how far the chain had got.
+
+    Attributes:
+        last: The newest line then.
+        size_bytes: Length of the chain with that line, all of it durable.
+    """
+
+    last: AuditEntry
+    size_bytes: int
+
+
 class AuditLog:
     """Appends to the chain; one object per process, used by one thread.
 
@@ -94,7 +107,8 @@ class AuditLog:
         self._size_bytes = -1
         self._last = AuditEntry(0, FIRST_PREV)
         self._unsynced = False
-        self._head = AuditEntry(0, FIRST_PREV)
+        self._doubtful = True
+        self._head: ChainHead | None = None
 
     @property
     def public_key(self) -> Ed25519PublicKey:
@@ -138,13 +152,15 @@ class AuditLog:
             AuditChainBroken: See ``append``.
             FileFault: Repeat; the chain itself is unharmed.
         """
-        if not self._unsynced and self._head == self._last:
+        if not self._unsynced and self._head is not None and self._head.last == self._last:
             return
+        self._files.make_directory(AUDIT_DIRECTORY)
         with self._files.lock(LOCK_PATH):
             handle = self._at_end()
             self._sync(handle)
-            replace(self._files, HEAD_PATH, _encode_head(self._key, self._last))
-            self._head = self._last
+            head = ChainHead(self._last, self._size_bytes)
+            replace(self._files, HEAD_PATH, _encode_head(self._key, head))
+            self._head = head
 
     def close(self) -> None:
         """Flush and release the file.
@@ -199,6 +215,7 @@ class AuditLog:
         try:
             handle.sync()
         except BaseException:
+            self._doubtful = True
             self._drop_handle()
             raise
         self._unsynced = False
@@ -210,7 +227,7 @@ class AuditLog:
         self._drop_handle()
         size = self._files.size(CHAIN_PATH)
         head = read_head(self._files, self._public)
-        known = max(self._last.seq, head.seq if head is not None else 0)
+        known = max(self._last.seq, head.last.seq if head is not None else 0)
         if size is None:
             if known:
                 raise AuditChainBroken(1, ChainFault.CUT_TAIL, f"{CHAIN_PATH} is missing")
@@ -224,16 +241,27 @@ class AuditLog:
             raise AuditChainBroken(
                 last.seq + 1, ChainFault.CUT_TAIL, f"the chain ends at line {last.seq}, it had {known}"
             )
+        if self._doubtful:
+            self._write_again(head.size_bytes if head is not None else 0, end)
         handle = self._files.reopen(CHAIN_PATH, end)
         self._adopt(handle, end, last)
         self._unsynced = True
-        if head is not None:
-            self._head = head
+        self._head = head
         if end < size:
             self._write(
                 handle, "chain.torn_tail_cut", {"actor": self._actor, "bytes": size - end, "after": last.seq}
             )
         return handle
+
+    def _write_again(self, start: int, end: int) -> None:
+        """Make the lines since the head dirty again: a sync of them may have failed.
+
+        After a failed sync the kernel may call pages clean that never reached the
+        disk; a later sync would then say yes without having written them.
+        """
+        if end > start:
+            self._files.patch(CHAIN_PATH, start, self._files.read(CHAIN_PATH, start, end - start))
+        self._doubtful = False
 
     def _adopt(self, handle: OpenFile, size_bytes: int, last: AuditEntry) -> None:
         self._handle = handle
@@ -291,21 +319,23 @@ def verify_chain(files: Files, public_key: Ed25519PublicKey) -> ChainReport:
         expected = AuditEntry(number, hashlib.sha256(raw).hexdigest())
         last_ts = str(line.get("ts", ""))
         first_ts = first_ts or last_ts
-        if head is not None and number == head.seq:
+        if head is not None and number == head.last.seq:
             at_head = expected.sha256
     if head is None:
         if number:
             raise AuditChainBroken(number, ChainFault.BAD_HEAD, f"{HEAD_PATH} is missing")
         return ChainReport(0, FIRST_PREV, 0, "", "")
-    if number < head.seq:
+    if number < head.last.seq:
         raise AuditChainBroken(
             number + 1,
             ChainFault.CUT_TAIL,
-            f"the chain ends at line {number}, its signed head names line {head.seq}",
+            f"the chain ends at line {number}, its signed head names line {head.last.seq}",
         )
-    if at_head != head.sha256:
-        raise AuditChainBroken(head.seq, ChainFault.EDIT, "the line is not the one its signed head names")
-    return ChainReport(number, expected.sha256, head.seq, first_ts, last_ts)
+    if at_head != head.last.sha256:
+        raise AuditChainBroken(
+            head.last.seq, ChainFault.EDIT, "not the line that its signed head names"
+        )
+    return ChainReport(number, expected.sha256, head.last.seq, first_ts, last_ts)
 
 
 def read_events(files: Files) -> Iterator[Mapping[str, AuditValue]]:
@@ -318,7 +348,7 @@ def read_events(files: Files) -> Iterator[Mapping[str, AuditValue]]:
         yield _parse(raw, number)
 
 
-def read_head(files: Files, public_key: Ed25519PublicKey) -> AuditEntry | None:
+def read_head(files: Files, public_key: Ed25519PublicKey) -> ChainHead | None:
     """Read the signed head; None if there is none.
 
     Raises:
@@ -329,13 +359,13 @@ def read_head(files: Files, public_key: Ed25519PublicKey) -> AuditEntry | None:
     try:
         head = json.loads(files.read(HEAD_PATH, 0, _MAX_LINE_BYTES))
         signature = base64.b64decode(head.pop("sig"), validate=True)
-        entry = AuditEntry(int(head["seq"]), str(head["sha256"]))
+        found = ChainHead(AuditEntry(int(head["seq"]), str(head["sha256"])), int(head["bytes"]))
         public_key.verify(signature, _canonical(head))
     except (ValueError, KeyError, AttributeError, TypeError, InvalidSignature) as err:
         raise AuditChainBroken(
             0, ChainFault.BAD_HEAD, f"{HEAD_PATH} is malformed or not signed by this key"
         ) from err
-    return entry
+    return found
 
 
 def fingerprint(public_key: Ed25519PublicKey) -> str:
@@ -398,7 +428,7 @@ def _parse(raw: bytes, number: int) -> dict[str, AuditValue]:
             number, ChainFault.TORN_LINE, "the last line is not whole; the next append cuts it"
         )
     try:
-        line = json.loads(raw)
+        line = json.loads(raw.decode())
     except ValueError as err:
         raise AuditChainBroken(number, ChainFault.MALFORMED, "not JSON") from err
     if not isinstance(line, dict):
@@ -446,6 +476,11 @@ def _canonical(line: Mapping[str, AuditValue]) -> bytes:
     return json.dumps(line, separators=(",", ":")).encode()
 
 
-def _encode_head(key: Ed25519PrivateKey, last: AuditEntry) -> bytes:
-    head: dict[str, AuditValue] = {"v": _VERSION, "seq": last.seq, "sha256": last.sha256}
-    return _canonical({**head, "sig": base64.b64encode(key.sign(_canonical(head))).decode()}) + b"\n"
+def _encode_head(key: Ed25519PrivateKey, head: ChainHead) -> bytes:
+    body: dict[str, AuditValue] = {
+        "v": _VERSION,
+        "seq": head.last.seq,
+        "bytes": head.size_bytes,
+        "sha256": head.last.sha256,
+    }
+    return _canonical({**body, "sig": base64.b64encode(key.sign(_canonical(body))).decode()}) + b"\n"

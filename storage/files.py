@@ -104,6 +104,13 @@ class Files(Protocol):
             FileMissing: There is no such file.
         """
 
+    def patch(self, path: str, offset: int, data: bytes) -> None:
+        """Write over bytes in place, without syncing them.
+
+        Raises:
+            FileMissing: There is no such file.
+        """
+
     def sync_directory(self, path: str) -> None:
         """Make created, renamed and removed names in a directory survive a power loss."""
 
@@ -298,6 +305,19 @@ class OsFiles:
             os.fsync(handle)
         except OSError as err:
             _fail("overwrite", path, err)
+        finally:
+            os.close(handle)
+
+    def patch(self, path: str, offset: int, data: bytes) -> None:
+        """See ``Files.patch``."""
+        handle = self._open("patch", path, os.O_WRONLY)
+        left = memoryview(data)
+        try:
+            while left:
+                written = os.pwrite(handle, left, offset)
+                left, offset = left[written:], offset + written
+        except OSError as err:
+            _fail("patch", path, err)
         finally:
             os.close(handle)
 

@@ -43,7 +43,7 @@ from storage.writer import open_parties
 _HEADER_SEARCH_BYTES = 1 << 16
 
 
-class Fault(Enum):
+class VerifyFault(Enum):
     """Why a recording does not verify."""
 
     NOT_SEALED = "not sealed"
@@ -72,7 +72,7 @@ class Verdict:
     """
 
     recording: RecordingId
-    fault: Fault | None
+    fault: VerifyFault | None
     reason: str
     decrypted: bool
 
@@ -127,7 +127,7 @@ class Reader:
         try:
             row = self._row(recording)
             if row.state is not State.SEALED:
-                return Verdict(recording, Fault.NOT_SEALED, f"it is {row.state.value}", decrypted=False)
+                return Verdict(recording, VerifyFault.NOT_SEALED, f"it is {row.state.value}", decrypted=False)
             self._keys.get(recording)
             opened = self._check_chunks(row, identities) if identities else "key present"
             self._check_hash(row)
@@ -313,28 +313,28 @@ class _ContentError(RecordingDamaged):
 _FAULTS = (RecordingDamaged, KeyUnavailable, ContainerError)
 
 
-def _fault(err: BaseException) -> Fault:
+def _fault(err: BaseException) -> VerifyFault:
     match err:
         case KeyDestroyed():
-            return Fault.KEY_DESTROYED
+            return VerifyFault.KEY_DESTROYED
         case _NoIdentityError():
-            return Fault.NO_IDENTITY
+            return VerifyFault.NO_IDENTITY
         case _KeyDamagedError():
-            return Fault.KEY_DAMAGED
+            return VerifyFault.KEY_DAMAGED
         case KeyUnavailable():
-            return Fault.KEY_MISSING
+            return VerifyFault.KEY_MISSING
         case BodyMissing():
-            return Fault.BODY_MISSING
+            return VerifyFault.BODY_MISSING
         case TruncatedRecording():
-            return Fault.TRUNCATED
+            return VerifyFault.TRUNCATED
         case _TrailingError():
-            return Fault.TRAILING
+            return VerifyFault.TRAILING
         case _HashError():
-            return Fault.HASH
+            return VerifyFault.HASH
         case _ContentError() | ContainerError():
-            return Fault.CONTENT
+            return VerifyFault.CONTENT
         case _:
-            return Fault.ALTERED
+            return VerifyFault.ALTERED
 
 
 def _plaintext(pieces: Iterator[bytes]) -> Plaintext:

@@ -9,6 +9,7 @@ kept; a torn one is written again with identical bytes.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,7 +19,7 @@ from typing import Final
 from storage.age import CHUNK_BYTES, payload_key
 from storage.bodies import OPEN_SUFFIX, SEALED_SUFFIX, BodyFacts, BodyScan
 from storage.catalogue import CatalogueRow, State
-from storage.errors import BodyMissing, FileFault, RecordingDamaged, RecordingNotFound
+from storage.errors import BodyMissing, FileFault, KeyUnavailable, RecordingDamaged, RecordingNotFound
 from storage.tags import RecordingId, SealFacts
 from storage.wal import (
     LoggedRecording,
@@ -119,8 +120,7 @@ def recover(store: RecordingStore, now: datetime) -> list[RecoveredRecording]:
     parts.wal.close(idle=False)
     if all(result.outcome is not Outcome.POSTPONED for result in results):
         remove_segments(parts.files, segment_numbers(parts.files))
-    if results:
-        parts.audit.append("store.recovered", _totals(results))
+    parts.audit.append("store.started", _totals(results))
     parts.audit.flush()
     store.accept_recovered()
     return results
@@ -145,12 +145,21 @@ def _keys(parts: StoreParts, rows: Mapping[RecordingId, CatalogueRow]) -> dict[R
     """Keys of the recordings that can be completed: header and log keys are whole."""
     found: dict[RecordingId, RecordingKeys] = {}
     for recording in keyed_recordings(parts.files):
-        keys = read_keys(parts.files, recording) if parts.keys.exists(recording) else None
-        if keys is not None and recording in rows:
+        keys = read_keys(parts.files, recording)
+        if keys is not None and recording in rows and _header_is_whole(parts, keys):
             found[recording] = keys
         elif recording in rows and rows[recording].state is State.ABORTED:
             destroy_keys(parts.files, recording)
     return found
+
+
+def _header_is_whole(parts: StoreParts, keys: RecordingKeys) -> bool:
+    """False if the header is destroyed, even half: then the recording is to be gone."""
+    try:
+        header = parts.keys.get(keys.recording)
+    except KeyUnavailable:
+        return False
+    return hashlib.sha256(header).hexdigest() == keys.header_sha256
 
 
 def _plan(

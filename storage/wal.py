@@ -74,6 +74,8 @@ class RecordingKeys:
         body: Path of its body, without suffix.
         audio: Format of its samples.
         header_bytes: Length of the WAV header at the start of the plaintext.
+        header_sha256: Hash of its age header in the key store: a header that does
+            not match is being destroyed.
         file_key: age file key, 16 bytes.
         nonce: Payload nonce of the body, 16 bytes.
         secret: Secret of its log records, 32 bytes.
@@ -83,6 +85,7 @@ class RecordingKeys:
     body: str
     audio: AudioFormat
     header_bytes: int
+    header_sha256: str
     file_key: bytes = field(repr=False)
     nonce: bytes = field(repr=False)
     secret: bytes = field(repr=False)
@@ -349,6 +352,7 @@ def write_keys(files: Files, keys: RecordingKeys) -> None:
             "rate_hz": keys.audio.rate_hz,
             "channels": keys.audio.channels,
             "header_bytes": keys.header_bytes,
+            "header_sha256": keys.header_sha256,
             "file_key": keys.file_key.hex(),
             "nonce": keys.nonce.hex(),
             "secret": keys.secret.hex(),
@@ -393,6 +397,7 @@ def read_keys(files: Files, recording: RecordingId) -> RecordingKeys | None:
         body=values["body"],
         audio=AudioFormat(Encoding[values["encoding"]], values["rate_hz"], values["channels"]),
         header_bytes=values["header_bytes"],
+        header_sha256=values["header_sha256"],
         file_key=bytes.fromhex(values["file_key"]),
         nonce=bytes.fromhex(values["nonce"]),
         secret=bytes.fromhex(values["secret"]),

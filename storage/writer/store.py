@@ -8,6 +8,7 @@ it at least twice a second.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -150,11 +151,13 @@ class RecordingStore:
             self._parts.wal.restart()
         file_key = self._random(FILE_KEY_BYTES)
         header = encode_header(audio, _stream_info(tags))
+        age_header = seal_header(file_key, self._recipients, self._random)
         keys = RecordingKeys(
             recording=tags.recording,
             body=body_path(tags.recording, tags.started),
             audio=audio,
             header_bytes=len(header),
+            header_sha256=hashlib.sha256(age_header).hexdigest(),
             file_key=file_key,
             nonce=self._random(PAYLOAD_NONCE_BYTES),
             secret=self._random(SECRET_BYTES),
@@ -164,7 +167,7 @@ class RecordingStore:
         self._parts.catalogue.insert_open(tags, sealed_parties, facts, keys.body)
         body: OpenBody | None = None
         try:
-            self._parts.keys.put(tags.recording, seal_header(file_key, self._recipients, self._random))
+            self._parts.keys.put(tags.recording, age_header)
             write_keys(self._parts.files, keys)
             body = self._parts.bodies.create(keys.body, payload_key(file_key, keys.nonce), keys.nonce)
             self._parts.audit.append("rec.started", _started_fields(tags))

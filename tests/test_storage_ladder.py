@@ -1,0 +1,129 @@
+"""The write ladder: a fault at every operation, and what must be true afterwards.
+
+Each rung runs the same work with operation n failing, then looks at the disk as it
+is, then starts again (with or without the loss of unsynced data) and looks once
+more. The ladder ends where no fault is left to inject.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+
+import pytest
+from faulty_files import Crash, Fault
+from simulated_files import Loss
+from storage_machine import Machine, watched
+
+from storage import StorageError
+
+Work = Callable[[Machine], None]
+
+
+def record(machine: Machine) -> None:
+    """Open, write, sync, rotate, seal, discard."""
+    machine.record(machine.start())
+
+
+def record_and_close(machine: Machine) -> None:
+    store = machine.start()
+    machine.record(store)
+    machine.seal(2)
+    store.close()
+
+
+def shred(machine: Machine) -> None:
+    store = machine.start()
+    for number in (1, 2):
+        machine.open(store, number)
+        machine.write(number, 20_000 * number)
+        machine.seal(number)
+    machine.shred(1)
+    machine.shred(2)
+    machine.audit.flush()
+
+
+def climb(
+    work: Work, fault: Fault, *, sticky: bool, before: Callable[[], Machine] = Machine
+) -> Iterator[Machine]:
+    """Yield the machine after each rung, its process gone."""
+    rung = 0
+    while True:
+        machine = before()
+        machine.plan.fail_at = machine.plan.operations + rung
+        machine.plan.fault = fault
+        machine.plan.sticky = sticky or fault is Fault.CRASH
+        try:
+            with watched(machine.ledger):
+                work(machine)
+        except (StorageError, Crash):
+            pass
+        if machine.plan.fired is None:
+            return
+        machine.plan.fail_at = None  # what the test reads from now on cannot fail
+        yield machine
+        rung += 1
+
+
+def restart(machine: Machine) -> Machine:
+    """Recover, then do a little work, so that the new life is seen to be sound."""
+    with watched(machine.ledger):
+        store = machine.start()
+        machine.check_promises()
+        machine.open(store, 99)
+        machine.write(99, 100)
+        machine.sync(store)
+        machine.seal(99)
+        store.close()
+    machine.check_promises()
+    return machine
+
+
+FAULTS = [
+    pytest.param(Fault.ENOSPC, False, id="disk-full-once"),
+    pytest.param(Fault.ENOSPC, True, id="disk-stays-full"),
+    pytest.param(Fault.EIO, False, id="io-error-once"),
+    pytest.param(Fault.EIO, True, id="disk-is-gone"),
+    pytest.param(Fault.SHORT, False, id="short-write"),
+    pytest.param(Fault.CRASH, True, id="crash"),
+]
+
+
+@pytest.mark.parametrize(("fault", "sticky"), FAULTS)
+@pytest.mark.parametrize("work", [record, record_and_close, shred])
+def test_every_rung_leaves_a_disk_that_recovers(work: Work, fault: Fault, sticky: bool) -> None:
+    rungs = 0
+    for machine in climb(work, fault, sticky=sticky):
+        machine.check_disk()
+        restart(machine.reboot())
+        rungs += 1
+    assert rungs > 20
+
+
+@pytest.mark.parametrize("loss", [Loss.ALL_LOST, Loss.TORN])
+def test_power_may_fail_at_every_operation(loss: Loss) -> None:
+    rungs = 0
+    for machine in climb(record, Fault.CRASH, sticky=True):
+        for seed in range(1 if loss is Loss.ALL_LOST else 4):
+            restart(machine.reboot(loss, random.Random(seed * 1000 + rungs)))
+        rungs += 1
+    assert rungs > 100
+
+
+def test_power_may_fail_after_a_disk_error_at_every_operation() -> None:
+    for machine in climb(record, Fault.EIO, sticky=False):
+        after = machine.reboot(Loss.ALL_LOST)
+        restart(after)
+
+
+@pytest.mark.parametrize("fault", [Fault.CRASH, Fault.EIO, Fault.ENOSPC, Fault.SHORT])
+@pytest.mark.parametrize("loss", [Loss.ALL_KEPT, Loss.ALL_LOST, Loss.TORN])
+def test_recovery_may_itself_fail_at_every_operation(fault: Fault, loss: Loss) -> None:
+    base = Machine()
+    with watched(base.ledger):
+        base.record(base.start())
+    rungs = 0
+    for machine in climb(lambda machine: machine.start().close(), fault, sticky=False, before=base.reboot):
+        restart(machine.reboot(loss, random.Random(rungs)))
+        rungs += 1
+    assert rungs > 20
