@@ -109,7 +109,6 @@ KEYS: Final[Mapping[str, Kind]] = {
     "count": Kind.COUNT,
     "decision": Kind.WORD,
     "direction": Kind.WORD,
-    "discarded": Kind.COUNT,
     "dropped_packets": Kind.COUNT,
     "due": Kind.COUNT,
     "duration_ms": Kind.COUNT,

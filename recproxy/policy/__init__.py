@@ -13,7 +13,7 @@ from recproxy.policy.decision import (
 from recproxy.policy.emergency import Country, Emergency
 from recproxy.policy.loading import load_policy, parse
 from recproxy.policy.numbers import Numbering, NumberPattern, parse_pattern
-from recproxy.policy.rules import Announcement, Policy, Purpose, Rule
+from recproxy.policy.rules import Announcement, Language, Policy, Purpose, PurposeName, Rule
 
 __all__ = [
     "Announcement",
@@ -22,6 +22,7 @@ __all__ = [
     "Country",
     "Decision",
     "Emergency",
+    "Language",
     "NumberPattern",
     "Numbering",
     "OnFailure",
@@ -29,6 +30,7 @@ __all__ = [
     "PassReason",
     "Policy",
     "Purpose",
+    "PurposeName",
     "Record",
     "RecordPlan",
     "Rule",
