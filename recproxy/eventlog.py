@@ -80,7 +80,6 @@ class Kind(Enum):
     WORD = auto()  # an identifier of ours: a name, an enum value, a random reference, a hash
     COUNT = auto()  # a whole number
     NUMBER = auto()  # a measured number
-    FLAG = auto()  # true or false
     TEXT = auto()  # free text, possibly a peer's: numbers and addresses in it are masked
     PHONE = auto()  # a telephone number: masked, always
 
@@ -378,8 +377,6 @@ def _masked_user(user: str, at: str) -> str:
 def _clean(kind: Kind, value: Value) -> Value | None:
     """The value as it may be written, None if it is of another kind."""
     match kind, value:
-        case Kind.FLAG, bool():
-            return value
         case Kind.COUNT, int() if not isinstance(value, bool):
             return value
         case Kind.NUMBER, int() | float() if not isinstance(value, bool):

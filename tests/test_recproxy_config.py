@@ -201,7 +201,7 @@ def test_pairs_of_ports(first: int, last: int, pairs: int) -> None:
         (changed("policy: policy.yaml\n", ""), "recproxy.yaml:1: policy: missing"),
         (
             changed("  address: 192.0.2.1\nstorage", "  port: 1\nstorage").replace(
-                "  port: 1", "  adress: 192.0.2.1"
+                "  port: 1", "  mount: 192.0.2.1"
             ),
             "recproxy.yaml:17: media.address: missing",
         ),
@@ -353,7 +353,7 @@ def test_pairs_of_ports(first: int, last: int, pairs: int) -> None:
 )
 def test_a_bad_file_is_named(text: str, message: str) -> None:
     assert message in problems(text)
-    if "adress" not in text and "? [a]" not in text:
+    if "mount" not in text and "? [a]" not in text:
         assert problems(text) == (message,)
 
 

@@ -407,8 +407,8 @@ def test_a_pattern_is_read_or_refused(text: str) -> None:
             "policy.yaml:2: purposes.Train-ing: the name is not lower-case letters, digits and underscores",
         ),
         (
-            changed("purpose: training", "purpose: trainig"),
-            "policy.yaml:10: rules[0].purpose: 'trainig' is not one of training, none",
+            changed("purpose: training", "purpose: coaching"),
+            "policy.yaml:10: rules[0].purpose: 'coaching' is not one of training, none",
         ),
         (changed("purpose: training", "trunk: provider"), "policy.yaml:10: rules[0].purpose: missing"),
         (
@@ -475,7 +475,7 @@ def test_two_purposes_with_one_prompt_must_mean_the_same() -> None:
         "Liever niet? Kies 9.",
         "Bezwaar? Toets 9.",
         "Ja: Taste 1.",
-        "Drücken Sie die 1.",
+        "Drücken: 1.",
         "Pour refuser, tapez 9.",
         "Press the star key, *.",
     ],

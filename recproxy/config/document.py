@@ -331,9 +331,9 @@ def _wanted(kind: Any) -> str:  # noqa: ANN401
 
 
 def _description(kind: Any) -> str:  # noqa: ANN401
-    for extra in getattr(kind, "__metadata__", ()):
-        if isinstance(extra, msgspec.Meta) and extra.description:
-            return extra.description
+    notes = [extra for extra in getattr(kind, "__metadata__", ()) if isinstance(extra, msgspec.Meta)]
+    if notes:
+        return notes[0].description or ""
     if isinstance(kind, type) and issubclass(kind, Enum):
         return f"one of {', '.join(str(member.value) for member in kind)}"
     return {int: "a whole number", float: "a number", bool: "true or false"}.get(kind, "")
