@@ -22,12 +22,13 @@ EXIT_CODES = {
 
 
 def test_every_error_is_of_one_tree_and_ends_a_command_as_promised() -> None:
-    found = dict(inspect.getmembers(errors, inspect.isclass))
-    found = {name: kind for name, kind in found.items() if kind.__module__ == errors.__name__}
-    assert all(issubclass(kind, RecproxyError) for kind in found.values())
-    assert {name: kind.exit_code for name, kind in found.items() if kind.exit_code != 1} | {
-        "RecproxyError": 1
-    } == EXIT_CODES
+    found = [
+        kind for _, kind in inspect.getmembers(errors, inspect.isclass) if kind.__module__ == errors.__name__
+    ]
+    tree = [kind for kind in found if issubclass(kind, RecproxyError)]
+    assert tree == found
+    codes = {kind.__name__: kind.exit_code for kind in tree if kind.exit_code != 1}
+    assert codes | {"RecproxyError": RecproxyError.exit_code} == EXIT_CODES
 
 
 def test_an_error_carries_its_mend() -> None:
