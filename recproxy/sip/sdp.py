@@ -16,7 +16,7 @@ import ipaddress
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeAlias
 
 from recproxy.call.commands import SdpToSend
 from recproxy.call.events import Codec, LocalMedia, MediaDirection, Sdp, StreamFacts
@@ -77,6 +77,7 @@ _FAMILIES: Final[dict[bytes, type[ipaddress.IPv4Address | ipaddress.IPv6Address]
     b"IP4": ipaddress.IPv4Address,
     b"IP6": ipaddress.IPv6Address,
 }
+_Attributes: TypeAlias = list[tuple[bytes, bytes, Line]]  # name, value and line of each a= line
 _DIRECTIONS: Final = {direction.value.encode(): direction for direction in MediaDirection}
 
 
@@ -101,7 +102,7 @@ def parse(body: bytes) -> Sdp:
         section.port and all(line.kind != "c" for line in section.lines) for section in cut.sections
     )
     address = _connection(cut.head, needed=inherited)
-    direction = _direction(cut.head, MediaDirection.SENDRECV)
+    direction = _direction(_attributes(cut.head), MediaDirection.SENDRECV)
     return Sdp(body, tuple(_facts(section, address, direction) for section in cut.sections))
 
 
@@ -151,6 +152,7 @@ def rewrite(to_send: SdpToSend) -> bytes:
 
 
 def _facts(section: Section, address: str | None, direction: MediaDirection) -> StreamFacts:
+    attributes = _attributes(section.lines)
     own = _connection(section.lines, needed=section.port != 0) or address
     if own is None:
         if section.port:
@@ -161,10 +163,10 @@ def _facts(section: Section, address: str | None, direction: MediaDirection) -> 
         protocol=section.protocol,
         address=own,
         port=section.port,
-        rtcp_port=_rtcp_port(section),
-        direction=_direction(section.lines, direction),
-        ptime_ms=_ptime(section),
-        codecs=_codecs(section) if section.is_rtp else (),
+        rtcp_port=_rtcp_port(section, attributes),
+        direction=_direction(attributes, direction),
+        ptime_ms=_ptime(attributes),
+        codecs=_codecs(section, attributes) if section.is_rtp else (),
     )
 
 
@@ -188,38 +190,38 @@ def _connection(lines: Iterable[Line], *, needed: bool = True) -> str | None:
     return str(parsed)
 
 
-def _direction(lines: Iterable[Line], otherwise: MediaDirection) -> MediaDirection:
+def _direction(attributes: _Attributes, otherwise: MediaDirection) -> MediaDirection:
     found = otherwise
-    for name, _line_value, _line in _attributes(lines):
+    for name, _value, _line in attributes:
         found = _DIRECTIONS.get(name, found)
     return found
 
 
-def _rtcp_port(section: Section) -> int | None:
+def _rtcp_port(section: Section, attributes: _Attributes) -> int | None:
     port = None
-    for name, value, line in _attributes(section.lines):
+    for name, value, line in attributes:
         if name == b"rtcp":  # RFC 3605: a port, optionally with net type, address type and address
             fields = value.split()
             port = decimal(fields[0], 0, PORT_MAX) if len(fields) in {1, 4} else None
             if port is None:
                 raise line.error("not a port, or a port and an address")
-    if port is None and any(name == b"rtcp-mux" for name, _, _ in _attributes(section.lines)):
+    if port is None and any(name == b"rtcp-mux" for name, _, _ in attributes):
         port = section.port  # RFC 5761
     return port or None
 
 
-def _ptime(section: Section) -> int | None:
+def _ptime(attributes: _Attributes) -> int | None:
     """Packet time; an unreadable one is none, since it is only a wish (RFC 8866 section 6.4)."""
-    for name, value, _ in _attributes(section.lines):
+    for name, value, _ in attributes:
         if name == b"ptime":
             return decimal(value.partition(b".")[0], 1, _PTIME_MAX)
     return None
 
 
-def _codecs(section: Section) -> tuple[Codec, ...]:
+def _codecs(section: Section, attributes: _Attributes) -> tuple[Codec, ...]:
     maps: dict[int, Codec] = {}
     parameters: dict[int, str] = {}
-    for name, value, line in _attributes(section.lines):
+    for name, value, line in attributes:
         if name == b"rtpmap":
             codec = _rtpmap(line, value)
             maps.setdefault(codec.payload_type, codec)
@@ -249,11 +251,8 @@ def _rtpmap(line: Line, value: bytes) -> Codec:
     return Codec(payload_type, to_ascii(line, found[2]).upper(), clock_hz, channels or 1)
 
 
-def _attributes(lines: Iterable[Line]) -> Iterator[tuple[bytes, bytes, Line]]:
-    for line in lines:
-        if line.kind == "a":
-            name, value = line.attribute
-            yield name, value, line
+def _attributes(lines: Iterable[Line]) -> _Attributes:
+    return [(*line.attribute, line) for line in lines if line.kind == "a"]
 
 
 # Writing.

@@ -36,7 +36,7 @@ MAX_LINE_BYTES: Final = 4_096
 MAX_LINES: Final = 1_024
 MAX_STREAMS: Final = 16
 
-_SESSION_KINDS: Final = frozenset("vosiuepcbtrzka")
+_KINDS: Final = {f"{kind}=".encode(): kind for kind in "vosiuepcbtrzkam"}  # RFC 8866 section 5
 _MEDIA_KINDS: Final = frozenset("icbka")
 _SHOWN: Final = 40  # characters of an offending value that an error shows
 PORT_MAX: Final = 65_535
@@ -131,14 +131,13 @@ def _lines(body: bytes) -> tuple[list[Line], bytes]:
 def _line(number: int, raw: bytes) -> Line:
     text = raw.rstrip(b"\r\n")
     ending = raw[len(text) :]
-    where = f"SDP line {number}"
     if len(text) > MAX_LINE_BYTES:
-        raise SdpError(where, f"{len(text)} bytes, more than {MAX_LINE_BYTES}")
+        raise SdpError(f"SDP line {number}", f"{len(text)} bytes, more than {MAX_LINE_BYTES}")
     if ending == b"\r" or b"\0" in text:
-        raise SdpError(where, "a NUL or a lone carriage return", _shown(text))
-    kind = text[:1].decode("ascii", "replace")
-    if text[1:2] != b"=" or kind not in _SESSION_KINDS | {"m"}:
-        raise SdpError(where, "not a line of SDP", _shown(text))
+        raise SdpError(f"SDP line {number}", "a NUL or a lone carriage return", _shown(text))
+    kind = _KINDS.get(text[:2])
+    if kind is None:
+        raise SdpError(f"SDP line {number}", "not a line of SDP", _shown(text))
     return Line(number, kind, text[2:], ending)
 
 
