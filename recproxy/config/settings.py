@@ -240,7 +240,7 @@ class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     interval: timedelta = timedelta(minutes=10)
     max_clock_step: timedelta = timedelta(minutes=5)
-    max_downtime: timedelta = timedelta(days=7)
+    max_downtime: timedelta = timedelta(days=31)
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
