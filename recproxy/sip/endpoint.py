@@ -173,7 +173,7 @@ class SipEndpoint:
         self._bridges: dict[str, _Bridge] = {}
         self._refused: dict[str, Leg] = {}
         self._condemned: list[Leg] = []
-        self._leg_b_call_ids: set[str] = set()
+        self._by_call_id: dict[str, str] = {}
         self._draining = False
         self._endpoint: pj.Endpoint | None = None
         self._writer: _Log | None = None
@@ -213,6 +213,8 @@ class SipEndpoint:
         if self._endpoint is None:
             raise RuntimeError("the SIP endpoint is not open")
         self._endpoint.libHandleEvents(timeout_ms)
+        for number, raw in native.updates():
+            self._updated(number, raw)
         while self._condemned:
             leg = self._condemned.pop()
             self._attempt(leg, "hanging up", lambda doomed: doomed.finish(500, "Server Internal Error"))
@@ -306,7 +308,8 @@ class SipEndpoint:
     def leg_gone(self, leg: Leg) -> None:
         """Drop a leg; the last reference goes with the callback that called this."""
         self._refused.pop(leg.call, None)
-        self._leg_b_call_ids.discard(leg.sip_call_id)
+        if self._by_call_id.get(leg.sip_call_id) == leg.call:
+            del self._by_call_id[leg.sip_call_id]
         if leg in self._condemned:
             self._condemned.remove(leg)
         bridge = self._bridges.get(leg.call)
@@ -336,6 +339,8 @@ class SipEndpoint:
             leg.finish(500, "Server Internal Error")
             return
         del self._refused[call]
+        leg.sip_call_id = event.facts.sip_call_id
+        self._by_call_id[leg.sip_call_id] = call
         self._bridges[call] = _Bridge(trunk, invite, {LegName.CALLER: leg})
         self._admit()
         self._post(call, event)
@@ -348,7 +353,7 @@ class SipEndpoint:
         if hops == 0:
             raise SipError("header Max-Forwards", "no hops left", code=483)
         sip_call_id = invite.first("Call-ID") or ""
-        if sip_call_id in self._leg_b_call_ids:
+        if sip_call_id in self._by_call_id:
             raise SipError("header Call-ID", "this call has been here before", code=482)
         if self._trunks.named(trunk.forward_to) is None:
             raise SipError("trunk", "has nowhere to forward to", code=404)
@@ -376,6 +381,25 @@ class SipEndpoint:
         extra = [("Warning", f'399 recproxy "{warning}"')]
         self._attempt(leg, "refusing", lambda refused: refused.finish(code, "", extra))
 
+    def _updated(self, number: int, raw: bytes) -> None:
+        """Hand an UPDATE with an offer to the leg that it belongs to."""
+        try:
+            message = headers.read_message(raw)
+        except SipError as err:
+            native.answer_update(number, err.code)
+            return
+        leg = self._leg_of(message.first("Call-ID") or "")
+        if leg is None:
+            native.answer_update(number, 481)
+        else:
+            leg.updated(number, message)
+
+    def _leg_of(self, sip_call_id: str) -> Leg | None:
+        call = self._by_call_id.get(sip_call_id)
+        bridge = self._bridges.get(call) if call is not None else None
+        legs = bridge.legs.values() if bridge is not None else ()
+        return next((leg for leg in legs if leg.sip_call_id == sip_call_id), None)
+
     # ------------------------------------------------------------ outgoing
 
     def _invite(self, call: str, bridge: _Bridge, command: InviteCallee) -> None:
@@ -390,7 +414,7 @@ class SipEndpoint:
         to = str(Address("", Uri(target.scheme, target.user, target.host, target.port)))
         try:
             leg.invite(to, option, sdp.rewrite(command.offer))
-            self._leg_b_call_ids.add(leg.sip_call_id)
+            self._by_call_id[leg.sip_call_id] = call
         except pj.Error as err:
             bridge.legs.pop(LegName.CALLEE, None)
             self._post(call, LegEnded(LegName.CALLEE, 503, f"{err.title}: {err.reason}", by_us=False))

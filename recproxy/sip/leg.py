@@ -31,7 +31,7 @@ from recproxy.call.events import (
 from recproxy.errors import PeerError
 from recproxy.sip import headers, sdp
 from recproxy.sip.headers import Message, Reason
-from recproxy.sip.native import BodySlots, cancelled_by
+from recproxy.sip.native import BodySlots, answer_update, cancelled_by
 
 __all__ = ["HeaderList", "Leg", "LegHost", "header", "received"]
 
@@ -39,6 +39,7 @@ HeaderList = Iterable[tuple[str, str]]
 
 _NOT_ACCEPTABLE_HERE: Final = 488
 _PENDING: Final = 491
+_NO_SUCH_CALL: Final = 481
 _REQUEST_TERMINATED: Final = 487
 
 
@@ -71,7 +72,7 @@ class Leg(pj.Call):
         name: Which side.
         reasons: Reason headers with which the peer ended the leg.
         final: The callee's failure response.
-        sip_call_id: Call-ID of a dialog that we began; empty for the caller's.
+        sip_call_id: Call-ID of the dialog; empty before the INVITE is sent.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Leg(pj.Call):
         self._answered = False
         self._confirmed = False
         self._reoffering = False
+        self._update = 0
         self._ended_by_us = False
         self._sent: set[tuple[str, str]] = set()
 
@@ -130,13 +132,28 @@ class Leg(pj.Call):
             self._host.leg_event(self, answer)
 
     def answer_reoffer(self, code: int, reason: str, body: bytes) -> None:
-        """Answer the peer's re-INVITE."""
+        """Answer the peer's re-INVITE or UPDATE."""
+        if self._update:
+            self._answer_update(code, body)
+            return
         prm = self._response(code, reason, ())
         if code < 300:  # noqa: PLR2004
             prm.sdp.wholeSdp = self._bodies.open(body)
         self.answer(prm)
         if code < 300:  # noqa: PLR2004
             self._bodies.settle()
+
+    def updated(self, number: int, message: Message) -> None:
+        """Report the offer in an UPDATE, which waits for its answer."""
+        try:
+            offer = _sdp_of(message)
+        except PeerError:
+            offer = None
+        if offer is None:
+            answer_update(number, _NOT_ACCEPTABLE_HERE)
+            return
+        self._update = number
+        self._host.leg_event(self, ReofferReceived(self.name, offer))
 
     # ----------------------------------------------------------- callbacks
 
@@ -169,6 +186,14 @@ class Leg(pj.Call):
         return pj.PJSIP_REDIRECT_STOP
 
     # -------------------------------------------------------------- ground
+
+    def _answer_update(self, code: int, body: bytes) -> None:
+        number, self._update = self._update, 0
+        if code < 300:  # noqa: PLR2004
+            self._next = body
+        answer_update(number, code)
+        if code < 300:  # noqa: PLR2004
+            self._bodies.settle()
 
     @contextmanager
     def _guard(self, where: str) -> Iterator[None]:
@@ -208,6 +233,8 @@ class Leg(pj.Call):
                 code, reason = message.start.code, message.start.reason
         if self.reasons and self.reasons[0].text:
             reason = self.reasons[0].text
+        if self._update:
+            answer_update(self._update, _NO_SUCH_CALL)
         self._bodies.close()
         self._host.leg_event(self, LegEnded(self.name, code, reason, by_us=self._ended_by_us))
         self._host.leg_gone(self)

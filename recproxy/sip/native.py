@@ -5,7 +5,7 @@ Everything here belongs to the signalling thread, like every pjsua2 object.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,11 +20,13 @@ __all__ = [
     "SipStackError",
     "admit",
     "allow",
+    "answer_update",
     "build_facts",
     "cancelled_by",
     "counters",
     "quiet",
     "start",
+    "updates",
 ]
 
 ABI: Final = 1
@@ -118,6 +120,17 @@ def admit(*, admitted: bool, retry_after_s: int = 0) -> None:
 def cancelled_by(sip_call_id: str) -> bytes:
     """The CANCEL that is being treated, if it is for this Call-ID; else nothing."""
     return pj.recproxy_cancel_message(sip_call_id).encode("utf-8", "surrogateescape")
+
+
+def updates() -> Iterator[tuple[int, bytes]]:
+    """UPDATE requests with an offer that came since the last call: number and message."""
+    while number := pj.recproxy_update_next():
+        yield number, pj.recproxy_update_message(number).encode("utf-8", "surrogateescape")
+
+
+def answer_update(number: int, code: int) -> None:
+    """Let PJSIP answer an UPDATE with 200, or refuse it with 3xx to 6xx; once."""
+    pj.recproxy_update_answer(number, code)
 
 
 def counters() -> dict[str, int]:

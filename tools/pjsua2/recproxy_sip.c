@@ -3,6 +3,7 @@
 
 #include "recproxy_bodies.h"
 #include "recproxy_net.h"
+#include "recproxy_update.h"
 
 #include <malloc.h>
 #include <openssl/crypto.h>
@@ -278,10 +279,12 @@ static pj_bool_t on_rx_request(pjsip_rx_data *rdata)
         return answer_options(rdata, &headers);
     if (!listed(method, methods, PJ_ARRAY_SIZE(methods)))
         return refuse_method(rdata, &headers);
-    if (msg->line.req.method.id == PJSIP_INVITE_METHOD && rdata->msg_info.to->tag.slen == 0)
-        return new_call(rdata, &headers);
+    if (msg->line.req.method.id == PJSIP_INVITE_METHOD)
+        return rdata->msg_info.to->tag.slen ? recproxy_update_collides(rdata) : new_call(rdata, &headers);
     if (msg->line.req.method.id == PJSIP_CANCEL_METHOD)
         keep_cancel(rdata);
+    if (msg->body && pj_stricmp2(method, "UPDATE") == 0)
+        return recproxy_update_keep(rdata);
     return PJ_FALSE;
 }
 
@@ -444,6 +447,7 @@ static pj_status_t after_print(pjsip_tx_data *tdata)
 static pj_status_t on_unload(void)
 {
     recproxy_bodies_clear();
+    recproxy_update_clear(NULL);
     free(acl);
     acl = NULL;
     acl_count = 0;
@@ -481,6 +485,7 @@ int recproxy_sip_start(void)
     pjsip_cfg()->endpt.accept_multiple_sdp_answers = PJ_TRUE;
     pjsip_cfg()->endpt.follow_early_media_fork = PJ_TRUE;
 
+    recproxy_update_clear(&door);
     pj_bzero(counters, sizeof(counters));
     cancel_call_id[0] = cancel_text[0] = '\0';
     door.id = restorer.id = -1;

@@ -87,6 +87,14 @@ const char *recproxy_body_header(void);
  * header must go on to the other side (RFC 3326). */
 const char *recproxy_cancel_message(const char *call_id);
 
+/* UPDATE with an offer is kept until its answer is known.  _next names each one
+ * once (0: none new), _message gives it as it came, and _answer gives it to PJSIP
+ * (code 2xx; onCallSdpCreated then names the body of the 200) or refuses it.
+ * -1: no such UPDATE. */
+unsigned recproxy_update_next(void);
+const char *recproxy_update_message(unsigned id);
+int recproxy_update_answer(unsigned id, int code);
+
 unsigned long long recproxy_counter_get(int counter);
 
 /* Give free memory back to the system (malloc_trim). */
