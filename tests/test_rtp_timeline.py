@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rtp_streams import (
@@ -28,8 +27,7 @@ from rtp_streams import (
 
 from rtp.codecs import CodecSpec
 from rtp.endpoints import Side
-from rtp.errors import RelayError
-from rtp.timeline import Encoding, Timeline, TimelineFormat, choose_format
+from rtp.timeline import Encoding, Timeline, TimelineFormat
 
 MULAW = TimelineFormat(Encoding.MULAW, 8000)
 CODECS = {
@@ -113,7 +111,7 @@ def one_stream(draw: st.DrawFn) -> tuple[list[Sent], int]:
 
 
 @given(one_stream(), st.integers(1, 700))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_one_stream_is_placed_as_the_model_places_it(stream: tuple[list[Sent], int], step_ms: int) -> None:
     packets, end_ns = stream
     line = timeline()
@@ -194,22 +192,21 @@ def played(
     out = b""
     waiting = list(packets)
     for moment in sorted({*cuts_ns, end_ns}):
+        for start, stop in holds:
+            if start == moment:
+                line.pause(START + start)
+            if stop == moment:
+                line.resume(START + stop)
         come = [packet for packet in waiting if packet.at_ns <= moment]
         waiting = waiting[len(come) :]
         if come:
             line.push(*batch(come))
         out += line.take(START + moment)
-        for start, stop in holds:
-            # The recorder learns of a hold as it happens, before later packets are drained.
-            if start == moment:
-                line.pause(START + start)
-            if stop == moment:
-                line.resume(START + stop)
     return out + line.finish(START + end_ns), line.facts(Side.CALLER)
 
 
 @given(st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_batching_changes_nothing_and_length_is_exact(data: st.DataObject) -> None:
     packets = data.draw(hostile_stream())
     end_ns = packets[-1].at_ns + 500 * MS
@@ -223,10 +220,6 @@ def test_batching_changes_nothing_and_length_is_exact(data: st.DataObject) -> No
     assert len(first[0]) == 2 * (end_ns * 8000 // SECOND)
     assert played(packets, [*fixed, *fine], holds, end_ns) == first
     assert played(packets, [*fixed, *one_by_one], holds, end_ns) == first
-    left, _ = channels(first[0])
-    for start, stop in holds:
-        # Whatever was placed for the time of a pause had come before it.
-        inside = left[(start + 150 * MS) * 8000 // SECOND : stop * 8000 // SECOND]
-        assert (inside == SILENCE).all() or any(
-            packet.at_ns < start and packet.at_ns > start - 2 * SECOND for packet in packets
-        )
+    # What came during a pause leaves no trace.
+    kept = [packet for packet in packets if not any(start <= packet.at_ns < stop for start, stop in holds)]
+    assert played(kept, [*fixed, *coarse], holds, end_ns)[0] == first[0]

@@ -112,6 +112,18 @@ class Canvas:
         self._ends[channel] = max(self._ends[channel], self.taken + top)
         return int(np.count_nonzero(self._filled[channel, :top])) - before, crowded
 
+    def erase(self, channel: int, frame: int) -> None:
+        """Take back everything on a channel from a frame on that was not given out.
+
+        Args:
+            channel: 0 or 1.
+            frame: The first to be erased.
+        """
+        column = max(frame - self.taken, 0)
+        self._samples[column:, channel] = self._silent
+        self._filled[channel, column:] = False
+        self._ends[channel] = min(self._ends[channel], self.taken + column)
+
     def take(self, until: int) -> tuple[bytes, tuple[int, int]]:
         """Give out all frames before one, silence where nothing was written.
 

@@ -134,6 +134,7 @@ class Lane:
         self._epoch = 0
         self._floor = 0
         self._planned_end = 0
+        self._latest_ns = -(1 << 62)
         self._holds: list[_Hold] = [_Hold(-(1 << 62), 0)]
         self._kinds = np.zeros(256, np.int8)
         self._clocks = np.zeros(256, np.int64)
@@ -169,6 +170,14 @@ class Lane:
         """Keep nothing that comes from a moment on; a second pause changes nothing."""
         if self._holds and self._holds[-1].until_ns is None:
             return
+        if self._latest_ns >= at_ns:
+            # The news came after packets it concerns: take back what has not been given out.
+            frame = self._audio.frames_at(at_ns)
+            self._canvas.erase(self._channel, frame)
+            self._transcoder.forget(frame)
+            self._planned_end = min(self._planned_end, max(frame, self._canvas.taken))
+            if self._stream is not None and self._stream.trial is not None:
+                self._stream.trial.forget(at_ns)
         self._holds.append(_Hold(at_ns, None))
         if len(self._holds) > _HOLDS:
             first, second = self._holds[:2]
@@ -190,6 +199,7 @@ class Lane:
         if len(records) == 0 or self._push_run(records, data, start_ns):
             return
         packets = Packets.read(records, data, start_ns)
+        self._latest_ns = max(self._latest_ns, int(packets.arrival_ns[-1]))
         for at in range(0, len(packets), _CHUNK):
             for part in self._unheld(packets[at : at + _CHUNK]):
                 self._push_streams(part)
@@ -280,6 +290,7 @@ class Lane:
         end = start + count * length
         clock.saw(end - length, int(timestamps[-1]), end)
         clock.observe(least, count)
+        self._latest_ns = max(self._latest_ns, arrival_ns)
         stream.ledger.advance(count)
         self._planned_end = max(self._planned_end, frame + count * length)
         self._tally.packets += count
@@ -311,7 +322,6 @@ class Lane:
             yield packets
 
     def _after_hold(self, frame: int) -> None:
-        self._floor = max(self._floor, frame)
         self._forget_previous()
         stream = self._stream
         if stream is not None:
@@ -319,6 +329,7 @@ class Lane:
             stream.suspect = True
             stream.late_since_ns = None
             stream.ledger.restart()
+        self._floor = max(self._floor, frame)
 
     def _push_streams(self, packets: Packets) -> None:
         """Part packets by SSRC."""

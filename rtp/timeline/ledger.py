@@ -101,11 +101,13 @@ class SequenceLedger:
         fresh[np.unique(numbers, return_index=True)[1]] = True
         fresh &= ~known
         before = np.maximum.accumulate(np.concatenate(([self.highest or 0], numbers)))
-        self._unique += int(np.count_nonzero(fresh))
+        # Nobody remembers whether these came before; they come too late in any case.
+        ancient = numbers <= before[:-1] - _REMEMBERED
+        self._unique += int(np.count_nonzero(fresh & ~ancient))
         self._base = min(self._base, int(numbers.min()))
         self.highest = int(before[-1])
         np.maximum.at(self._seen, slots, numbers)
-        return fresh, numbers < before[:-1]
+        return fresh | ancient, numbers < before[:-1]
 
     def _mark_run(self) -> None:
         """Mark the last run number by number, before another takes its place."""

@@ -31,6 +31,12 @@ class Trial:
             self.parts.append(packets.kept())
             self.count += len(packets)
 
+    def forget(self, at_ns: int) -> None:
+        """Drop what arrived at or after a moment."""
+        parts = [part[part.arrival_ns < at_ns] for part in self.parts]
+        self.parts = [part for part in parts if len(part)]
+        self.count = sum(map(len, self.parts))
+
 
 @dataclass(slots=True)
 class Stream:

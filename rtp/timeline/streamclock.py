@@ -23,8 +23,9 @@ class StreamClock:
     packet's ("relative") and the anchor is the arrival that the network delayed least. Jitter only
     ever adds delay, so the least (arrival - due) of a window tells drift apart from jitter: over
     two windows of 10 s and 250 packets it hardly moves when only jitter is at work. When it leaves
-    its first value by more than half the allowed drift, the anchor moves by that much for
-    timestamps not yet seen.
+    its first value by more than half the allowed drift, the anchor moves so that it becomes 0, for
+    timestamps not yet seen. The first move thereby also mends what the first packets' own delay
+    had put wrong; without drift nothing moves, and every sample stays beside its neighbour.
 
     Attributes:
         hz: RTP clock rate.
@@ -178,9 +179,10 @@ class StreamClock:
         if self._baseline_ns is None:
             self._baseline_ns = least
         else:
-            strayed = min(least, self._least_before_ns) - self._baseline_ns
-            if abs(strayed) > self._limit_ns:
-                least -= self._move(strayed)
+            delay = min(least, self._least_before_ns)
+            if abs(delay - self._baseline_ns) > self._limit_ns:
+                least -= self._move(delay)
+                self._baseline_ns = 0
                 moved = True
         self._least_before_ns = least
         self._least_ns = 1 << 62
@@ -188,8 +190,8 @@ class StreamClock:
         self._window_end_ns = arrival_ns + _WINDOW_NS
         return moved
 
-    def _move(self, strayed_ns: int) -> int:
-        frames = round(strayed_ns * self._rate_hz / _SECOND_NS)
+    def _move(self, late_ns: int) -> int:
+        frames = round(late_ns * self._rate_hz / _SECOND_NS)
         by_ns = frames * _SECOND_NS // self._rate_hz
         self._old_ns, self._old_frame = self.anchor_ns, self.anchor_frame
         self.moved_at = self.end

@@ -82,6 +82,10 @@ class Transcoder:
         self._waiting.append(packet)
         return True
 
+    def forget(self, frame: int) -> None:
+        """Drop what waits and starts at or after a frame."""
+        self._waiting = [packet for packet in self._waiting if packet.frame < frame]
+
     def decode(self, until: int, canvas: Canvas, tally: Tally) -> None:
         """Decode what falls before a frame.
 
