@@ -150,9 +150,18 @@ def watched(ledger: Ledger) -> Iterator[None]:
         yield
 
 
+_COMPILED: dict[object, object] = {}
+"""Compiled statements, shared by all the short-lived engines of the tests."""
+
+
 def memory_engine(image: bytes | None = None) -> sa.Engine:
     """A SQLite catalogue in memory, empty or from an image."""
-    engine = sqlite_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
+    engine = sqlite_engine(
+        "sqlite://",
+        poolclass=StaticPool,
+        connect_args={"check_same_thread": False},
+        execution_options={"compiled_cache": _COMPILED},
+    )
     if image is not None:
         driver(engine).deserialize(image)
     return engine
