@@ -1,0 +1,107 @@
+"""The catalogue held against the audit chain: who removes or changes a row leaves a contradiction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from storage import CatalogueRow, State, Tombstone
+
+__all__ = ["Discrepancy", "cross_check"]
+
+# A line is written a moment after the row that it speaks of, or before: the daemon may be at it.
+_SETTLED: Final = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Discrepancy:
+    """One contradiction.
+
+    Attributes:
+        recording: Id.
+        reason: What is said where.
+    """
+
+    recording: str
+    reason: str
+
+
+@dataclass(slots=True)
+class _Told:
+    """What the chain tells of one recording."""
+
+    started: str = ""
+    expiry: str = ""
+    sha256: str | None = None
+    last: str = ""
+    gone: bool = field(default=False)
+
+
+def cross_check(
+    events: Callable[[], Iterable[Mapping[str, object]]],
+    catalogue: Callable[[], tuple[Sequence[CatalogueRow], Sequence[Tombstone]]],
+    now: datetime,
+) -> tuple[Discrepancy, ...]:
+    """Compare.
+
+    Args:
+        events: Reads the chain, oldest line first.
+        catalogue: Reads rows and tombstones.
+        now: The current instant; what is younger than a minute is left out.
+
+    Returns:
+        The contradictions, sorted by recording.
+    """
+    told = _told(events())
+    rows, stones = catalogue()
+    by_id = {row.tags.recording.text: row for row in rows}
+    gone = {stone.recording.text: stone for stone in stones}
+    found: list[Discrepancy] = []
+    for name in sorted({*told, *by_id, *gone}):
+        reason = _contradiction(told.get(name), by_id.get(name), gone.get(name), now)
+        if reason:
+            found.append(Discrepancy(name, reason))
+    return tuple(found)
+
+
+def _told(events: Iterable[Mapping[str, object]]) -> dict[str, _Told]:
+    told: dict[str, _Told] = {}
+    for line in events:
+        name = line.get("rec")
+        if not isinstance(name, str):
+            continue
+        one = told.setdefault(name, _Told())
+        one.last = str(line.get("ts", ""))
+        match line.get("event"):
+            case "rec.started":
+                one.started, one.expiry = one.last, str(line.get("expires_at", ""))
+            case "rec.sealed":
+                one.sha256 = str(line.get("sha256_ct", ""))
+            case "shred.started" | "shred.verified" | "tombstone.written" | "rec.discarded":
+                one.gone = True
+            case _:
+                pass
+    return told
+
+
+def _contradiction(
+    told: _Told | None, row: CatalogueRow | None, stone: Tombstone | None, now: datetime
+) -> str:
+    if told is None or not told.started:
+        young = row is not None and now - row.tags.started < _SETTLED
+        return "" if young else "is in the catalogue, but the chain never saw it start"
+    if row is None and stone is None:
+        young = now - datetime.fromisoformat(told.last) < _SETTLED
+        return "" if young else f"started {told.started} and has neither row nor tombstone"
+    if row is None:
+        return "" if told.gone else "has a tombstone, but the chain never saw it go"
+    if told.expiry and datetime.fromisoformat(told.expiry) != row.tags.expiry:
+        return f"was to be kept until {told.expiry}, the catalogue says {row.tags.expiry.isoformat()}"
+    if row.state is State.SEALED and told.sha256 is not None and told.sha256 != row.sha256:
+        return "was sealed with another hash than the catalogue says"
+    if row.state is State.SEALED and told.sha256 is None:
+        young = row.facts is None or now - row.facts.ended < _SETTLED
+        return "" if young else "is sealed, but the chain never saw it sealed"
+    return ""

@@ -1,0 +1,109 @@
+"""A recording, its tombstone and its parties as JSON documents: a contract, fields are only added."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TypeAlias
+
+from recproxy.cli.display import Json, instant
+from storage import CatalogueRow, ChannelFacts, NoticeProof, Parties, Tombstone
+
+__all__ = ["Document", "of_parties", "of_row", "of_tombstone", "summary"]
+
+Document: TypeAlias = Mapping[str, Json]
+
+
+def summary(row: CatalogueRow) -> Document:
+    """What a list tells of a recording."""
+    tags, facts = row.tags, row.facts
+    return {
+        "id": tags.recording.text,
+        "state": row.state.value,
+        "purpose": tags.purpose,
+        "direction": tags.direction.value,
+        "trunk": tags.trunk,
+        "started": instant(tags.started),
+        "expiry": instant(tags.expiry),
+        "duration_s": None if facts is None else round(facts.frames / row.audio.rate_hz, 3),
+        "bytes": row.size_bytes,
+        "held": row.held,
+    }
+
+
+def of_row(row: CatalogueRow) -> Document:
+    """All of a recording but its parties."""
+    tags, facts = row.tags, row.facts
+    return {
+        **summary(row),
+        "legal_basis": tags.legal_basis.value,
+        "policy_sha256": tags.policy_version,
+        "call": tags.call,
+        "node": tags.node,
+        "ended": None if facts is None else instant(facts.ended),
+        "hold_reference": row.hold_reference,
+        "reason": row.reason,
+        "cause": row.cause,
+        "audio": {
+            "encoding": row.audio.encoding,
+            "rate_hz": row.audio.rate_hz,
+            "channels": row.audio.channels,
+        },
+        "body": f"{row.body}.age",
+        "sha256": row.sha256,
+        "notice": _of_notice(tags.notice),
+        "quality": None
+        if facts is None
+        else {
+            "frames": facts.frames,
+            "paused_s": facts.paused.total_seconds(),
+            "dropped_packets": facts.dropped_packets,
+            "caller": _of_channel(facts.caller),
+            "callee": _of_channel(facts.callee),
+        },
+    }
+
+
+def of_tombstone(stone: Tombstone) -> Document:
+    """What remains of a recording."""
+    return {
+        "id": stone.recording.text,
+        "state": stone.state.value,
+        "purpose": stone.purpose,
+        "policy_sha256": stone.policy_version,
+        "started_on": stone.started_on.isoformat(),
+        "minutes_at_most": stone.minutes,
+        "expiry": instant(stone.expiry),
+        "gone_at": instant(stone.gone_at),
+        "cause": stone.cause,
+        "bytes": stone.size_bytes,
+        "sha256": stone.sha256,
+        "retention_run": stone.run,
+        "verified": stone.verified,
+        "audit_line": stone.chain_seq,
+        "audit_sha256": stone.chain_sha256,
+    }
+
+
+def of_parties(parties: Parties) -> Document:
+    """Who called whom: personal data."""
+    return {
+        "caller": parties.caller,
+        "callee": parties.callee,
+        "sip_call_ids": list(parties.sip_call_ids),
+    }
+
+
+def _of_notice(notice: NoticeProof) -> Document:
+    return {
+        "prompt": notice.prompt,
+        "sha256": notice.sha256,
+        "language": notice.language,
+        "heard_by": list(notice.heard_by),
+        "started": instant(notice.started),
+        "completed": instant(notice.completed),
+    }
+
+
+def _of_channel(facts: ChannelFacts | None) -> Document | None:
+    return None if facts is None else asdict(facts)

@@ -1,0 +1,22 @@
+"""The commands that read recordings."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from recproxy.cli.lazy import Entry, LazyGroup
+
+__all__ = ["recordings"]
+
+_HERE: Final = "recproxy.cli.recordings"
+
+recordings = LazyGroup(
+    "recordings",
+    help="List, show, export and verify recordings.",
+    entries={
+        "list": Entry(f"{_HERE}.listing", "listing", "List recordings, newest first."),
+        "show": Entry(f"{_HERE}.showing", "showing", "Show all that is known of one recording."),
+        "export": Entry(f"{_HERE}.exporting", "exporting", "Decrypt a recording to an audio file."),
+        "verify": Entry(f"{_HERE}.verifying", "verifying", "Check that recordings are what was sealed."),
+    },
+)

@@ -1,0 +1,137 @@
+"""``recproxy recordings show``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from recproxy.cli.archive import Archive, actor, load_identity_files, open_archive
+from recproxy.cli.display import fields, instant, length, print_json, size, table
+from recproxy.cli.options import config_option, identity_option, json_option, why_option
+from recproxy.cli.recordings.documents import of_parties, of_row, of_tombstone
+from recproxy.errors import UsageError
+from storage import CatalogueRow, Parties, Tombstone
+
+__all__ = ["showing"]
+
+_SEALED = "encrypted; --identity opens them"
+
+
+@click.command("show", short_help="Show all that is known of one recording.")
+@click.argument("recording")
+@config_option
+@identity_option(required=False)
+@why_option
+@json_option
+def showing(recording: str, config: Path, identities: tuple[Path, ...], why: str, as_json: bool) -> None:
+    """Show all that is known of RECORDING: an id, or its first digits.
+
+    With --identity also who called whom, which leaves a line in the audit
+    chain. Of a recording that is gone, shows what remains.
+    """
+    with open_archive(config) as archive:
+        found = archive.find(recording)
+        if isinstance(found, Tombstone):
+            if identities:
+                raise UsageError(f"recording {found.recording} is {found.state.value}: nothing can be opened")
+            if as_json:
+                print_json(of_tombstone(found))
+            else:
+                _print_tombstone(found)
+            return
+        parties = _parties(archive, found, identities, why) if identities else None
+    if as_json:
+        print_json({**of_row(found), "parties": None if parties is None else of_parties(parties)})
+    else:
+        _print_row(found, parties)
+
+
+def _parties(archive: Archive, row: CatalogueRow, identities: tuple[Path, ...], why: str) -> Parties:
+    keys = load_identity_files(identities)
+    parties = archive.reader.parties(row.tags.recording, keys)
+    with archive.audit(actor()) as audit:
+        audit.append(
+            "parties.opened",
+            {
+                "rec": row.tags.recording.text,
+                "purpose": row.tags.purpose,
+                "outcome": "shown",
+                "reason": why or "none given",
+            },
+        )
+    return parties
+
+
+def _print_row(row: CatalogueRow, parties: Parties | None) -> None:
+    tags, facts, notice = row.tags, row.facts, row.tags.notice
+    audio = row.audio
+    fields(
+        (
+            ("recording", tags.recording.text),
+            ("state", row.state.value + (f", held ({row.hold_reference})" if row.held else "")),
+            ("purpose", tags.purpose),
+            ("legal basis", tags.legal_basis.value),
+            ("kept until", instant(tags.expiry)),
+            ("started", instant(tags.started)),
+            ("ended", "" if facts is None else f"{instant(facts.ended)}, {row.reason}"),
+            ("length", "" if facts is None else length(facts.frames / audio.rate_hz)),
+            ("caller", _SEALED if parties is None else parties.caller or "withheld"),
+            ("callee", _SEALED if parties is None else parties.callee),
+            ("call-ids", "" if parties is None else " ".join(parties.sip_call_ids)),
+            ("call", f"{tags.call}, {tags.direction.value} from trunk {tags.trunk}, node {tags.node}"),
+            ("policy", tags.policy_version),
+            ("announced", f"{notice.prompt} ({notice.language}) to {' and '.join(notice.heard_by)}"),
+            ("", f"from {instant(notice.started)} to {instant(notice.completed)}"),
+            ("", f"sha256 {notice.sha256}"),
+            ("audio", f"{audio.encoding}, {audio.rate_hz} Hz, {audio.channels} channels"),
+            ("body", f"{row.body}.age" + (f", {size(row.size_bytes)}" if row.size_bytes else "")),
+            ("sha256", row.sha256),
+        )
+    )
+    if facts is None:
+        return
+    channels = [(name, side) for name, side in (("left", facts.caller), ("right", facts.callee)) if side]
+    if channels:
+        table(
+            ("channel", "packets", "lost", "late", "reordered", "duplicates", "ssrc changes", "silence"),
+            (
+                (
+                    name,
+                    str(side.packets),
+                    str(side.lost),
+                    str(side.late),
+                    str(side.reordered),
+                    str(side.duplicates),
+                    str(side.ssrc_changes),
+                    f"{side.silence_samples / audio.rate_hz:.2f} s",
+                )
+                for name, side in channels
+            ),
+            right=("packets", "lost", "late", "reordered", "duplicates", "ssrc changes", "silence"),
+        )
+    fields(
+        (
+            ("paused", length(facts.paused.total_seconds()) if facts.paused else ""),
+            ("dropped packets", str(facts.dropped_packets) if facts.dropped_packets else ""),
+        )
+    )
+
+
+def _print_tombstone(stone: Tombstone) -> None:
+    fields(
+        (
+            ("recording", stone.recording.text),
+            ("state", f"{stone.state.value}; it cannot be opened any more"),
+            ("purpose", stone.purpose),
+            ("started on", stone.started_on.isoformat()),
+            ("length", f"at most {stone.minutes} min" if stone.minutes else "unknown"),
+            ("kept until", instant(stone.expiry)),
+            ("gone at", f"{instant(stone.gone_at)}, {stone.cause}"),
+            ("verified", "key and body were looked for and not found" if stone.verified else "no"),
+            ("audit line", f"{stone.chain_seq}, sha256 {stone.chain_sha256}"),
+            ("run", stone.run),
+            ("policy", stone.policy_version),
+            ("sha256", stone.sha256),
+        )
+    )

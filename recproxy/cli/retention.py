@@ -1,0 +1,239 @@
+"""``recproxy retention``: the process that shreds, with its own clock and its own life."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, timedelta
+from enum import Enum
+from pathlib import Path
+from typing import Final, Protocol
+
+import click
+
+from recproxy.cli.archive import actor, open_archive
+from recproxy.cli.options import config_option
+from recproxy.config import parse_duration
+from recproxy.errors import PartlyDone, RecproxyError
+from recproxy.eventlog import EventLog
+from recproxy.sdnotify import ServiceManager
+from storage import (
+    ClockBounds,
+    ClockGuard,
+    ClockReading,
+    Retention,
+    StorageError,
+    SweepReport,
+    read_clock,
+)
+
+__all__ = ["Result", "Sweeper", "Wait", "retention", "serve"]
+
+BATCH: Final = 100
+INTERRUPTED: Final = 130
+_ENDS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+class Result(Enum):
+    """How a sweep went."""
+
+    DONE = "done"
+    PARTLY = "some recordings could not be shredded"
+    STOOD_STILL = "the clock is not trusted"
+    FAILED = "the store cannot be used"
+
+
+class Wait(Protocol):
+    """Waits for a signal to end."""
+
+    def __call__(self, seconds: float) -> int | None:
+        """Wait so long; returns the signal that came, or None."""
+
+
+class Sweep(Protocol):
+    """What ``storage.Retention`` does."""
+
+    def sweep(self, reading: ClockReading, limit: int = ...) -> SweepReport:
+        """Shred what is due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sweeper:
+    """One sweep after the other, told in the event log.
+
+    Attributes:
+        retention: Shreds.
+        log: The event log.
+        clock: Reads both clocks.
+        monotonic: Seconds, for durations.
+        batch: Recordings between two looks at the signals.
+    """
+
+    retention: Sweep
+    log: EventLog
+    clock: Callable[[], ClockReading]
+    monotonic: Callable[[], float]
+    batch: int = BATCH
+
+    def sweep(self, stopping: Callable[[], bool]) -> Result:
+        """Shred all that is due, batch by batch.
+
+        Args:
+            stopping: Asked between batches; true ends the sweep early.
+
+        Returns:
+            How it went; every fault was logged.
+        """
+        seen_failing = 0
+        while True:
+            begun = self.monotonic()
+            try:
+                report = self.retention.sweep(self.clock(), self.batch)
+            except StorageError as err:
+                self.log.emit("retention.failed", why=str(err))
+                return Result.FAILED
+            self._tell(report, self.monotonic() - begun)
+            if report.stood_still is not None:
+                return Result.STOOD_STILL
+            seen_failing = max(seen_failing, len(report.failed))
+            # What fails stays due, so a batch that shredded nothing would come back for ever.
+            if report.due < self.batch or not report.shredded or stopping():
+                return Result.PARTLY if seen_failing else Result.DONE
+
+    def _tell(self, report: SweepReport, seconds: float) -> None:
+        if report.stood_still is not None:
+            self.log.emit("retention.standing_still", why=report.stood_still)
+            return
+        for certificate in report.shredded:
+            stone = certificate.tombstone
+            self.log.emit(
+                "recording.shredded",
+                recording=stone.recording.text,
+                purpose=stone.purpose,
+                expiry=stone.expiry.astimezone(UTC).isoformat(timespec="seconds"),
+                reason=stone.cause,
+            )
+        for recording, why in report.failed:
+            self.log.emit("retention.failed", recording=recording.text, why=why)
+        self.log.emit(
+            "retention.swept",
+            due=report.due,
+            shredded=len(report.shredded),
+            failed=len(report.failed),
+            held=report.held,
+            seconds=round(seconds, 3),
+        )
+
+
+def serve(sweeper: Sweeper, wait: Wait, interval_s: float) -> int:
+    """Sweep now and then until a signal ends it.
+
+    Args:
+        sweeper: Sweeps.
+        wait: Waits.
+        interval_s: Seconds between the end of a sweep and the next.
+
+    Returns:
+        The signal that ended it.
+    """
+    ended: list[int] = []
+
+    def stopping() -> bool:
+        came = wait(0)
+        if came is not None:
+            ended.append(came)
+        return bool(ended)
+
+    while True:
+        sweeper.sweep(stopping)
+        came = ended[0] if ended else wait(interval_s)
+        if came is not None:
+            return came
+
+
+def wait_for_end(seconds: float) -> int | None:
+    """Wait for SIGTERM or SIGINT, which are blocked and so cannot break into a sweep."""
+    came = signal.sigtimedwait(_ENDS, seconds)
+    return None if came is None else came.si_signo
+
+
+def _interval(ctx: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
+    """Read ``--interval``."""
+    if value is None:
+        return None
+    try:
+        found = parse_duration(value)
+    except ValueError as err:
+        raise click.BadParameter(f"{value!r} {err}", ctx, param) from err
+    if not timedelta(seconds=1) <= found <= timedelta(hours=1):
+        raise click.BadParameter(f"{value!r} is not from PT1S to PT1H", ctx, param)
+    return found
+
+
+@click.command("retention", short_help="Shred recordings when they expire, until SIGTERM.")
+@config_option
+@click.option("--once", is_flag=True, help="Sweep once, then end: 0 done, 3 partly done, 1 nothing done.")
+@click.option(
+    "--interval",
+    metavar="DURATION",
+    callback=_interval,
+    help="Time between two sweeps, PT1S to PT1H; default: configured.",
+)
+@click.option(
+    "--accept-clock",
+    is_flag=True,
+    help="Believe the clock from now on, because you have checked it; then end.",
+)
+def retention(config: Path, once: bool, interval: timedelta | None, accept_clock: bool) -> int:
+    """Shred recordings when they expire, until SIGTERM.
+
+    Nothing is shredded early: while the wall clock contradicts the monotonic
+    clock, the last sweep or the newest recording, sweeping stands still and says
+    why.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
+    with open_archive(config) as archive:
+        settings = archive.config.retention
+        bounds = ClockBounds(settings.max_clock_step, settings.max_downtime)
+        with archive.audit("retention") as chain:
+            shredding = Retention(archive.files, archive.catalogue, chain, ClockGuard(archive.files, bounds))
+            if accept_clock:
+                reading = read_clock()
+                shredding.accept_clock(reading, actor())
+                click.echo(f"accepted: it is {reading.wall.isoformat(timespec='seconds')}")
+                return 0
+            log = EventLog.to_stdout(archive.config.log)
+            pause = interval or settings.interval
+            log.emit(
+                "retention.started", node=archive.config.node, pid=os.getpid(), seconds=pause.total_seconds()
+            )
+            sweeper = Sweeper(shredding, log, read_clock, _monotonic)
+            if once:
+                return _once(sweeper)
+            ServiceManager(os.environ).ready()
+            ended_by = serve(sweeper, wait_for_end, pause.total_seconds())
+            code = 0 if ended_by == signal.SIGTERM else INTERRUPTED
+            log.emit("retention.stopped", code=code)
+            return code
+
+
+def _once(sweeper: Sweeper) -> int:
+    result = sweeper.sweep(lambda: wait_for_end(0) is not None)
+    match result:
+        case Result.DONE:
+            return 0
+        case Result.PARTLY:
+            raise PartlyDone(result.value, hint="the event log names them; run it again")
+        case Result.STOOD_STILL:
+            raise RecproxyError(
+                f"nothing was shredded: {result.value}",
+                hint="check the clock, then: recproxy retention --accept-clock",
+            )
+        case Result.FAILED:
+            raise RecproxyError(f"nothing was shredded: {result.value}", hint="the event log says why")
+
+
+def _monotonic() -> float:
+    return read_clock().boot_seconds
