@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -29,20 +30,30 @@ from rtp.ports import PortPool
 from rtp.relay import Relay
 
 RELAY, CALLER, CALLEE = "127.0.0.1", "127.0.0.2", "127.0.0.3"
-BASE, FAR_BASE = 20000, 30000
-FRAME_SECONDS = 0.02
+FAR_BASE = 30000
 DRAIN_SECONDS = 0.1
 PACKET = bytes((0x80, 0, 0, 1)) + bytes(8) + b"\xd5" * 160
 
 _SPAWN = get_context("spawn")
+_FORK = get_context("fork")
 
 
-def engine(calls: int, with_fork: bool, ready: Connection) -> None:
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How many calls, for how long, the time between two packets of one party, first port."""
+
+    calls: int
+    base: int
+    seconds: float
+    frame_ms: float
+
+
+def engine(load: Load, with_fork: bool, ready: Connection) -> None:
     """Serve the calls until the parent hangs up."""
-    ports = PortPool(RELAY, BASE, BASE + 4 * calls + 3)
+    ports = PortPool(RELAY, load.base, load.base + 4 * load.calls + 3)
     with Relay() as relay:
         fork = Fork(relay)
-        for index in range(calls):
+        for index in range(load.calls):
             stream = relay.add_stream(ports.allocate(), ports.allocate())
             for side, address in ((Side.CALLER, CALLER), (Side.CALLEE, CALLEE)):
                 port = FAR_BASE + 2 * index
@@ -78,8 +89,8 @@ def cpu_ns(pid: int) -> int:
     return time.clock_gettime_ns((~pid << 3) | 2)
 
 
-def measure(pid: int, targets: list[tuple[str, int]], seconds: float) -> tuple[float, float]:
-    """Send G.711 at 50 packets a second each way of each call; microseconds a packet, loss."""
+def measure(pid: int, targets: list[tuple[str, int]], load: Load) -> tuple[float, float]:
+    """Send G.711 both ways of each call; microseconds a packet, and the share lost."""
     calls = len(targets) // 2
     phones = []
     for address in (CALLER, CALLEE):
@@ -87,15 +98,15 @@ def measure(pid: int, targets: list[tuple[str, int]], seconds: float) -> tuple[f
             endpoint = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             endpoint.bind((address, FAR_BASE + 2 * index))
             phones.append(endpoint)
-    ours, theirs = _SPAWN.Pipe()
-    receiver = _SPAWN.Process(target=sink, args=(phones, theirs))
+    ours, theirs = _FORK.Pipe()
+    receiver = _FORK.Process(target=sink, args=(phones, theirs))
     receiver.start()
     # The phones are shared with the sink: it must be up before anything is counted.
     time.sleep(1.0)
     order = [k // 2 + (k % 2) * calls for k in range(2 * calls)]
-    pace_ns = int(FRAME_SECONDS * 1e9) // len(order)
+    pace_ns = int(load.frame_ms * 1e6) // len(order)
     sent, start, used = 0, time.monotonic_ns(), cpu_ns(pid)
-    while (now := time.monotonic_ns()) - start < seconds * 1e9:
+    while (now := time.monotonic_ns()) - start < load.seconds * 1e9:
         while sent * pace_ns <= now - start:
             k = order[sent % len(order)]
             phones[k].sendto(PACKET, targets[k])
@@ -111,35 +122,35 @@ def measure(pid: int, targets: list[tuple[str, int]], seconds: float) -> tuple[f
     return used / 1000 / sent, 1 - received / sent
 
 
-def run_engine(calls: int, seconds: float, *, with_fork: bool) -> tuple[float, float]:
+def run_engine(load: Load, *, with_fork: bool) -> tuple[float, float]:
     """Measure the engine in a process of its own."""
     ours, theirs = _SPAWN.Pipe()
-    process: BaseProcess = _SPAWN.Process(target=engine, args=(calls, with_fork, theirs))
+    process: BaseProcess = _SPAWN.Process(target=engine, args=(load, with_fork, theirs))
     process.start()
-    ours.recv()
-    targets = [(RELAY, BASE + 4 * k) for k in range(calls)] + [
-        (RELAY, BASE + 4 * k + 2) for k in range(calls)
-    ]
     try:
-        return measure(process.pid or 0, targets, seconds)
+        ours.recv()
+        targets = [(RELAY, load.base + 4 * k) for k in range(load.calls)] + [
+            (RELAY, load.base + 4 * k + 2) for k in range(load.calls)
+        ]
+        return measure(process.pid or 0, targets, load)
     finally:
         ours.send("stop")
         process.join()
 
 
-def run_bare(program: Path, calls: int, seconds: float, mode: str) -> tuple[float, float]:
+def run_bare(program: Path, load: Load, mode: str) -> tuple[float, float]:
     """Measure the bare relay."""
     process = subprocess.Popen(
-        [program, str(calls), str(BASE), f"{CALLER}:{FAR_BASE}", f"{CALLEE}:{FAR_BASE}", mode],
+        [program, str(load.calls), str(load.base), f"{CALLER}:{FAR_BASE}", f"{CALLEE}:{FAR_BASE}", mode],
         stdout=subprocess.PIPE,
     )
-    if process.stdout is not None:
-        process.stdout.readline()
-    targets = [(RELAY, BASE + 2 * k) for k in range(calls)] + [
-        (RELAY, BASE + 2 * k + 1) for k in range(calls)
-    ]
     try:
-        return measure(process.pid, targets, seconds)
+        if process.stdout is None or process.stdout.readline().strip() != b"READY":
+            raise SystemExit(f"the bare relay did not start on ports {load.base} and up")
+        targets = [(RELAY, load.base + 2 * k) for k in range(load.calls)] + [
+            (RELAY, load.base + 2 * k + 1) for k in range(load.calls)
+        ]
+        return measure(process.pid, targets, load)
     finally:
         process.kill()
         process.communicate()
@@ -150,18 +161,21 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--bare", type=Path, required=True, help="source of the bare relay")
+    parser.add_argument("--base", type=int, default=12000, help="first port of the relays, even")
     parser.add_argument("--calls", type=int, default=100)
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--frame-ms", type=float, default=20.0, help="longer, to try many calls")
     options = parser.parse_args()
+    load = Load(options.calls, options.base, options.seconds, options.frame_ms)
     with tempfile.TemporaryDirectory() as directory:
         program = Path(directory) / "relay"
         subprocess.run(["gcc", "-O2", "-o", program, options.bare, "-lcrypto"], check=True)
         contestants: dict[str, Callable[[], tuple[float, float]]] = {
-            "bare": lambda: run_bare(program, options.calls, options.seconds, "plain"),
-            "bare, copy": lambda: run_bare(program, options.calls, options.seconds, "copy"),
-            "engine": lambda: run_engine(options.calls, options.seconds, with_fork=False),
-            "engine, fork": lambda: run_engine(options.calls, options.seconds, with_fork=True),
+            "bare": lambda: run_bare(program, load, "plain"),
+            "bare, copy": lambda: run_bare(program, load, "copy"),
+            "engine": lambda: run_engine(load, with_fork=False),
+            "engine, fork": lambda: run_engine(load, with_fork=True),
         }
         results: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
         for _ in range(options.rounds):

@@ -20,8 +20,8 @@ enum {
     CLOCK_TRIES = 4,
 };
 
-static const int64_t CLOCK_PAIR_NS = 2000;          /* two clocks read this close are a pair */
-static const int64_t STAMP_TRUST_NS = 2000000000LL; /* an older stamp means the clock was set */
+static const int64_t CLOCK_PAIR_NS = 2000;          /* two clocks read this close will do */
+static const int64_t STAMP_TRUST_NS = 2000000000LL; /* a stamp further off is not believed */
 
 /* Room for SCM_TIMESTAMPNS and SO_RXQ_OVFL. */
 union control {
@@ -59,20 +59,21 @@ int64_t relay_now_ns(void)
 }
 
 /* The kernel stamps with CLOCK_REALTIME. The monotonic clock is read before the other, so an error
- * makes packets look older by at most CLOCK_PAIR_NS (or what the last try took), never newer. */
+ * makes packets look older by at most the time between the two reads, never newer. */
 static struct instant take_instant(void)
 {
-    struct instant instant = {0};
-    for (int k = 0; k < CLOCK_TRIES; k++) {
+    struct instant best = {0};
+    int64_t best_ns = INT64_MAX;
+    for (int k = 0; k < CLOCK_TRIES && best_ns > CLOCK_PAIR_NS; k++) {
         int64_t before = relay_now_ns();
         int64_t real = read_clock(CLOCK_REALTIME);
-        int64_t after = relay_now_ns();
-        instant = (struct instant){.now_ns = before, .realtime_ahead_ns = real - before};
-        if (after - before <= CLOCK_PAIR_NS) {
-            break;
+        int64_t took_ns = relay_now_ns() - before;
+        if (took_ns < best_ns) {
+            best = (struct instant){.now_ns = before, .realtime_ahead_ns = real - before};
+            best_ns = took_ns;
         }
     }
-    return instant;
+    return best;
 }
 
 /* ------------------------------------------------------------------- one datagram */
@@ -81,6 +82,16 @@ struct arrival {
     int64_t ns;
     uint32_t socket_drops; /* cumulative; 0 = not told */
 };
+
+/* A stamp may be newer than the instant: packets come while we work through the ready ones. One
+ * that is far off means that the wall clock was set in between; then "late" is never assumed. */
+static int64_t trusted(int64_t stamp_ns, int64_t now_ns)
+{
+    if (stamp_ns > now_ns + STAMP_TRUST_NS) {
+        return now_ns;
+    }
+    return stamp_ns < now_ns - STAMP_TRUST_NS ? now_ns - STAMP_TRUST_NS : stamp_ns;
+}
 
 static struct arrival read_control(struct msghdr *message, const struct instant *instant)
 {
@@ -95,10 +106,7 @@ static struct arrival read_control(struct msghdr *message, const struct instant 
             memcpy(&stamp, CMSG_DATA(item), sizeof stamp);
             int64_t ns =
                 (int64_t)stamp.tv_sec * NANOSECONDS + stamp.tv_nsec - instant->realtime_ahead_ns;
-            /* It may be newer than the instant: packets come while we work through the ready. */
-            if (ns > instant->now_ns - STAMP_TRUST_NS && ns < instant->now_ns + STAMP_TRUST_NS) {
-                arrival.ns = ns;
-            }
+            arrival.ns = trusted(ns, instant->now_ns);
         } else if (item->cmsg_type == SO_RXQ_OVFL) {
             memcpy(&arrival.socket_drops, CMSG_DATA(item), sizeof arrival.socket_drops);
         }

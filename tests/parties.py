@@ -1,11 +1,13 @@
 """Two telephones and a relay between them, on loopback addresses of this process alone."""
 
+import contextlib
 import os
 import socket
 import struct
 import time
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from rtp.endpoints import Latch, PortPair, Remote, Side
 from rtp.packet import RtpPacket, serialise
@@ -68,6 +70,24 @@ def receive_stamped(endpoint: socket.socket) -> tuple[bytes, int]:
 def _clock_distance_ns() -> int:
     before = time.monotonic_ns()
     return time.time_ns() - before
+
+
+@contextlib.contextmanager
+def starved_relay() -> Iterator[None]:
+    """Let the one relay thread run only when nobody else wants to, on the sender's processor."""
+    processors = os.sched_getaffinity(0)
+    processor = {min(processors)}
+    tasks = Path("/proc/self/task").iterdir()
+    (thread,) = (int(task.name) for task in tasks if (task / "comm").read_text() == "rtp-relay\n")
+    os.sched_setscheduler(thread, os.SCHED_IDLE, os.sched_param(0))
+    os.sched_setaffinity(thread, processor)
+    os.sched_setaffinity(0, processor)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, processors)
+        os.sched_setaffinity(thread, processors)
+        os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
 
 
 class Call:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from parties import Call, eventually, pool, rtp, udp
+from parties import Call, eventually, pool, rtp, starved_relay, udp
 
 from rtp._binding import ffi
 from rtp.endpoints import Side
@@ -206,6 +206,21 @@ def test_the_borders_are_exact(call: Call) -> None:
             if before >= from_ns + clock_error_ns and after < until_ns:
                 assert sequence in forked
     assert call.relay.stats(call.stream).caller.fork_dropped == 0
+
+
+def test_what_waits_in_the_socket_counts_by_its_arrival(call: Call) -> None:
+    """Packets pile up in the socket, and are read long after the start or stop they came before."""
+    with starved_relay():
+        for sequence in range(100):
+            call.send(Side.CALLER, rtp(sequence))
+        call.relay.start_fork(call.stream)
+        for sequence in range(100, 200):
+            call.send(Side.CALLER, rtp(sequence))
+        call.relay.stop_fork(call.stream)
+        for sequence in range(200, 300):
+            call.send(Side.CALLER, rtp(sequence))
+    call.counted(Side.CALLER, "received", 300)
+    assert Fork(call.relay).drain().records["sequence"].tolist() == list(range(100, 200))
 
 
 def test_a_full_ring_drops_counts_and_never_delays() -> None:

@@ -70,20 +70,33 @@ def test_every_frame_is_sent_with_its_header(call: Call, side: Side) -> None:
     assert _ended(call.relay).state is PlaybackState.COMPLETED
 
 
-def test_the_pace_is_even_and_does_not_drift(call: Call) -> None:
-    count, frame_ns = 100, 10_000_000
+def _lateness(call: Call, count: int, frame_ms: int) -> list[int]:
+    """Play, and tell how late each frame was against a clock that started with the call of play."""
     started_ns = time.monotonic_ns()
-    call.relay.play(call.stream, Side.CALLER, _playout(_frames(count)))
+    call.relay.play(call.stream, Side.CALLER, _playout(_frames(count), frame_ms=frame_ms))
     arrivals = [receive_stamped(call.phones[Side.CALLER])[1] for _ in range(count)]
+    assert _ended(call.relay).state is PlaybackState.COMPLETED
+    return [arrived_ns - started_ns - k * frame_ms * 1_000_000 for k, arrived_ns in enumerate(arrivals)]
+
+
+def test_no_frame_is_early_and_the_pace_is_even(call: Call) -> None:
+    lateness = _lateness(call, 100, 10)
     clock_error_ns = 100_000
-    for k, arrived_ns in enumerate(arrivals):  # no frame is ever early
-        assert arrived_ns >= started_ns + k * frame_ns - clock_error_ns
-    gaps = [later - earlier for earlier, later in itertools.pairwise(arrivals)]
-    assert abs(statistics.median(gaps) - frame_ns) < 500_000
-    # Deadlines are absolute: late wake-ups of 50 us do not add up to 5 ms. A stall of this
-    # machine may move the rest back by design, hence the median of the two halves.
-    lateness = [arrived_ns - arrivals[0] - k * frame_ns for k, arrived_ns in enumerate(arrivals)]
-    assert statistics.median(lateness[50:]) - statistics.median(lateness[:50]) < 3 * frame_ns
+    assert min(lateness) > -clock_error_ns
+    jitter = [abs(later - earlier) for earlier, later in itertools.pairwise(lateness)]
+    assert statistics.median(jitter) < 500_000
+
+
+def test_late_wake_ups_do_not_add_up(call: Call) -> None:
+    # A pace by intervals loses some 20 us a frame, 3 ms here, and that each time. A stall of this
+    # machine of more than three frames moves the rest back by design: hence the best of five.
+    count = 200
+    ends = []
+    for _ in range(5):
+        ends.append(min(_lateness(call, count, 5)[-count // 4 :]))
+        if ends[-1] < 500_000:
+            return
+    pytest.fail(f"the last quarter is late by {ends} ns")
 
 
 def test_completion_comes_one_frame_after_the_last_frame(call: Call) -> None:

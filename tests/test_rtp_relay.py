@@ -14,6 +14,7 @@ from parties import (
     pool,
     receive_stamped,
     rtp,
+    starved_relay,
     udp,
 )
 
@@ -274,6 +275,24 @@ def _is_free(first: int) -> bool:
             except OSError:
                 return False
     return True
+
+
+def test_what_the_kernel_lost_is_counted(call: Call) -> None:
+    sent = 6000
+    with starved_relay():
+        for sequence in range(sent):
+            call.send(Side.CALLER, rtp(sequence))
+    eventually(lambda: call.relay.stats(call.stream).caller.relayed, bool)
+    lost = 0
+    while not lost:  # the kernel tells of the loss with the next packet that it takes
+        call.send(Side.CALLER, rtp(sent))
+        sent += 1
+        lost = call.relay.stats(call.stream).caller.socket_dropped
+    stats = eventually(
+        lambda: call.relay.stats(call.stream).caller, lambda now: now.received + now.socket_dropped >= sent
+    )
+    assert stats.received + stats.socket_dropped == sent
+    assert stats.send_errors == 0
 
 
 def test_the_relay_adds_little_delay(call: Call) -> None:
