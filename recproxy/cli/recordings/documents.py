@@ -9,7 +9,7 @@ from typing import TypeAlias
 from recproxy.cli.display import Json, instant
 from storage import CatalogueRow, ChannelFacts, NoticeProof, Parties, Tombstone
 
-__all__ = ["Document", "of_parties", "of_row", "of_tombstone", "summary"]
+__all__ = ["Document", "body_path", "of_parties", "of_row", "of_tombstone", "summary"]
 
 Document: TypeAlias = Mapping[str, Json]
 
@@ -31,6 +31,11 @@ def summary(row: CatalogueRow) -> Document:
     }
 
 
+def body_path(row: CatalogueRow) -> str:
+    """Where the body is, in the data directory; it has another suffix until it is sealed."""
+    return f"{row.body}.age" if row.sha256 else f"{row.body}.part"
+
+
 def of_row(row: CatalogueRow) -> Document:
     """All of a recording but its parties."""
     tags, facts = row.tags, row.facts
@@ -49,7 +54,7 @@ def of_row(row: CatalogueRow) -> Document:
             "rate_hz": row.audio.rate_hz,
             "channels": row.audio.channels,
         },
-        "body": f"{row.body}.age",
+        "body": body_path(row),
         "sha256": row.sha256,
         "notice": _of_notice(tags.notice),
         "quality": None

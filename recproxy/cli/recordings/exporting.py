@@ -116,7 +116,10 @@ def _opened(
     pieces = reader.salvage(recording, keys) if salvage else reader.wav(recording, keys)
     first = next(pieces, None)
     if first is None:
-        raise RecproxyError(f"recording {recording} holds no audio that is sound")
+        raise RecproxyError(
+            f"recording {recording} holds no audio that is sound",
+            hint="one that is still open or was broken off is completed when the daemon starts",
+        )
     return chain((first,), pieces)
 
 

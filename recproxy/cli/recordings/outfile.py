@@ -20,8 +20,10 @@ from recproxy.errors import RecproxyError, UsageError
 
 __all__ = ["PrivateFile"]
 
-_UNSUPPORTED: Final = {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL}
+# What open(2) says of O_TMPFILE where kernel or file system do not know it.
+_UNKNOWN: Final = {errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL}
 _PIECE: Final = 1 << 20
+_MODE: Final = 0o600
 
 
 class PrivateFile:
@@ -46,8 +48,13 @@ class PrivateFile:
         self.target = target.absolute()
         self._overwrite = overwrite
         self._check()
-        self._draft: Path | None = None
-        self.stream: BinaryIO = os.fdopen(self._open(), "w+b")
+        self._draft = ""
+        self._directory = os.open(self.target.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self.stream: BinaryIO = os.fdopen(self._open(), "w+b")
+        except OSError:
+            os.close(self._directory)
+            raise
 
     def sha256(self) -> str:
         """Hash of what was written; the position moves to the end."""
@@ -68,17 +75,15 @@ class PrivateFile:
         self.stream.flush()
         os.fsync(self.stream.fileno())
         if self._overwrite:
-            draft = self._draft or self._name(self._draft_name())
-            self._draft = draft
-            draft.replace(self.target)
-            self._draft = None
+            if not self._draft:
+                draft = self._draft_name()
+                self._link(draft)
+                self._draft = draft
+            os.replace(self._draft, self.target.name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+            self._draft = ""
         else:
-            self._name(self.target)
-        directory = os.open(self.target.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+            self._link(self.target.name)
+        os.fsync(self._directory)
 
     def _check(self) -> None:
         try:
@@ -94,27 +99,35 @@ class PrivateFile:
         return RecproxyError(f"{self.target} exists", hint="choose another name, or --force to replace it")
 
     def _open(self) -> int:
+        flags = os.O_RDWR | os.O_CLOEXEC
         try:
-            return os.open(self.target.parent, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            return os.open(".", flags | os.O_TMPFILE, _MODE, dir_fd=self._directory)
         except OSError as err:
-            if err.errno not in _UNSUPPORTED or not self.target.parent.is_dir():
-                err.filename = str(self.target.parent)
-                raise
-        # A file system without nameless files: a name that nobody guesses.
+            if err.errno not in _UNKNOWN:
+                raise OSError(err.errno, err.strerror, str(self.target.parent)) from err
+        # No nameless files there: one with a name that nobody guesses.
         self._draft = self._draft_name()
-        return os.open(self._draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        return os.open(
+            self._draft, flags | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, _MODE, dir_fd=self._directory
+        )
 
-    def _draft_name(self) -> Path:
-        return self.target.with_name(f".{self.target.name[:80]}.{secrets.token_hex(8)}")
+    def _draft_name(self) -> str:
+        return f".{self.target.name[:80]}.{secrets.token_hex(8)}"
 
-    def _name(self, name: Path) -> Path:
+    def _link(self, name: str) -> None:
         """Give the file a name that must be free."""
-        source = self._draft or Path(f"/proc/self/fd/{self.stream.fileno()}")
+        nameless = not self._draft
+        source = f"/proc/self/fd/{self.stream.fileno()}" if nameless else self._draft
         try:
-            os.link(source, name, follow_symlinks=self._draft is None)
+            os.link(
+                source,
+                name,
+                src_dir_fd=self._directory,
+                dst_dir_fd=self._directory,
+                follow_symlinks=nameless,
+            )
         except FileExistsError as err:
             raise self._taken() from err
-        return name
 
     def __enter__(self) -> Self:
         return self
@@ -123,5 +136,6 @@ class PrivateFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stream.close()
-        if self._draft is not None:
-            self._draft.unlink(missing_ok=True)
+        if self._draft:
+            os.unlink(self._draft, dir_fd=self._directory)
+        os.close(self._directory)

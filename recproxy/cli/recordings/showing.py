@@ -9,7 +9,7 @@ import click
 from recproxy.cli.archive import Archive, actor, load_identity_files, open_archive
 from recproxy.cli.display import fields, instant, length, print_json, size, table
 from recproxy.cli.options import config_option, identity_option, json_option, why_option
-from recproxy.cli.recordings.documents import of_parties, of_row, of_tombstone
+from recproxy.cli.recordings.documents import body_path, of_parties, of_row, of_tombstone
 from recproxy.errors import UsageError
 from storage import CatalogueRow, Parties, Tombstone
 
@@ -85,7 +85,7 @@ def _print_row(row: CatalogueRow, parties: Parties | None) -> None:
             ("", f"from {instant(notice.started)} to {instant(notice.completed)}"),
             ("", f"sha256 {notice.sha256}"),
             ("audio", f"{audio.encoding}, {audio.rate_hz} Hz, {audio.channels} channels"),
-            ("body", f"{row.body}.age" + (f", {size(row.size_bytes)}" if row.size_bytes else "")),
+            ("body", body_path(row) + (f", {size(row.size_bytes)}" if row.size_bytes else "")),
             ("sha256", row.sha256),
         )
     )

@@ -49,7 +49,7 @@ def verifying(
     if as_json:
         print_json({"recordings": [_document(verdict) for verdict in verdicts]})
     else:
-        for verdict in verdicts:
+        for verdict in verdicts if len(verdicts) > 1 else [one for one in verdicts if one.sound]:
             tick(verdict.sound, f"{verdict.recording}  {_reason(verdict)}")
         if not verdicts:
             click.echo("no sealed recordings")
