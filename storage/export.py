@@ -288,7 +288,7 @@ def _write_coded(
             if coding.bit_rate is not None:
                 stream.codec_context.bit_rate = channels * coding.bit_rate[rate_hz > _NARROW_HZ]
             at = 0
-            for block in blocks.linear():
+            for block in _never_empty(blocks.linear(), header.audio):
                 samples = _mixed(block) if channels == 1 else block
                 frame = av.AudioFrame.from_ndarray(
                     np.ascontiguousarray(samples).reshape(1, -1), format="s16", layout=layout
@@ -304,6 +304,15 @@ def _write_coded(
         raise ExportError(
             f"FFmpeg cannot write {coding.codec} at {rate_hz} Hz: {err}; export to WAV instead"
         ) from err
+
+
+def _never_empty(
+    blocks: Iterator[npt.NDArray[np.int16]], audio: AudioFormat
+) -> Iterator[npt.NDArray[np.int16]]:
+    """Give 20 ms of silence if there is no audio: FFmpeg makes no file of nothing."""
+    first = next(blocks, None)
+    yield np.zeros((audio.rate_hz // 50, audio.channels), np.int16) if first is None else first
+    yield from blocks
 
 
 def _sample_format(av: Any, codec: str) -> str:  # noqa: ANN401  (a module)
