@@ -99,38 +99,52 @@ class Transcoder:
         self._waiting.sort(key=_by_frame)
         ready = [packet for packet in self._waiting if packet.frame < until]
         del self._waiting[: len(ready)]
+        run: list[npt.NDArray[np.int16]] = []
+        head: Undecoded | None = None
         for packet in ready:
-            self._decode_one(packet, canvas, tally)
+            if head is None or not self._follows(head, run, packet):
+                self._write(head, run, canvas, tally)
+                head, run = packet, []
+            try:
+                run.append(self._decoder_of(packet).decode(packet.payload))
+            except PacketError:
+                tally.undecodable += 1
+                self._write(head, run, canvas, tally)
+                head = None
+        self._write(head, run, canvas, tally)
 
-    def _decode_one(self, packet: Undecoded, canvas: Canvas, tally: Tally) -> None:
-        try:
-            decoder = self._decoder_of(packet)
-            samples = decoder.decode(packet.payload)
-        except PacketError:
-            tally.undecodable += 1
+    def _follows(self, head: Undecoded, run: list[npt.NDArray[np.int16]], packet: Undecoded) -> bool:
+        """Tell whether a packet's audio goes on where the run's ends."""
+        if (packet.codec, packet.epoch, packet.floor) != (head.codec, head.epoch, head.floor):
+            return False
+        samples = sum(map(len, run))
+        end = head.frame + samples * self._audio.rate_hz // (head.codec.rate_hz or 1)
+        return abs(packet.frame - end) <= _SEAM_FRAMES
+
+    def _write(
+        self, head: Undecoded | None, run: list[npt.NDArray[np.int16]], canvas: Canvas, tally: Tally
+    ) -> None:
+        """Convert a run to the format of the recording and put it on the canvas."""
+        if head is None or not run:
             return
-        frame = packet.frame
+        frame = head.frame
         if abs(frame - self._next) <= _SEAM_FRAMES:
             frame = self._next
         else:
             self._resampler.reset()
-        converted = self._written(self._resampler.process(samples))
+        converted = self._encoded(self._resampler.process(np.concatenate(run)))
         self._next = frame + len(converted)
-        if self._next <= max(packet.floor, canvas.taken):
-            tally.late += 1
+        if self._next <= max(head.floor, canvas.taken):
+            tally.late += len(run)
             return
         written, crowded = canvas.scatter(
-            self._channel,
-            np.array([frame]),
-            np.array([len(converted)]),
-            converted,
-            packet.floor,
+            self._channel, np.array([frame]), np.array([len(converted)]), converted, head.floor
         )
         if crowded:
-            tally.overrun += 1
+            tally.overrun += len(run)
             return
-        tally.packets += 1
-        tally.converted += 1
+        tally.packets += len(run)
+        tally.converted += len(run)
         tally.overlapped_samples += len(converted) - written
 
     def _decoder_of(self, packet: Undecoded) -> Decoder:
@@ -141,7 +155,7 @@ class Transcoder:
             self._resampler = Resampler(self._decoder.rate_hz, self._audio.rate_hz)
         return self._decoder
 
-    def _written(self, pcm: npt.NDArray[np.int16]) -> npt.NDArray[np.generic]:
+    def _encoded(self, pcm: npt.NDArray[np.int16]) -> npt.NDArray[np.generic]:
         match self._audio.encoding:
             case Encoding.MULAW:
                 return mulaw_encode(pcm)
