@@ -197,6 +197,11 @@ class SimulatedFiles:
         """Every file as a reader sees it."""
         return {path: bytes(inode.current) for path, inode in self._names.items()}
 
+    def put(self, path: str, data: bytes) -> None:
+        """Give a file other bytes, as an attacker or a bad disk would."""
+        self.make_directory(parent(path))
+        self._names[path] = self._durable_names[path] = _Inode(bytearray(data), bytearray(data))
+
     def after_power_loss(self, loss: Loss, chance: random.Random) -> SimulatedFiles:
         """The disk after the next start; this one is unchanged."""
         names = dict(self._durable_names)
