@@ -433,3 +433,8 @@ def test_relative_paths_start_at_the_file(tmp_path: Path) -> None:
     path = tmp_path / "recproxy.yaml"
     path.write_text(LEAST)
     assert config.load(path).policy == tmp_path / "policy.yaml"
+
+
+def test_networks_of_one_trunk_may_overlap() -> None:
+    trunk = parse(changed("[203.0.113.0/28]", "[203.0.113.0/28, 203.0.113.1]")).trunks
+    assert [len(one.peers) for one in trunk.values()] == [2, 1]

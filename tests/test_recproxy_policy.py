@@ -517,3 +517,9 @@ def _parse_or_refuse(text: str) -> None:
         return
     assert said
     assert all(problem.startswith("policy.yaml:") for problem in said)
+
+
+@pytest.mark.parametrize("user", ["1ab", "15.", "+15", "1 5"])
+def test_a_range_holds_numbers_only(user: str) -> None:
+    assert policy.parse_pattern("100-200").matches("150")
+    assert not policy.parse_pattern("100-200").matches(user)
