@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, timedelta
 from enum import Enum
@@ -193,8 +194,7 @@ def retention(config: Path, once: bool, interval: timedelta | None, accept_clock
     clock, the last sweep or the newest recording, sweeping stands still and says
     why.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
-    with open_archive(config) as archive:
+    with _ends_blocked(), open_archive(config) as archive:
         settings = archive.config.retention
         bounds = ClockBounds(settings.max_clock_step, settings.max_downtime)
         with archive.audit("retention") as chain:
@@ -217,6 +217,16 @@ def retention(config: Path, once: bool, interval: timedelta | None, accept_clock
             code = 0 if ended_by == signal.SIGTERM else INTERRUPTED
             log.emit("retention.stopped", code=code)
             return code
+
+
+@contextmanager
+def _ends_blocked() -> Iterator[None]:
+    """Keep SIGTERM and SIGINT waiting until they are asked for: no shredding is cut short."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _once(sweeper: Sweeper) -> int:

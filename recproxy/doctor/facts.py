@@ -1,0 +1,148 @@
+"""What is probed, and what comes out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+__all__ = ["DirectoryFacts", "Facts", "FileFacts", "Finding", "Grade", "PromptFacts", "SipFacts"]
+
+
+class Grade(Enum):
+    """How a check went."""
+
+    GOOD = "good"
+    WARNING = "warning"
+    BAD = "bad"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Result of one check.
+
+    Attributes:
+        check: Short name of it.
+        grade: How it went.
+        said: What was found.
+        mend: What to do; empty if there is nothing to do.
+    """
+
+    check: str
+    grade: Grade
+    said: str
+    mend: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SipFacts:
+    """The installed pjsua2.
+
+    Attributes:
+        version: Of the package; empty if there is none.
+        max_calls: Call slots, two for a bridged call; 0 if unknown.
+        tls_library: Name and version.
+        fault: Why it cannot be used; empty if it can.
+    """
+
+    version: str
+    max_calls: int = 0
+    tls_library: str = ""
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryFacts:
+    """A directory that recproxy writes in.
+
+    Attributes:
+        path: The directory.
+        present: Whether it is there.
+        is_directory: Whether it is one.
+        mode: Permission bits.
+        owner: Its uid.
+        writable: Whether files can be made in it, or, if it is missing, whether it can be made.
+    """
+
+    path: Path
+    present: bool
+    is_directory: bool = True
+    mode: int = 0o700
+    owner: int = 0
+    writable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """A key file.
+
+    Attributes:
+        path: The file.
+        mode: Permission bits.
+        shown: What it holds, for display.
+        fault: Why it cannot be used; empty if it can.
+    """
+
+    path: Path
+    mode: int = 0o600
+    shown: str = ""
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptFacts:
+    """One announcement.
+
+    Attributes:
+        name: Of it.
+        language: BCP 47 tag.
+        seconds: How long it takes to say; 0 if it is broken.
+        fault: Why it cannot be played; empty if it can.
+    """
+
+    name: str
+    language: str
+    seconds: float = 0.0
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that was probed.
+
+    Attributes:
+        euid: Who recproxy would run as: whoever runs the doctor.
+        sip: The SIP stack.
+        engine_fault: Why the RTP engine does not load; empty if it does.
+        descriptors: Hard limit on open files.
+        local_ports: First and last port that the kernel gives to others.
+        addresses: Fault of each address to bind; empty if it is this machine's.
+        data: The data directory.
+        announcements: The directory of announcements.
+        recipients: The recipients file.
+        audit_key: The key that signs the audit chain.
+        identities: Files beside the recipients that hold a private key.
+        programs: Whether each program is installed.
+        policy_fault: What is wrong with the policy; empty if nothing is.
+        prompts: Announcements of the policy.
+        free_bytes: Space left for recordings; None if unknown.
+        clock_synchronised: None if unknown.
+    """
+
+    euid: int
+    sip: SipFacts
+    engine_fault: str
+    descriptors: int
+    local_ports: tuple[int, int]
+    addresses: Mapping[str, str]
+    data: DirectoryFacts
+    announcements: DirectoryFacts
+    recipients: FileFacts
+    audit_key: FileFacts
+    identities: tuple[Path, ...]
+    programs: Mapping[str, bool]
+    policy_fault: str
+    prompts: tuple[PromptFacts, ...]
+    free_bytes: int | None
+    clock_synchronised: bool | None

@@ -1,0 +1,229 @@
+"""The facts of this machine. Reads only; what is spoken for a check goes to a directory that is removed."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import ipaddress
+import os
+import resource
+import shutil
+import socket
+import stat
+import tempfile
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+from recproxy.config import Config
+from recproxy.doctor.facts import DirectoryFacts, Facts, FileFacts, PromptFacts, SipFacts
+from recproxy.errors import ConfigError, RecproxyError
+from recproxy.policy import Policy, load_policy
+from storage import OsFiles, StorageError, load_recipients, load_signing_key
+
+__all__ = ["probe"]
+
+_PROGRAMS: Final = ("espeak-ng", "ffmpeg")
+_CODECS: Final = ("PCMU", "PCMA", "G722", "OPUS")
+_LOCAL_PORTS: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_KEY_FILE_BYTES: Final = 1 << 16
+_SECRET: Final = b"AGE-SECRET-KEY-"
+# adjtimex(2): struct timex is 208 bytes where long has 64 bits; zeros mean "change nothing".
+_TIMEX_BYTES: Final = 208
+_TIME_ERROR: Final = 5
+
+
+def probe(config: Config) -> Facts:
+    """Look at this machine.
+
+    Args:
+        config: Says where to look.
+
+    Returns:
+        What was seen.
+    """
+    places = config.storage
+    engine_fault = _engine_fault()
+    policy, policy_fault = _policy(config)
+    return Facts(
+        euid=os.geteuid(),
+        sip=_sip(),
+        engine_fault=engine_fault,
+        descriptors=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
+        local_ports=_local_ports(),
+        addresses={
+            address: _address_fault(address)
+            for address in dict.fromkeys(
+                (*(place.address for place in config.sip.listen), config.media.address)
+            )
+        },
+        data=_directory(places.directory, with_parents=False),
+        announcements=_directory(config.announcer.directory, with_parents=True),
+        recipients=_recipients(places.recipients),
+        audit_key=_audit_key(places.audit_key),
+        identities=tuple(_identities(places.recipients.parent)),
+        programs={name: shutil.which(name) is not None for name in _PROGRAMS},
+        policy_fault=policy_fault,
+        prompts=() if policy is None or engine_fault else tuple(_prompts(config, policy)),
+        free_bytes=_free_bytes(places.directory),
+        clock_synchronised=_clock_synchronised(),
+    )
+
+
+def _sip() -> SipFacts:
+    version = next((found for name in ("pjsua2", "pjsua2-python") if (found := _version(name))), "")
+    try:
+        from recproxy.sip.native import build_facts  # noqa: PLC0415 - it may not load, which is a fact
+
+        facts = build_facts()
+    except ImportError as err:
+        return SipFacts(version, fault=f"does not load: {err}" if version else "not installed")
+    except RecproxyError as err:
+        return SipFacts(version or "unknown version", fault=str(err))
+    return SipFacts(version or "unknown version", facts.max_calls, facts.tls_library)
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _engine_fault() -> str:
+    try:
+        importlib.import_module("rtp")
+    except ImportError as err:
+        return f"does not load: {err}"
+    return ""
+
+
+def _local_ports() -> tuple[int, int]:
+    try:
+        first, last = (int(text) for text in _LOCAL_PORTS.read_text().split())
+    except (OSError, ValueError):
+        return (0, 0)
+    return first, last
+
+
+def _address_fault(address: str) -> str:
+    family = socket.AF_INET6 if ipaddress.ip_address(address).version == 6 else socket.AF_INET  # noqa: PLR2004
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe_socket:
+            probe_socket.bind((address, 0))
+    except OSError as err:
+        return err.strerror or str(err)
+    return ""
+
+
+def _directory(path: Path, *, with_parents: bool) -> DirectoryFacts:
+    """Look at a directory.
+
+    Args:
+        path: The directory.
+        with_parents: Whether recproxy makes missing directories above it, too.
+    """
+    try:
+        facts = path.stat()
+    except FileNotFoundError:
+        above = path.parent
+        while with_parents and not above.exists():
+            above = above.parent
+        return DirectoryFacts(path, present=False, writable=os.access(above, os.W_OK | os.X_OK))
+    except OSError:
+        return DirectoryFacts(path, present=False, writable=False)
+    return DirectoryFacts(
+        path,
+        present=True,
+        is_directory=stat.S_ISDIR(facts.st_mode),
+        mode=stat.S_IMODE(facts.st_mode),
+        owner=facts.st_uid,
+        writable=os.access(path, os.W_OK | os.X_OK),
+    )
+
+
+def _recipients(path: Path) -> FileFacts:
+    try:
+        count = len(load_recipients(OsFiles(path.parent), path.name))
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except (StorageError, OSError) as err:
+        return FileFacts(path, fault=f"{path}: {_plain(err)}")
+    return FileFacts(path, mode, f"{count} recipient{'s' if count > 1 else ''}")
+
+
+def _audit_key(path: Path) -> FileFacts:
+    try:
+        load_signing_key(OsFiles(path.parent), path.name)
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except (StorageError, OSError) as err:
+        return FileFacts(path, fault=f"{path}: {_plain(err)}")
+    return FileFacts(path, mode, "an Ed25519 key")
+
+
+def _plain(err: StorageError | OSError) -> str:
+    return err.strerror or str(err) if isinstance(err, OSError) else str(err)
+
+
+def _identities(directory: Path) -> Iterator[Path]:
+    try:
+        beside = sorted(directory.iterdir())
+    except OSError:
+        return
+    for path in beside:
+        try:
+            if not path.is_file():
+                continue
+            with path.open("rb") as file:
+                if _SECRET in file.read(_KEY_FILE_BYTES):
+                    yield path
+        except OSError:
+            continue  # what cannot be read here cannot be used here
+
+
+def _policy(config: Config) -> tuple[Policy | None, str]:
+    try:
+        return load_policy(config.policy, {str(name) for name in config.trunks}), ""
+    except ConfigError as err:
+        return None, "\n".join(err.problems)
+
+
+def _prompts(config: Config, policy: Policy) -> Iterator[PromptFacts]:
+    from announcer import PromptSet, PromptSpec  # noqa: PLC0415 - needs the engine, which may not load
+
+    specs = [
+        PromptSpec(
+            said.name,
+            said.language,
+            text=said.text,
+            file=None if said.file is None else config.policy.parent / said.file,
+        )
+        for said in policy.prompts()
+    ]
+    with tempfile.TemporaryDirectory(prefix="recproxy-doctor-") as scratch:
+        loaded = PromptSet.load(Path(scratch), specs, _CODECS)
+    for prompt in loaded.prompts.values():
+        yield PromptFacts(prompt.name, prompt.language, prompt.duration_s)
+    for broken in loaded.broken:
+        yield PromptFacts(broken.name, broken.language, fault=broken.why)
+
+
+def _free_bytes(directory: Path) -> int | None:
+    for place in (directory, *directory.parents):
+        try:
+            facts = os.statvfs(place)
+        except OSError:
+            continue
+        return facts.f_bavail * facts.f_frsize
+    return None
+
+
+def _clock_synchronised() -> bool | None:
+    """Ask the kernel, which every time daemon tells."""
+    if ctypes.sizeof(ctypes.c_long) != ctypes.sizeof(ctypes.c_int64):
+        return None
+    try:
+        state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.create_string_buffer(_TIMEX_BYTES))
+    except (OSError, AttributeError):
+        return None
+    return None if state < 0 else bool(state != _TIME_ERROR)
