@@ -150,6 +150,7 @@ class Daemon:
 
     def launch(self) -> Process:
         """Start it without waiting."""
+        self.close()
         self._process = Process(
             [*recproxy(), "run", "--config", str(self.config)],
             name="recproxy",

@@ -19,6 +19,7 @@ from typing import Self
 from processes import Process, ProcessError
 
 SCENARIOS = Path(__file__).parent / "interop"
+_IDLE_PORT = 6000
 _TRANSPORT = {"udp": "u1", "tcp": "t1"}
 
 
@@ -72,6 +73,7 @@ class Sipp:
         caller: str = "+31612345678",
         talk_ms: int = 3000,
         hold_ms: int = 1500,
+        ring_ms: int = 20,
         code: int = 486,
     ) -> None:
         self._where = (at, port, transport)
@@ -82,6 +84,7 @@ class Sipp:
             "caller": caller,
             "talk_ms": talk_ms,
             "hold_ms": hold_ms,
+            "ring_ms": ring_ms,
             "code": code,
             "payload_type": speech.payload_type if speech else 0,
             "codec": speech.codec if speech else "PCMU",
@@ -91,7 +94,9 @@ class Sipp:
         text = (SCENARIOS / f"{scenario}.xml").read_text()
         written.write_text(Template(text).safe_substitute(values))
         argv = ["sipp", f"{remote[0]}:{remote[1]}", "-sf", str(written), "-m", "1", "-nostdin"]
-        argv += ["-i", at, "-p", str(port), "-mi", at, "-mp", str(media_port), "-t", _TRANSPORT[transport]]
+        argv += ["-i", at, "-p", str(port), "-t", _TRANSPORT[transport], "-mi", at]
+        # sipp binds its media port whether it speaks or not: not the one that somebody else holds.
+        argv += ["-mp", str(media_port if speech else _IDLE_PORT)]
         argv += ["-trace_err", "-error_file", str(self._errors), "-timeout", "60s", "-timeout_error"]
         self._process = Process(argv, name=f"sipp {scenario}", directory=directory)
 

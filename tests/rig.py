@@ -13,7 +13,7 @@ from daemon import Daemon, Said, Settings
 from listening import Match, RiffWave, find_runs, read_wave, unmistakable
 from loopback import Lease
 from rtp_peer import FRAME_NS, FRAME_SAMPLES, SAMPLE_NS, Heard, RtpPeer, Talk
-from softphone import Dialog, Softphone
+from softphone import Dialog, PeerError, Softphone
 
 NUMBER = "+31301234567"
 CALLER_NUMBER = "+31612345678"
@@ -104,7 +104,13 @@ class Rig:
             sdp_bodies.audio(left.address, left.port, codecs=codecs),
             caller=CALLER_NUMBER,
         )
-        incoming = self.callee.next_call()
+        try:
+            incoming = self.callee.next_call()
+        except PeerError as err:
+            got = [
+                message.start for message in self.caller.received if message.one("call-id") == dialog.call_id
+            ]
+            raise PeerError(f"{err}; the caller got {got}") from err
         incoming.ring()
         incoming.answer(sdp_bodies.audio(right.address, right.port, codecs=answer or codecs))
         dialog.wait_answer()

@@ -1,7 +1,8 @@
 """An RTP end point for tests: paced sending, and a log of every packet with its time.
 
-Times are ``time.monotonic_ns()``, the clock of the daemon's RTP engine
-(CLOCK_MONOTONIC), so moments of both sides compare directly.
+Times are CLOCK_MONOTONIC, the clock of the daemon's RTP engine, so moments of both
+sides compare directly. A received packet has the kernel's stamp: how long this
+process took to read it does not count.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ FRAME_NS = 20_000_000
 FRAME_SAMPLES = 160
 SAMPLE_NS = 125_000
 _HEADER = struct.Struct("!BBHII")
+_SO_TIMESTAMPNS = 35  # asm-generic/socket.h; Python has no name for it
+_TIMESPEC = struct.Struct("@ll")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,7 @@ class Heard:
     """One datagram as received.
 
     Attributes:
-        at_ns: When it was read, CLOCK_MONOTONIC.
+        at_ns: When it arrived, CLOCK_MONOTONIC.
         source: Address and port it came from.
         data: The whole datagram.
     """
@@ -78,6 +81,16 @@ def packet(
     )
 
 
+def _arrival_ns(ancillary: list[tuple[int, int, bytes]]) -> int:
+    """The kernel's wall-clock stamp of a datagram, on the monotonic clock."""
+    for level, kind, data in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS):
+            seconds, nanoseconds = _TIMESPEC.unpack(data)
+            wall_ns: int = seconds * 1_000_000_000 + nanoseconds
+            return wall_ns - (time.time_ns() - time.monotonic_ns())
+    raise RuntimeError("the kernel did not stamp a datagram")
+
+
 @dataclass(slots=True)
 class Talk:
     """One paced stream of 20 ms frames and the moment each of them left.
@@ -119,8 +132,9 @@ class Talk:
             wait_ns = start + index * FRAME_NS - time.monotonic_ns()
             if self._stop.wait(max(wait_ns, 0) / 1e9):
                 return
+            sent_ns = time.monotonic_ns()
             send(index, self.audio[index * FRAME_SAMPLES : (index + 1) * FRAME_SAMPLES])
-            self.sent_ns.append(time.monotonic_ns())
+            self.sent_ns.append(sent_ns)
 
 
 class RtpPeer:
@@ -129,6 +143,7 @@ class RtpPeer:
     def __init__(self, address: str, port: int = 0) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         self._socket.bind((address, port))
         self.address: str = address
         self.port: int = self._socket.getsockname()[1]
@@ -225,10 +240,10 @@ class RtpPeer:
 
     def _listen(self) -> None:
         while True:
-            data, source = self._socket.recvfrom(65536)
-            at_ns = time.monotonic_ns()
+            data, ancillary, _, source = self._socket.recvmsg(65536, 64)
             if self._ended:
                 return
+            at_ns = _arrival_ns(ancillary)
             with self._lock:
                 self._heard.append(Heard(at_ns, (source[0], source[1]), data))
                 self._lock.notify_all()

@@ -42,8 +42,8 @@ TIMELINE = (
     ("notice.started", "announcing", "yellow"),
     ("notice.completed", "announced", "yellow"),
     ("recording.opened", "recording", "red"),
-    ("recording.sealed", "sealed", "green"),
     ("call.ended", "ended", "blue"),
+    ("recording.sealed", "sealed", "green"),
 )
 
 
@@ -111,7 +111,7 @@ def _play(story: Story) -> None:
         story.fact("callee", f"{lease.addresses.callee}, speaks Dutch, a low voice")
 
         story.chapter("2  a call, announced and recorded")
-        with _call(story, daemon, scratch, NUMBER, talk_s=17.0) as told:
+        with _call(story, daemon, scratch, NUMBER, talk_s=14.0) as told:
             _show_files(story, daemon, told)
             _compare(story, daemon, told)
         story.chapter("3  a second recording, kept for eight seconds")
@@ -136,7 +136,14 @@ def _call(story: Story, daemon: Daemon, scratch: Path, number: str, *, talk_s: f
         callee = stack.enter_context(RtpPeer(here.callee))
         mark = daemon.mark
         answering = stack.enter_context(
-            Sipp("callee", at=here.callee, remote=daemon.sip, directory=directory, media_port=callee.port)
+            Sipp(
+                "callee",
+                at=here.callee,
+                remote=daemon.sip,
+                directory=directory,
+                media_port=callee.port,
+                ring_ms=1200,
+            )
         )
         answering.wait_bound()
         calling = stack.enter_context(
@@ -184,7 +191,7 @@ def _tell(story: Story, name: str, zero_ns: int, at_ns: int, style: str, what: s
 def _detail(event: str, said: dict[str, object]) -> str:
     match event:
         case "notice.started":
-            return f"purpose [bold]{said.get('purpose', '')}[/], the parties cannot hear each other yet"
+            return f"purpose [bold]{said.get('purpose', '')}[/]; the gate between them is shut"
         case "notice.completed":
             return "heard to its last frame by caller and callee"
         case "recording.opened":
@@ -213,12 +220,7 @@ def _show_files(story: Story, daemon: Daemon, told: Told) -> None:
     opened = listening.read_wave(daemon.open_with_age(told.recording))
     story.output(f"WAV, {opened.channels} channels, {opened.rate_hz} Hz, µ-law, {opened.frames / 8000:.2f} s")
     story.promise("stock age opens header and body to a stereo WAV", kept=opened.channels == 2)
-    try:
-        age_decrypt(body.read_bytes(), daemon.identity)
-    except ProcessError:
-        story.promise("the body alone does not open", kept=True)
-    else:
-        story.promise("the body alone does not open", kept=False)
+    story.promise("the body alone does not open", kept=not _opens(body.read_bytes(), daemon.identity))
     audio = [
         talk.audio[at : at + 32] for talk in (told.left, told.right) for at in range(40_000, 100_000, 997)
     ]
@@ -315,13 +317,12 @@ def _expire(story: Story, daemon: Daemon, told: Told) -> None:
         ) as retention,
         story.console.status(f"waiting for {told.expiry}"),
     ):
-        at = retention.wait_line(
+        retention.wait_line(
             lambda line: "recording.shredded" in line and told.recording in line,
             what="the shredding",
             within_s=40,
         )
         lag = datetime.now(UTC) - datetime.fromisoformat(told.expiry)
-    del at
     story.fact(
         "shredded",
         f"{lag.total_seconds():.1f} s after its expiry: header overwritten and removed, then the body",
@@ -331,13 +332,18 @@ def _expire(story: Story, daemon: Daemon, told: Told) -> None:
     )
     story.promise("header and body are gone", kept=not key.exists() and not body.exists())
     story.command("age -d -i identity.txt demo-out/kept-copy.age")
+    gone = "the kept copy can no longer be opened, with the identity at hand"
     try:
         age_decrypt(copy.read_bytes(), daemon.identity)
     except ProcessError as refusal:
-        story.output(str(refusal).splitlines()[0], "red")
-        story.promise("the kept copy can no longer be opened, with the identity at hand", kept=True)
+        story.output(str(refusal).partition('"')[0].rstrip(" :"), "red")
+        story.promise(gone, kept=True)
     else:
-        story.promise("the kept copy can no longer be opened, with the identity at hand", kept=False)
+        story.promise(gone, kept=False)
+    left = [path for path in daemon.files() if _opens(path.read_bytes() + copy.read_bytes(), daemon.identity)]
+    story.promise(
+        "nor does any file that is left open it", kept=not left, measured=f"{len(daemon.files())} tried"
+    )
     shown = daemon.cli("recordings", "show", told.recording).stdout
     story.command(f"recproxy recordings show {told.recording[:8]}")
     story.output(shown)
@@ -345,6 +351,14 @@ def _expire(story: Story, daemon: Daemon, told: Told) -> None:
         "a tombstone tells that it existed, and no number",
         kept="shredded" in shown and SHORT_NUMBER[3:] not in shown,
     )
+
+
+def _opens(sealed: bytes, identity: Path) -> bool:
+    try:
+        age_decrypt(sealed, identity)
+    except ProcessError:
+        return False
+    return True
 
 
 def _no_numbers_in_the_log(story: Story, daemon: Daemon) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 mpl.use("Agg")
@@ -57,7 +58,7 @@ def draw(scene: Scene, to: Path) -> None:
         figsize=(14, 10.5),
         sharex=True,
         height_ratios=(1, 1, 1.25, 1, 1.25),
-        layout="constrained",
+        layout=ConstrainedLayoutEngine(h_pad=0.07, rect=(0, 0, 1, 0.985)),
         facecolor="white",
     )
     figure.suptitle(
@@ -93,7 +94,7 @@ def _mark_notice(axes: NDArray[np.object_], scene: Scene) -> None:
     start, end = scene.notice
     axes[0].axvspan(start, end, color="#ffe9a8", alpha=0.75, lw=0, zorder=0)
     axes[0].text(
-        (start + end) / 2, 0.66, "announcement", ha="center", color=NOTICE, fontsize=10, fontweight="bold"
+        start + 0.06, -0.7, "announcement", va="center", color=NOTICE, fontsize=10, fontweight="bold"
     )
     for axis in axes[1:]:
         axis.axvspan(0, scene.starts, facecolor="#f4f5f7", edgecolor="#d7dce1", hatch="///", lw=0, zorder=3)

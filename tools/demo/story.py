@@ -33,7 +33,7 @@ class Story:
 
     def fact(self, name: str, what: str) -> None:
         """A thing to look at."""
-        self.console.print(f"  [bold]{name:<12}[/] {what}")
+        self.console.print(f"  [bold]{name:<12}[/] {what}", soft_wrap=True)
 
     def command(self, line: str) -> None:
         """A command as an operator would type it."""
