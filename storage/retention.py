@@ -31,6 +31,7 @@ from storage.shred import ShredCertificate, Shredder
 from storage.tags import RecordingId
 
 CLOCK_PATH: Final = "retention.clock"
+LOCK_PATH: Final = "retention.lock"
 _MAX_STATE_BYTES: Final = 4096
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
@@ -204,9 +205,10 @@ class ClockGuard:
             ClockStateError: The remembered reading is damaged.
             FileFault: It cannot be read or written.
         """
-        verdict = judge(self.last(), current, newest, self._bounds)
-        if isinstance(verdict, Trusted):
-            self.accept(current)
+        with self._files.lock(LOCK_PATH):
+            verdict = judge(self.last(), current, newest, self._bounds)
+            if isinstance(verdict, Trusted):
+                self._remember(current)
         return verdict
 
     def accept(self, current: ClockReading) -> None:
@@ -215,14 +217,8 @@ class ClockGuard:
         Raises:
             FileFault: It cannot be written.
         """
-        text = json.dumps(
-            {
-                "wall": current.wall.astimezone(UTC).isoformat(),
-                "boot_seconds": current.boot_seconds,
-                "boot": current.boot,
-            }
-        )
-        replace(self._files, CLOCK_PATH, text.encode() + b"\n")
+        with self._files.lock(LOCK_PATH):
+            self._remember(current)
 
     def last(self) -> ClockReading | None:
         """The remembered reading; None before the first run.
@@ -244,6 +240,16 @@ class ClockGuard:
                 f"{CLOCK_PATH} is damaged: check the clock, then accept it "
                 '("recproxy retention --accept-clock")'
             ) from err
+
+    def _remember(self, current: ClockReading) -> None:
+        text = json.dumps(
+            {
+                "wall": current.wall.astimezone(UTC).isoformat(),
+                "boot_seconds": current.boot_seconds,
+                "boot": current.boot,
+            }
+        )
+        replace(self._files, CLOCK_PATH, text.encode() + b"\n")
 
 
 class Retention:

@@ -433,7 +433,7 @@ def test_two_processes_shred_each_recording_once(tmp_path: Path, recordings: int
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
-    counts = [int(process.communicate()[0]) for process in processes]
+    counts = [int(out or -1) for out in [process.communicate()[0] for process in processes]]
     assert [process.returncode for process in processes] == [0, 0]
     assert sum(counts) == recordings
     assert catalogue.count(State.SHREDDED) == recordings
