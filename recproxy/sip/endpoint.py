@@ -7,8 +7,6 @@ through ``execute`` between two polls, never inside a callback.
 
 from __future__ import annotations
 
-import gc
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -31,69 +29,15 @@ from recproxy.errors import PeerError, SdpError, SipError
 from recproxy.sip import headers, native, sdp
 from recproxy.sip.headers import Message, Reason
 from recproxy.sip.leg import Leg, header, received
-from recproxy.sip.native import SipStackError
+from recproxy.sip.stack import Listen, Log, SipSettings, Stack
 from recproxy.sip.trunks import Trunk, TrunkTable, source_host
 from recproxy.sip.uri import Address, Uri
 
 __all__ = ["Listen", "SipEndpoint", "SipSettings"]
 
 _DEFAULT_HOPS: Final = 70  # RFC 3261 section 8.1.1.6
-_SOCKET_BUFFER_BYTES: Final = 2 * 1024 * 1024
-_SPARE_SLOTS: Final = 64  # a call slot is freed a little later than its call ends
 _RETRY_AFTER_S: Final = 10
 _NOT_AVAILABLE: Final = 480
-_TRANSPORTS: Final = {
-    ("udp", 4): "PJSIP_TRANSPORT_UDP",
-    ("tcp", 4): "PJSIP_TRANSPORT_TCP",
-    ("udp", 6): "PJSIP_TRANSPORT_UDP6",
-    ("tcp", 6): "PJSIP_TRANSPORT_TCP6",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Listen:
-    """One listening address.
-
-    Attributes:
-        transport: ``udp`` or ``tcp``.
-        address: Numeric.
-        port: 1–65535.
-        advertise: Address that peers are told; empty for ``address``.
-    """
-
-    transport: str
-    address: str
-    port: int
-    advertise: str = ""
-
-    @property
-    def contact(self) -> str:
-        """Contact URI for a dialog over this transport."""
-        host = self.advertise or self.address
-        shown = f"[{host}]" if ":" in host else host
-        tail = "" if self.transport == "udp" else f";transport={self.transport}"
-        return f"<sip:recproxy@{shown}:{self.port}{tail}>"
-
-
-@dataclass(frozen=True, slots=True)
-class SipSettings:
-    """What the endpoint needs to know.
-
-    Attributes:
-        listen: At least one address; the first of a transport is the one that leg B uses.
-        trunks: Neighbours.
-        max_calls: Bridged calls at once; one more is answered 503.
-        user_agent: For User-Agent and Server.
-        silent: Drop requests from strangers instead of answering 403.
-        log_level: PJSIP's, 0–6; it goes to ``SipEndpoint``'s ``log``.
-    """
-
-    listen: tuple[Listen, ...]
-    trunks: tuple[Trunk, ...]
-    max_calls: int = 1000
-    user_agent: str = "recproxy"
-    silent: bool = False
-    log_level: int = 1
 
 
 @dataclass(slots=True)
@@ -107,30 +51,6 @@ class _Bridge:
     failure: Message | None = None
 
 
-class _Door(pj.Account):
-    """The account that every INVITE arrives at."""
-
-    def __init__(self, arrived: Callable[[int, pj.SipRxData], None]) -> None:
-        super().__init__()
-        self._arrived = arrived
-
-    def onIncomingCall(self, prm: pj.OnIncomingCallParam) -> None:  # noqa: N802 - PJSIP's name
-        """Hand an INVITE in."""
-        self._arrived(prm.callId, prm.rdata)
-
-
-class _Log(pj.LogWriter):
-    """PJSIP's own messages, one line each."""
-
-    def __init__(self, sink: Callable[[int, str], None]) -> None:
-        super().__init__()
-        self._sink = sink
-
-    def write(self, entry: pj.LogEntry) -> None:
-        """Hand a line in."""
-        self._sink(entry.level, entry.msg.rstrip())
-
-
 class SipEndpoint:
     """Our side of SIP; implements ``recproxy.call.driver.SipPort``."""
 
@@ -140,7 +60,7 @@ class SipEndpoint:
         post: Callable[[str, Event], None],
         mint: Callable[[], str],
         now: Callable[[], datetime],
-        log: Callable[[int, str], None],
+        log: Log,
     ) -> None:
         """Prepare; nothing is opened yet.
 
@@ -149,22 +69,13 @@ class SipEndpoint:
             post: Takes the events of a call.
             mint: Makes the reference of a new call.
             now: Wall clock, aware, UTC.
-            log: Takes PJSIP's own messages: level and line. They may name numbers.
+            log: Takes PJSIP's own messages: level and line, numbers masked.
 
         Raises:
             SipStackError: The installed pjsua2 cannot carry ``max_calls``.
         """
-        facts = native.build_facts()
-        if settings.max_calls * 2 > facts.max_calls:
-            raise SipStackError(
-                f"max_calls {settings.max_calls} needs {settings.max_calls * 2} call slots, pjsua2 has"
-                f" {facts.max_calls}",
-                hint=f"set max_calls to {facts.max_calls // 2} or less",
-            )
         self._settings = settings
-        self._slots = min(
-            facts.max_calls, settings.max_calls * 2 + max(_SPARE_SLOTS, settings.max_calls // 4)
-        )
+        self._stack = Stack(settings, self._arrived, log)
         self._trunks = TrunkTable(settings.trunks)
         self._post = post
         self._mint = mint
@@ -175,9 +86,6 @@ class SipEndpoint:
         self._condemned: list[Leg] = []
         self._by_call_id: dict[str, str] = {}
         self._draining = False
-        self._endpoint: pj.Endpoint | None = None
-        self._writer: _Log | None = None
-        self._door: _Door | None = None
 
     # ---------------------------------------------------------- life cycle
 
@@ -187,32 +95,13 @@ class SipEndpoint:
         Raises:
             SipStackError: An address or port cannot be used.
         """
-        native.quiet()
-        self._endpoint = endpoint = pj.Endpoint()
-        try:
-            endpoint.libCreate()
-            endpoint.libInit(self._library_settings())
-            native.start()
-            native.allow(self._trunks.peers, silent=self._settings.silent)
-            endpoint.audDevManager().setNullDev()
-            for listen in self._settings.listen:
-                self._listen(endpoint, listen)
-            endpoint.libStart()
-            self._door = _Door(self._arrived)
-            self._door.create(self._account_settings(), True)
-        except pj.Error as err:
-            self.close()
-            raise SipStackError(f"{err.title}: {err.reason}") from err
-        except SipStackError:
-            self.close()
-            raise
+        self._stack.open()
+        native.allow(self._trunks.peers, silent=self._settings.silent)
         self._admit()
 
     def poll(self, timeout_ms: int) -> None:
         """Treat what came from the network, waiting for it at most ``timeout_ms``."""
-        if self._endpoint is None:
-            raise RuntimeError("the SIP endpoint is not open")
-        self._endpoint.libHandleEvents(timeout_ms)
+        self._stack.poll(timeout_ms)
         for number, raw in native.updates():
             self._updated(number, raw)
         while self._condemned:
@@ -236,17 +125,11 @@ class SipEndpoint:
 
     def close(self) -> None:
         """Stop the stack; calls that are still up are hung up, which takes a second."""
-        if self._endpoint is None:
-            return
-        flags = 0 if self._bridges or self._refused else pj.PJSUA_DESTROY_NO_RX_MSG
+        idle = not self._bridges and not self._refused
         self._bridges.clear()
         self._refused.clear()
         self._condemned.clear()
-        gc.collect()  # no pj.Call may outlive the library, nor die in another thread
-        if self._door is not None:
-            self._door.shutdown()
-        self._endpoint.libDestroy(flags)
-        self._door = self._writer = self._endpoint = None
+        self._stack.close(idle=idle)
 
     @property
     def active(self) -> int:
@@ -324,9 +207,7 @@ class SipEndpoint:
 
     def _arrived(self, pj_id: int, rdata: pj.SipRxData) -> None:
         call = self._mint()
-        if self._door is None:
-            return  # the endpoint closes; PJSUA refuses a call without a leg
-        leg = Leg(self, self._door, call, LegName.CALLER, pj_id)
+        leg = Leg(self, self._stack.account, call, LegName.CALLER, pj_id)
         self._refused[call] = leg
         try:
             invite = headers.read_message(received(rdata.wholeMsg))
@@ -404,10 +285,10 @@ class SipEndpoint:
 
     def _invite(self, call: str, bridge: _Bridge, command: InviteCallee) -> None:
         trunk = self._trunks.named(bridge.trunk.forward_to)
-        if trunk is None or self._door is None:
+        if trunk is None:
             self._post(call, LegEnded(LegName.CALLEE, 404, "Not Found", by_us=False))
             return
-        leg = Leg(self, self._door, call, LegName.CALLEE)
+        leg = Leg(self, self._stack.account, call, LegName.CALLEE)
         bridge.legs[LegName.CALLEE] = leg
         target = self._trunks.request_uri(headers.request_uri(bridge.invite), trunk)
         option = self._invite_option(bridge.invite, target)
@@ -472,62 +353,6 @@ class SipEndpoint:
     def _admit(self) -> None:
         admitted = not self._draining and len(self._bridges) < self._settings.max_calls
         native.admit(admitted=admitted, retry_after_s=_RETRY_AFTER_S)
-
-    def _library_settings(self) -> pj.EpConfig:
-        settings = pj.EpConfig()
-        settings.uaConfig.maxCalls = self._slots
-        settings.uaConfig.threadCnt = 0
-        settings.uaConfig.mainThreadOnly = True
-        settings.uaConfig.userAgent = self._settings.user_agent
-        settings.uaConfig.mwiUnsolicitedEnabled = False
-        settings.uaConfig.noRefersub = False
-        settings.medConfig.threadCnt = 0
-        settings.medConfig.hasIoqueue = False
-        settings.medConfig.clockRate = 8000
-        settings.logConfig.level = self._settings.log_level
-        settings.logConfig.consoleLevel = self._settings.log_level
-        settings.logConfig.msgLogging = 0
-        settings.logConfig.decor = 0
-        self._writer = _Log(self._log)
-        self._writer.__disown__()
-        settings.logConfig.writer = self._writer
-        return settings
-
-    def _listen(self, endpoint: pj.Endpoint, listen: Listen) -> None:
-        version = 6 if ":" in listen.address else 4
-        kind = _TRANSPORTS.get((listen.transport, version))
-        if kind is None:
-            raise SipStackError(f"transport {listen.transport!r} is not udp or tcp")
-        settings = pj.TransportConfig()
-        settings.boundAddress = listen.address
-        settings.port = listen.port
-        settings.publicAddress = listen.advertise
-        if listen.transport == "udp":
-            for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-                settings.sockOptParams.sockOpts.append(
-                    pj.SockOpt(socket.SOL_SOCKET, option, _SOCKET_BUFFER_BYTES)
-                )
-        try:
-            endpoint.transportCreate(getattr(pj, kind), settings)
-        except pj.Error as err:
-            where = f"{listen.transport} {listen.address} port {listen.port}"
-            raise SipStackError(f"cannot listen on {where}: {err.reason}") from err
-
-    def _account_settings(self) -> pj.AccountConfig:
-        settings = pj.AccountConfig()
-        settings.idUri = self._settings.listen[0].contact
-        settings.callConfig.prackUse = 0
-        settings.callConfig.timerUse = 1
-        settings.mediaConfig.lockCodecEnabled = False
-        settings.mediaConfig.srtpUse = 0
-        settings.mediaConfig.useLoopMedTp = True
-        settings.mediaConfig.enableLoopback = False
-        settings.natConfig.sipOutboundUse = 0
-        settings.natConfig.contactRewriteUse = 0
-        settings.natConfig.viaRewriteUse = 0
-        settings.natConfig.sdpNatRewriteUse = 0
-        settings.natConfig.udpKaIntervalSec = 0
-        return settings
 
 
 def _rewritten(to_send: SdpToSend | None) -> bytes:

@@ -107,7 +107,10 @@ void recproxy_bodies_free(uint64_t token)
     in_use--;
 }
 
-unsigned recproxy_bodies_count(void) { return in_use; }
+unsigned recproxy_bodies_count(void)
+{
+    return in_use;
+}
 
 void recproxy_bodies_clear(void)
 {

@@ -39,7 +39,7 @@ enum recproxy_counter {
     RECPROXY_OPTIONS_ANSWERED,
     RECPROXY_BODIES_MASKED,
     RECPROXY_BODIES_SENT,
-    RECPROXY_BODIES_LOST,       /* a token without bytes: must stay 0 */
+    RECPROXY_BODIES_LOST, /* a token without bytes: must stay 0 */
     RECPROXY_COUNTERS
 };
 
@@ -68,7 +68,8 @@ unsigned long long recproxy_body_new(void);
 /* Set or replace the bytes behind a token; size 0 sends no body at all.  An
  * empty content type means application/sdp.  0, -1 for an unknown token, -2 for
  * a body or type that is too long. */
-int recproxy_body_set(unsigned long long token, const char *data, size_t size, const char *content_type);
+int recproxy_body_set(unsigned long long token, const char *data, size_t size,
+                      const char *content_type);
 
 void recproxy_body_free(unsigned long long token);
 

@@ -1,0 +1,251 @@
+"""PJSIP itself: its settings, its sockets, its start and its end."""
+
+from __future__ import annotations
+
+import gc
+import re
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import pjsua2 as pj
+
+from recproxy.sip import native
+from recproxy.sip.native import SipStackError
+from recproxy.sip.trunks import Trunk
+
+__all__ = ["Arrived", "Listen", "Log", "SipSettings", "Stack"]
+
+Arrived = Callable[[int, pj.SipRxData], None]
+Log = Callable[[int, str], None]
+
+_SOCKET_BUFFER_BYTES: Final = 2 * 1024 * 1024
+_SPARE_SLOTS: Final = 64  # a call slot is freed a little later than its call ends
+_USER_PART: Final = re.compile(r"((?:sips?|tel):)[^@>;\s]+|\+?[0-9]{6,}")
+_TRANSPORTS: Final = {
+    ("udp", 4): "PJSIP_TRANSPORT_UDP",
+    ("tcp", 4): "PJSIP_TRANSPORT_TCP",
+    ("udp", 6): "PJSIP_TRANSPORT_UDP6",
+    ("tcp", 6): "PJSIP_TRANSPORT_TCP6",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """One listening address.
+
+    Attributes:
+        transport: ``udp`` or ``tcp``.
+        address: Numeric.
+        port: 1–65535.
+        advertise: Address that peers are told; empty for ``address``.
+    """
+
+    transport: str
+    address: str
+    port: int
+    advertise: str = ""
+
+    @property
+    def contact(self) -> str:
+        """Contact URI for a dialog over this transport."""
+        host = self.advertise or self.address
+        shown = f"[{host}]" if ":" in host else host
+        tail = "" if self.transport == "udp" else f";transport={self.transport}"
+        return f"<sip:recproxy@{shown}:{self.port}{tail}>"
+
+
+@dataclass(frozen=True, slots=True)
+class SipSettings:
+    """What the endpoint needs to know.
+
+    Attributes:
+        listen: At least one address; the first of a transport is the one that leg B uses.
+        trunks: Neighbours.
+        max_calls: Bridged calls at once; one more is answered 503.
+        user_agent: For User-Agent and Server.
+        silent: Drop requests from strangers instead of answering 403.
+        log_level: PJSIP's, 0–6; it goes to ``SipEndpoint``'s ``log``.
+    """
+
+    listen: tuple[Listen, ...]
+    trunks: tuple[Trunk, ...]
+    max_calls: int = 1000
+    user_agent: str = "recproxy"
+    silent: bool = False
+    log_level: int = 1
+
+
+class _Door(pj.Account):
+    """The account that every INVITE arrives at."""
+
+    def __init__(self, arrived: Arrived) -> None:
+        super().__init__()
+        self._arrived = arrived
+
+    def onIncomingCall(self, prm: pj.OnIncomingCallParam) -> None:  # noqa: N802 - PJSIP's name
+        """Hand an INVITE in."""
+        self._arrived(prm.callId, prm.rdata)
+
+
+class _Log(pj.LogWriter):
+    """PJSIP's own messages, one line each, without numbers and user parts."""
+
+    def __init__(self, sink: Log) -> None:
+        super().__init__()
+        self._sink = sink
+
+    def write(self, entry: pj.LogEntry) -> None:
+        """Hand a line in."""
+        self._sink(entry.level, _USER_PART.sub(r"\1…", entry.msg.rstrip()))
+
+
+class Stack:
+    """PJSIP, opened and closed by the one thread that polls it."""
+
+    def __init__(self, settings: SipSettings, arrived: Arrived, log: Log) -> None:
+        """Check that the installed pjsua2 will do; nothing is opened yet.
+
+        Args:
+            settings: Addresses and limits.
+            arrived: Takes each new INVITE, inside a callback.
+            log: Takes PJSIP's own messages: level and line, numbers masked.
+
+        Raises:
+            SipStackError: It is the wrong build, or cannot carry ``max_calls``.
+        """
+        facts = native.build_facts()
+        if settings.max_calls * 2 > facts.max_calls:
+            raise SipStackError(
+                f"max_calls {settings.max_calls} needs {settings.max_calls * 2} call slots, pjsua2 has"
+                f" {facts.max_calls}",
+                hint=f"set max_calls to {facts.max_calls // 2} or less",
+            )
+        self._settings = settings
+        self._slots = min(
+            facts.max_calls, settings.max_calls * 2 + max(_SPARE_SLOTS, settings.max_calls // 4)
+        )
+        self._arrived = arrived
+        self._log = log
+        self._endpoint: pj.Endpoint | None = None
+        self._writer: _Log | None = None
+        self._door: _Door | None = None
+
+    @property
+    def account(self) -> pj.Account:
+        """The account of every leg.
+
+        Raises:
+            RuntimeError: The stack is not open.
+        """
+        if self._door is None:
+            raise RuntimeError("the SIP stack is not open")
+        return self._door
+
+    def open(self) -> None:
+        """Start the stack and listen; this thread owns it from now on.
+
+        Raises:
+            SipStackError: An address or port cannot be used.
+        """
+        native.quiet()
+        self._endpoint = endpoint = pj.Endpoint()
+        try:
+            endpoint.libCreate()
+            endpoint.libInit(self._library_settings())
+            native.start()
+            endpoint.audDevManager().setNullDev()
+            for listen in self._settings.listen:
+                _listen(endpoint, listen)
+            endpoint.libStart()
+            self._door = _Door(self._arrived)
+            self._door.create(_account_settings(self._settings.listen[0].contact), True)
+        except pj.Error as err:
+            self.close(idle=True)
+            raise SipStackError(f"{err.title}: {err.reason}") from err
+        except SipStackError:
+            self.close(idle=True)
+            raise
+
+    def poll(self, timeout_ms: int) -> None:
+        """Treat what came from the network, waiting for it at most ``timeout_ms``.
+
+        Raises:
+            RuntimeError: The stack is not open.
+        """
+        if self._endpoint is None:
+            raise RuntimeError("the SIP stack is not open")
+        self._endpoint.libHandleEvents(timeout_ms)
+
+    def close(self, *, idle: bool) -> None:
+        """Stop; does nothing if it is not open.
+
+        Args:
+            idle: No call is up: there is no answer to a BYE to wait a second for.
+        """
+        if self._endpoint is None:
+            return
+        gc.collect()  # no pj.Call may outlive the library, nor die in another thread
+        if self._door is not None:
+            self._door.shutdown()
+        self._endpoint.libDestroy(pj.PJSUA_DESTROY_NO_RX_MSG if idle else 0)
+        self._door = self._writer = self._endpoint = None
+
+    def _library_settings(self) -> pj.EpConfig:
+        settings = pj.EpConfig()
+        settings.uaConfig.maxCalls = self._slots
+        settings.uaConfig.threadCnt = 0
+        settings.uaConfig.mainThreadOnly = True
+        settings.uaConfig.userAgent = self._settings.user_agent
+        settings.uaConfig.mwiUnsolicitedEnabled = False
+        settings.uaConfig.noRefersub = False
+        settings.medConfig.threadCnt = 0
+        settings.medConfig.hasIoqueue = False
+        settings.medConfig.clockRate = 8000
+        settings.logConfig.level = self._settings.log_level
+        settings.logConfig.consoleLevel = self._settings.log_level
+        settings.logConfig.msgLogging = 0
+        settings.logConfig.decor = 0
+        self._writer = _Log(self._log)
+        self._writer.__disown__()
+        settings.logConfig.writer = self._writer
+        return settings
+
+
+def _listen(endpoint: pj.Endpoint, listen: Listen) -> None:
+    version = 6 if ":" in listen.address else 4
+    kind = _TRANSPORTS.get((listen.transport, version))
+    if kind is None:
+        raise SipStackError(f"transport {listen.transport!r} is not udp or tcp")
+    settings = pj.TransportConfig()
+    settings.boundAddress = listen.address
+    settings.port = listen.port
+    settings.publicAddress = listen.advertise
+    if listen.transport == "udp":
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            settings.sockOptParams.sockOpts.append(
+                pj.SockOpt(socket.SOL_SOCKET, option, _SOCKET_BUFFER_BYTES)
+            )
+    try:
+        endpoint.transportCreate(getattr(pj, kind), settings)
+    except pj.Error as err:
+        where = f"{listen.transport} {listen.address} port {listen.port}"
+        raise SipStackError(f"cannot listen on {where}: {err.reason}") from err
+
+
+def _account_settings(contact: str) -> pj.AccountConfig:
+    settings = pj.AccountConfig()
+    settings.idUri = contact
+    settings.callConfig.prackUse = 0
+    settings.callConfig.timerUse = 1
+    settings.mediaConfig.lockCodecEnabled = False
+    settings.mediaConfig.srtpUse = 0
+    settings.mediaConfig.useLoopMedTp = True
+    settings.mediaConfig.enableLoopback = False
+    settings.natConfig.sipOutboundUse = 0
+    settings.natConfig.contactRewriteUse = 0
+    settings.natConfig.viaRewriteUse = 0
+    settings.natConfig.sdpNatRewriteUse = 0
+    settings.natConfig.udpKaIntervalSec = 0
+    return settings

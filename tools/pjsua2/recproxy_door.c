@@ -1,0 +1,270 @@
+/* Who gets in, and what is answered without a call.
+ * SPDX-License-Identifier: GPL-2.0-or-later */
+#include "recproxy_net.h"
+#include "recproxy_parts.h"
+#include "recproxy_update.h"
+
+#include <pjsua-lib/pjsua.h>
+#include <stdlib.h>
+
+const char *const recproxy_methods[] = {"INVITE", "ACK",   "BYE",    "CANCEL",
+                                        "UPDATE", "PRACK", "OPTIONS"};
+const char *const recproxy_extensions[] = {"100rel", "timer"};
+const size_t recproxy_method_count = PJ_ARRAY_SIZE(recproxy_methods);
+const size_t recproxy_extension_count = PJ_ARRAY_SIZE(recproxy_extensions);
+
+static struct recproxy_net *acl;
+static size_t acl_count;
+static int acl_silent, admission, admission_retry_after;
+static char cancel_text[PJSIP_MAX_PKT_LEN + 1], cancel_call_id[256];
+
+static int source_allowed(const pjsip_rx_data *rdata)
+{
+    const pj_sockaddr *source = &rdata->pkt_info.src_addr;
+    const uint8_t *addr = pj_sockaddr_get_addr(source);
+    size_t len = pj_sockaddr_get_addr_len(source);
+
+    for (size_t i = 0; i < acl_count; i++) {
+        if (recproxy_net_match(&acl[i], addr, len))
+            return 1;
+    }
+    return 0;
+}
+
+int recproxy_listed(const pj_str_t *value, const char *const *list, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (pj_stricmp2(value, list[i]) == 0)
+            return 1;
+    }
+    return 0;
+}
+
+static void add_values(pjsip_generic_array_hdr *hdr, const char *const *list, size_t count)
+{
+    for (size_t i = 0; i < count && hdr->count < PJSIP_GENERIC_ARRAY_MAX_COUNT; i++)
+        hdr->values[hdr->count++] = pj_str((char *)list[i]);
+}
+
+static void add_text_header(pjsip_rx_data *rdata, pjsip_hdr *list, const char *name,
+                            const char *value)
+{
+    pj_str_t n = pj_str((char *)name), v = pj_str((char *)value);
+
+    pj_list_push_back(list, pjsip_generic_string_hdr_create(rdata->tp_info.pool, &n, &v));
+}
+
+/* Answer without state; what cannot be sent is lost, as with any datagram. */
+static pj_bool_t respond(pjsip_rx_data *rdata, int code, pjsip_hdr *headers)
+{
+    pjsip_endpt_respond_stateless(pjsua_get_pjsip_endpt(), rdata, code, NULL, headers, NULL);
+    return PJ_TRUE;
+}
+
+static void add_retry_after(pjsip_rx_data *rdata, pjsip_hdr *headers)
+{
+    if (admission_retry_after > 0)
+        pj_list_push_back(headers,
+                          pjsip_retry_after_hdr_create(rdata->tp_info.pool, admission_retry_after));
+}
+
+static pj_bool_t answer_options(pjsip_rx_data *rdata, pjsip_hdr *headers)
+{
+    pj_pool_t *pool = rdata->tp_info.pool;
+    pjsip_allow_hdr *allow = pjsip_allow_hdr_create(pool);
+    pjsip_supported_hdr *supported = pjsip_supported_hdr_create(pool);
+
+    recproxy_counters[RECPROXY_OPTIONS_ANSWERED]++;
+    if (admission == RECPROXY_REFUSE) {
+        add_retry_after(rdata, headers);
+        return respond(rdata, PJSIP_SC_SERVICE_UNAVAILABLE, headers);
+    }
+    add_values((pjsip_generic_array_hdr *)allow, recproxy_methods, recproxy_method_count);
+    add_values((pjsip_generic_array_hdr *)supported, recproxy_extensions, recproxy_extension_count);
+    pj_list_push_back(headers, allow);
+    pj_list_push_back(headers, supported);
+    add_text_header(rdata, headers, "Accept", "application/sdp");
+    return respond(rdata, PJSIP_SC_OK, headers);
+}
+
+/* Extensions that a caller requires and that we do not have (RFC 3261, 8.2.2.3). */
+static pjsip_unsupported_hdr *unsupported(pjsip_rx_data *rdata)
+{
+    pjsip_unsupported_hdr *out = NULL;
+    void *after = NULL;
+    pjsip_require_hdr *require;
+
+    while ((require = pjsip_msg_find_hdr(rdata->msg_info.msg, PJSIP_H_REQUIRE, after)) != NULL) {
+        for (unsigned i = 0; i < require->count; i++) {
+            if (recproxy_listed(&require->values[i], recproxy_extensions, recproxy_extension_count))
+                continue;
+            if (!out)
+                out = pjsip_unsupported_hdr_create(rdata->tp_info.pool);
+            if (out->count < PJSIP_GENERIC_ARRAY_MAX_COUNT)
+                out->values[out->count++] = require->values[i];
+        }
+        after = require->next;
+        if (after == &rdata->msg_info.msg->hdr)
+            break;
+    }
+    return out;
+}
+
+/* A caller that may name a call of ours in Replaces or Join would take it over;
+ * recproxy offers neither, and a UAS without them ignores them (RFC 3891, 3). */
+static void drop_takeover(pjsip_msg *msg)
+{
+    static const pj_str_t names[] = {{"Replaces", 8}, {"Join", 4}};
+
+    for (size_t i = 0; i < PJ_ARRAY_SIZE(names); i++) {
+        pjsip_hdr *hdr;
+
+        while ((hdr = pjsip_msg_find_hdr_by_name(msg, &names[i], NULL)) != NULL)
+            pj_list_erase(hdr);
+    }
+}
+
+static pj_bool_t new_call(pjsip_rx_data *rdata, pjsip_hdr *headers)
+{
+    pjsip_unsupported_hdr *missing;
+
+    if (rdata->msg_info.max_fwd && rdata->msg_info.max_fwd->ivalue <= 0) {
+        recproxy_counters[RECPROXY_REFUSED_HOPS]++;
+        return respond(rdata, PJSIP_SC_TOO_MANY_HOPS, headers);
+    }
+    missing = unsupported(rdata);
+    if (missing) {
+        recproxy_counters[RECPROXY_REFUSED_EXTENSION]++;
+        pj_list_push_back(headers, missing);
+        return respond(rdata, PJSIP_SC_BAD_EXTENSION, headers);
+    }
+    if (admission == RECPROXY_REFUSE) {
+        recproxy_counters[RECPROXY_REFUSED_ADMISSION]++;
+        add_retry_after(rdata, headers);
+        return respond(rdata, PJSIP_SC_SERVICE_UNAVAILABLE, headers);
+    }
+    drop_takeover(rdata->msg_info.msg);
+    return PJ_FALSE;
+}
+
+static pj_bool_t refuse_method(pjsip_rx_data *rdata, pjsip_hdr *headers)
+{
+    const pj_str_t *method = &rdata->msg_info.msg->line.req.method.name;
+    int in_dialog = rdata->msg_info.to->tag.slen > 0;
+    pjsip_allow_hdr *allow;
+
+    if (in_dialog && pj_stricmp2(method, "INFO") == 0 && !rdata->msg_info.msg->body)
+        return respond(rdata, PJSIP_SC_OK, headers); /* a sign of life */
+    recproxy_counters[RECPROXY_REFUSED_METHOD]++;
+    if (in_dialog && pj_stricmp2(method, "INFO") == 0) {
+        add_text_header(rdata, headers, "Accept", "");
+        return respond(rdata, PJSIP_SC_UNSUPPORTED_MEDIA_TYPE, headers);
+    }
+    if (pj_stricmp2(method, "NOTIFY") == 0)
+        return respond(rdata, PJSIP_SC_BAD_EVENT,
+                       headers); /* RFC 6665, 8.2.1: no such subscription */
+    allow = pjsip_allow_hdr_create(rdata->tp_info.pool);
+    add_values((pjsip_generic_array_hdr *)allow, recproxy_methods, recproxy_method_count);
+    pj_list_push_back(headers, allow);
+    return respond(rdata, PJSIP_SC_METHOD_NOT_ALLOWED, headers);
+}
+
+static void keep_cancel(const pjsip_rx_data *rdata)
+{
+    const pj_str_t *id = &rdata->msg_info.cid->id;
+    size_t size = (size_t)rdata->msg_info.len;
+
+    cancel_call_id[0] = cancel_text[0] = '\0';
+    if (size >= sizeof(cancel_text) || (size_t)id->slen >= sizeof(cancel_call_id))
+        return;
+    pj_memcpy(cancel_text, rdata->msg_info.msg_buf, size);
+    cancel_text[size] = '\0';
+    pj_memcpy(cancel_call_id, id->ptr, (size_t)id->slen);
+    cancel_call_id[id->slen] = '\0';
+}
+
+pj_bool_t recproxy_door_stranger(pjsip_rx_data *rdata)
+{
+    pjsip_hdr headers;
+
+    if (source_allowed(rdata))
+        return PJ_FALSE;
+    recproxy_counters[RECPROXY_REFUSED_ADDRESS]++;
+    if (acl_silent || rdata->msg_info.msg->line.req.method.id == PJSIP_ACK_METHOD)
+        return PJ_TRUE;
+    pj_list_init(&headers);
+    return respond(rdata, PJSIP_SC_FORBIDDEN, &headers);
+}
+
+pj_bool_t recproxy_door_request(pjsip_rx_data *rdata)
+{
+    const pjsip_method *method = &rdata->msg_info.msg->line.req.method;
+    int in_dialog = rdata->msg_info.to->tag.slen > 0;
+    pjsip_hdr headers;
+
+    pj_list_init(&headers);
+    if (method->id == PJSIP_OPTIONS_METHOD)
+        return answer_options(rdata, &headers);
+    if (!recproxy_listed(&method->name, recproxy_methods, recproxy_method_count))
+        return refuse_method(rdata, &headers);
+    if (method->id == PJSIP_INVITE_METHOD)
+        return in_dialog ? recproxy_update_collides(rdata) : new_call(rdata, &headers);
+    if (method->id == PJSIP_CANCEL_METHOD)
+        keep_cancel(rdata);
+    if (rdata->msg_info.msg->body && pj_stricmp2(&method->name, "UPDATE") == 0)
+        return recproxy_update_keep(rdata);
+    return PJ_FALSE;
+}
+
+void recproxy_door_reset(void)
+{
+    free(acl);
+    acl = NULL;
+    acl_count = 0;
+    acl_silent = admission = admission_retry_after = 0;
+    cancel_call_id[0] = cancel_text[0] = '\0';
+}
+
+int recproxy_acl_set(const char *nets, size_t size)
+{
+    size_t count = 0, start = 0;
+    struct recproxy_net *list;
+
+    for (size_t i = 0; i < size; i++)
+        count += nets[i] == ',';
+    list = calloc(count + 1, sizeof(*list));
+    if (!list)
+        return 0;
+    count = 0;
+    while (start < size) {
+        const char *comma = memchr(nets + start, ',', size - start);
+        size_t end = comma ? (size_t)(comma - nets) : size;
+
+        if (recproxy_net_parse(nets + start, end - start, &list[count]) != 0) {
+            free(list);
+            return (int)count;
+        }
+        count++;
+        start = end + 1;
+    }
+    free(acl);
+    acl = list;
+    acl_count = count;
+    return -1;
+}
+
+void recproxy_acl_set_silent(int silent)
+{
+    acl_silent = silent != 0;
+}
+
+void recproxy_admission_set(int value, int retry_after)
+{
+    admission = value;
+    admission_retry_after = retry_after;
+}
+
+const char *recproxy_cancel_message(const char *call_id)
+{
+    return call_id && *call_id && pj_ansi_strcmp(call_id, cancel_call_id) == 0 ? cancel_text : "";
+}
