@@ -88,10 +88,14 @@ class Resampler:
         first = -(-self._position * self._up // self._down)
         self._position += len(block)
         last = -(-self._position * self._up // self._down)
-        steps = np.arange(first, last) * self._down
-        starts = steps // self._up - (self._position - len(block))
-        windows = np.lib.stride_tricks.sliding_window_view(joined, 2 * self._reach + 1)[starts]
-        out = np.einsum("ij,ij->i", windows, self._bank[steps % self._up])
+        out = np.empty(last - first, np.float32)
+        windows = np.lib.stride_tricks.sliding_window_view(joined, 2 * self._reach + 1)
+        origin = self._position - len(block)
+        for number in range(min(self._up, len(out))):
+            step = (first + number) * self._down
+            rows = windows[step // self._up - origin :: self._down]
+            places = out[number :: self._up]
+            np.einsum("ij,j->i", rows[: len(places)], self._bank[step % self._up], out=places)
         self._history = joined[len(block) :]
         samples: npt.NDArray[np.int16] = np.clip(np.rint(out), -32_768, 32_767).astype(np.int16)
         return samples

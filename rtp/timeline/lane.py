@@ -283,7 +283,9 @@ class Lane:
         frame = clock.anchor_frame + start
         if frame < self._floor:
             return False
-        payloads = data[records["offset"].astype(np.int64)[:, None] + np.arange(length)].ravel()
+        # Every stretch of `length` bytes as a row; the rows wanted are copied at once.
+        rows: npt.NDArray[np.uint8] = np.ndarray((len(data) - length + 1, length), np.uint8, data, 0, (1, 1))
+        payloads = rows[records["offset"].astype(np.int64)].ravel()
         samples = payloads if table.lookup is None else table.lookup[payloads]
         if not self._canvas.append(self._channel, frame, samples):
             return False
@@ -585,7 +587,7 @@ class Lane:
         newest = int(relative.argmax())
         samples = payload_samples(
             self._codecs[int(packets.payload_type[newest])],
-            packets[newest : newest + 1].payloads().tobytes(),
+            packets.payload(newest),
         )
         rate = self._codecs[int(packets.payload_type[newest])].rate_hz or clock.hz
         end = int(relative[newest]) + samples * clock.hz // rate
@@ -608,7 +610,7 @@ class Lane:
             self._write_direct(packets[direct], frames[direct], floor)
         for at in np.flatnonzero(chosen & (kinds == _DEFERRED)).tolist():
             codec = self._codecs[int(packets.payload_type[at])]
-            payload = packets[at : at + 1].payloads().tobytes()
+            payload = packets.payload(at)
             waiting = Undecoded(int(frames[at]), floor, self._epoch, codec, payload)
             if not self._transcoder.add(waiting):
                 self._tally.overrun += 1

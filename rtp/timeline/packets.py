@@ -97,6 +97,11 @@ class Packets:
         total = int(ends[-1]) if len(ends) else 0
         return self.data[np.repeat(self.offset - (ends - self.length), self.length) + np.arange(total)]
 
+    def payload(self, at: int) -> bytes:
+        """Copy one payload out."""
+        start = int(self.offset[at])
+        return self.data[start : start + int(self.length[at])].tobytes()
+
     def kept(self) -> Packets:
         """Copy everything, so that the fork's batch can be let go."""
         return Packets(

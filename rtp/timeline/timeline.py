@@ -92,11 +92,11 @@ class Timeline:
 
         Args:
             records: Records of `rtp.fork` of both sides, sorted by arrival.
-            data: The batch's payloads. Nothing of both is kept by reference.
+            data: The batch's payloads, one contiguous array. Nothing of both is kept by reference.
         """
-        is_callee = records["side"] != Side.CALLER
-        self._caller.push(records[~is_callee], data, self._start_ns)
-        self._callee.push(records[is_callee], data, self._start_ns)
+        is_callee = records["side"].astype(np.bool_)
+        self._caller.push(records.take((~is_callee).nonzero()[0]), data, self._start_ns)
+        self._callee.push(records.take(is_callee.nonzero()[0]), data, self._start_ns)
 
     def take(self, now_ns: int) -> bytes:
         """Give out what became final: everything older than `reorder_ms`.
