@@ -2,8 +2,8 @@
 
 The driver runs on the signalling thread: SIP events are posted there by the
 callbacks, media events by other threads through the same queue. Ports answer a
-command they cannot carry out with an event; an exception that leaves a port is
-a fault of ours, it ends that call and no other.
+command they cannot carry out with an event; an exception that leaves a port or
+the machine is a fault of ours, it ends that call and no other.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, assert_never
 
 from recproxy.call.commands import (
@@ -36,7 +37,7 @@ from recproxy.call.commands import (
     SipCommand,
     StopPrompt,
 )
-from recproxy.call.events import DrainExpired, Event, InviteReceived, LegFault, LegName
+from recproxy.call.events import DrainExpired, Event, InviteReceived, LegFault
 from recproxy.call.machine import CallMachine, Decider, Limits
 from recproxy.errors import IllegalEvent
 
@@ -102,6 +103,7 @@ class Driver:
         self._clock = clock
         self._queue: queue.SimpleQueue[tuple[str, Event]] = queue.SimpleQueue()
         self._calls: dict[str, CallMachine] = {}
+        self._unreported = 0
         self._ports: Ports | None = None
 
     def connect(self, ports: Ports) -> None:
@@ -112,6 +114,11 @@ class Driver:
     def active(self) -> int:
         """Number of calls that have not ended."""
         return len(self._calls)
+
+    @property
+    def unreported(self) -> int:
+        """Faults of ours that the event log did not take; should be 0."""
+        return self._unreported
 
     def post(self, call: str, event: Event) -> None:
         """Hand in an event; any thread."""
@@ -127,7 +134,7 @@ class Driver:
         for call, machine in list(self._calls.items()):
             deadline = machine.deadline()
             if deadline is not None and deadline <= now:
-                self._carry_out(call, machine, machine.expire(now))
+                self._advance(call, machine, "deadline", partial(machine.expire, now))
         return count
 
     def drain(self) -> None:
@@ -149,33 +156,49 @@ class Driver:
                 return  # the call has ended meanwhile
             machine = CallMachine(self._policy(), self._limits, recorder_fault=self._out.media.fault())
             self._calls[call] = machine
-        try:
-            commands = machine.receive(event, self._clock())
-        except IllegalEvent as err:
-            note = Note("call.confused", (("what", type(event).__name__), ("why", str(err))))
-            self._out.sink.note(call, note)
-            commands = machine.receive(DrainExpired(), self._clock())
-        self._carry_out(call, machine, commands)
+        self._advance(call, machine, type(event).__name__, partial(machine.receive, event, self._clock()))
 
-    def _carry_out(self, call: str, machine: CallMachine, commands: list[Command]) -> None:
+    def _advance(self, call: str, machine: CallMachine, what: str, step: Callable[[], list[Command]]) -> None:
+        """Let the machine take a step and carry out what it says; a step that fails ends the call."""
+        try:
+            commands = step()
+        except Exception as err:  # noqa: BLE001 - the boundary: one call's fault ends that call only
+            self._confused(call, what, err)
+            try:
+                commands = machine.receive(DrainExpired(), self._clock())
+            except Exception as second:  # noqa: BLE001 - the same: the machine cannot even say how to end
+                self._confused(call, DrainExpired.__name__, second)
+                self._carry_out(call, [StopPrompt(), SealRecording("fault"), ReleaseMedia()])
+                self._drop(call)
+                return
+        self._carry_out(call, commands)
+        if machine.ended:
+            self._drop(call)
+
+    def _carry_out(self, call: str, commands: list[Command]) -> None:
         for command in commands:
             try:
                 self._one(call, command)
             except Exception as err:  # noqa: BLE001 - the boundary: one call's fault ends that call only
-                self._report(call, command, err)
-        if machine.ended:
-            del self._calls[call]
-            self._out.sip.forget(call)
+                self._confused(call, type(command).__name__, err)
+                if isinstance(command, EndLeg):
+                    self.post(call, LegFault(command.leg, _what(err)))
+                elif not isinstance(command, ReleaseMedia):
+                    self.post(call, DrainExpired())
 
-    def _report(self, call: str, command: Command, err: Exception) -> None:
-        """Say what a port could not do, and end the call it was for."""
-        what = f"{type(err).__name__}: {err}"
-        self._out.sink.note(call, Note("call.confused", (("what", type(command).__name__), ("why", what))))
-        leg = command.leg if isinstance(command, EndLeg) else LegName.CALLER
-        if isinstance(command, EndLeg):
-            self.post(call, LegFault(leg, what))
-        elif not isinstance(command, ReleaseMedia):
-            self.post(call, DrainExpired())
+    def _drop(self, call: str) -> None:
+        del self._calls[call]
+        try:
+            self._out.sip.forget(call)
+        except Exception as err:  # noqa: BLE001 - the boundary: the call is over in any case
+            self._confused(call, "forget", err)
+
+    def _confused(self, call: str, what: str, err: Exception) -> None:
+        """Say that something of ours failed, if the log can still be written."""
+        try:
+            self._out.sink.note(call, Note("call.confused", (("what", what), ("why", _what(err)))))
+        except Exception:  # noqa: BLE001 - the log itself failed: counted, and no call pays for it
+            self._unreported += 1
 
     def _one(self, call: str, command: Command) -> None:
         match command:
@@ -213,3 +236,8 @@ class Driver:
         if self._ports is None:
             raise RuntimeError("the driver has no ports yet")
         return self._ports
+
+
+def _what(err: Exception) -> str:
+    """What an error says, and its kind unless it was expected."""
+    return str(err) if isinstance(err, IllegalEvent) else f"{type(err).__name__}: {err}"
