@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 from typing import Self, TypeVar
 
 from loopback import Lease
+from sip_message import SipMessage
+
 from recproxy.call.commands import (
     AnswerCaller,
     AnswerReoffer,
@@ -43,7 +45,6 @@ from recproxy.call.events import (
 )
 from recproxy.sip.endpoint import Listen, SipEndpoint, SipSettings
 from recproxy.sip.trunks import Trunk
-from sip_message import SipMessage
 from storage.tags import Direction
 
 PATIENCE_S = 20.0  # only a failing test waits this long
@@ -321,8 +322,8 @@ def bench(
 ) -> Iterator[Bench]:
     """Open an endpoint on a loopback network of its own; ``via`` is the trunks' transport."""
     log: list[str] = []
-    with lease or Lease.take() as lease:
-        where = lease.addresses
+    with lease or Lease.take() as held:
+        where = held.addresses
         mirror = Mirror(where.daemon)
         tail = f";transport={via}"
         trunks = (
@@ -353,7 +354,7 @@ def bench(
         proxy = (where.daemon, 5060)
         caller, callee = Wire(where.caller, 5060, proxy), Wire(where.callee, 5060, proxy)
         try:
-            yield Bench(endpoint, mirror, lease, caller, callee, log, settings)
+            yield Bench(endpoint, mirror, held, caller, callee, log, settings)
         finally:
             caller.close()
             callee.close()

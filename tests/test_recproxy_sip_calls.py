@@ -28,8 +28,7 @@ def stage() -> Iterator[Bench]:
         assert opened.endpoint.counters()["bodies_lost"] == 0
 
 
-def _offer(stage: Bench, **more: object) -> bytes:
-    del more
+def _offer(stage: Bench) -> bytes:
     return audio(stage.caller.address, 4000, codecs=(AMR_WB, OPUS, TELEPHONE_EVENT))
 
 
@@ -188,6 +187,58 @@ def test_a_failure_is_carried_over_with_its_headers(stage: Bench, code: int, rea
         assert got.all(name) == [value]
     stage.caller.send(a.request("ACK"))
     stage.quiet()
+
+
+def test_a_reliable_provisional_response_is_acknowledged(stage: Bench) -> None:
+    a = Dialog.calling(stage.caller)
+    stage.caller.send(a.request("INVITE", _offer(stage)))
+    invite = stage.receive(stage.callee, "INVITE")
+    b = Dialog.called(stage.callee, invite)
+    answer = _answer(stage)
+    reliable = (("Require", "100rel"), ("RSeq", "71"))
+    stage.callee.send(b.response(invite, 183, "Session Progress", answer, reliable))
+    prack = stage.receive(stage.callee, "PRACK")
+    assert prack.one("rack") == f"71 {invite.cseq} INVITE"
+    stage.callee.send(b.response(prack, 200))
+    early = stage.receive(stage.caller, "183")
+    assert early.body == _ours(stage, answer, stage.callee.address)
+    assert not early.all("rseq")
+    stage.callee.send(b.response(invite, 200, "OK"))
+    assert stage.receive(stage.caller, "200").body == _ours(stage, answer, stage.callee.address)
+    stage.receive(stage.callee, "ACK")
+
+
+def test_a_caller_may_require_reliable_provisional_responses(stage: Bench) -> None:
+    a = Dialog.calling(stage.caller)
+    stage.caller.send(a.request("INVITE", _offer(stage), (("Require", "100rel"),)))
+    invite = stage.receive(stage.callee, "INVITE")
+    b = Dialog.called(stage.callee, invite)
+    answer = _answer(stage)
+    stage.callee.send(b.response(invite, 183, "Session Progress", answer))
+    early = stage.receive(stage.caller, "183")
+    assert early.body == _ours(stage, answer, stage.callee.address)
+    assert early.one("require") == "100rel"
+    a.learn(early)
+    invite_cseq = a.cseq
+    stage.caller.send(a.request("PRACK", more=(("RAck", f"{early.one('rseq')} {invite_cseq} INVITE"),)))
+    assert stage.receive(stage.caller, "200").method == "PRACK"
+    stage.callee.send(b.response(invite, 200, "OK", answer))
+    assert stage.receive(stage.caller, "200").method == "INVITE"
+
+
+def test_a_fork_with_two_answers_gives_the_caller_the_one_that_answered(stage: Bench) -> None:
+    a = Dialog.calling(stage.caller)
+    stage.caller.send(a.request("INVITE", _offer(stage)))
+    invite = stage.receive(stage.callee, "INVITE")
+    one, two = Dialog.called(stage.callee, invite), Dialog.called(stage.callee, invite)
+    first, second = _answer(stage), _answer(stage, version=2, codecs=(AMR_WB,))
+    stage.callee.send(one.response(invite, 183, "Session Progress", first))
+    assert stage.receive(stage.caller, "183").body == _ours(stage, first, stage.callee.address)
+    stage.callee.send(two.response(invite, 183, "Session Progress", second))
+    assert stage.receive(stage.caller, "183").body == _ours(stage, second, stage.callee.address)
+    stage.callee.send(two.response(invite, 200, "OK", second))
+    assert stage.receive(stage.caller, "200").body == _ours(stage, second, stage.callee.address)
+    assert two.local.partition("tag=")[2] in stage.receive(stage.callee, "ACK").one("to")
 
 
 def test_a_redirection_is_left_to_the_caller(stage: Bench) -> None:

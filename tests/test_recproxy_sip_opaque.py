@@ -104,3 +104,33 @@ def test_no_placeholder_reaches_the_wire(stage: Bench) -> None:
     for data in (*stage.caller.raw, *stage.callee.raw):
         assert b"recproxy-0" not in data
         assert b"X-Recproxy" not in data
+
+
+GARBAGE = (b"garbage", b"v=0\r\nm=audio 99999 RTP/AVP 0\r\n", b"v=0\r\n" * 900, b"\xff" * 300)
+
+
+@pytest.mark.parametrize("body", GARBAGE)
+def test_garbage_in_early_media_counts_as_none(stage: Bench, body: bytes) -> None:
+    a = Dialog.calling(stage.caller)
+    stage.caller.send(a.request("INVITE", _body("EVS", stage.caller.address, 4000)))
+    invite = stage.receive(stage.callee, "INVITE")
+    b = Dialog.called(stage.callee, invite)
+    stage.callee.send(b.response(invite, 183, "Session Progress", body))
+    assert stage.receive(stage.caller, "183").body == b""
+    stage.callee.send(b.response(invite, 200, "OK", _body("EVS", stage.callee.address, 5000)))
+    assert stage.receive(stage.caller, "200").body == _expected("EVS", stage.lease.addresses.daemon)
+
+
+@pytest.mark.parametrize("body", GARBAGE)
+def test_garbage_in_an_answer_ends_the_call(stage: Bench, body: bytes) -> None:
+    a = Dialog.calling(stage.caller)
+    stage.caller.send(a.request("INVITE", _body("EVS", stage.caller.address, 4000)))
+    invite = stage.receive(stage.callee, "INVITE")
+    b = Dialog.called(stage.callee, invite)
+    stage.callee.send(b.response(invite, 200, "OK", body))
+    stage.receive(stage.callee, "ACK")
+    bye = stage.receive(stage.callee, "BYE")
+    stage.callee.send(b.response(bye, 200))
+    assert stage.receive(stage.caller, "500")
+    stage.caller.send(a.request("ACK"))
+    stage.quiet()

@@ -1,0 +1,79 @@
+"""Where a message came from and where its calls go."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recproxy.sip.trunks import Trunk, TrunkTable, source_host
+from recproxy.sip.uri import Uri
+from storage.tags import Direction
+
+
+def _trunk(name: str, *peers: str, target: str = "sip:192.0.2.9:5070;transport=tcp") -> Trunk:
+    return Trunk(name, peers, target, Direction.INBOUND, "other")
+
+
+TABLE = TrunkTable(
+    [
+        _trunk("wide", "10.0.0.0/8", "2001:db8::/32"),
+        _trunk("narrow", "10.1.2.0/24"),
+        _trunk("one", "10.1.2.3"),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("10.9.9.9", "wide"), ("10.1.2.9", "narrow"), ("10.1.2.3", "one"), ("2001:db8::1", "wide"),
+        ("::ffff:10.1.2.3", "one"), ("11.0.0.1", None), ("2001:db9::1", None),
+    ],
+)  # fmt: skip
+def test_the_narrowest_network_wins(address: str, name: str | None) -> None:
+    found = TABLE.source(address)
+    assert (found.name if found else None) == name
+
+
+@given(st.ip_addresses())
+def test_every_address_has_an_answer(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
+    found = TABLE.source(str(address))
+    assert found is None or any(address in ipaddress.ip_network(p) for p in found.peers if ":" in p or address.version == 4)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "host"),
+    [
+        ("192.0.2.1:5060", "192.0.2.1"),
+        ("[2001:db8::1]:5060", "2001:db8::1"),
+        ("[fe80::1%eth0]:5060", "fe80::1"),
+    ],
+)
+def test_the_host_of_a_source_address(text: str, host: str) -> None:
+    assert source_host(text) == host
+
+
+@pytest.mark.parametrize(
+    ("asked", "becomes"),
+    [
+        ("sip:0201234567@proxy", "sip:0201234567@192.0.2.9:5070;transport=tcp"),
+        ("tel:+31201234567", "sip:+31201234567@192.0.2.9:5070;transport=tcp;user=phone"),
+        ("urn:service:sos", "sip:112@192.0.2.9:5070;transport=tcp"),
+        ("urn:service:sos.police", "sip:112@192.0.2.9:5070;transport=tcp"),
+    ],
+)
+def test_a_call_is_addressed_to_the_next_trunk(asked: str, becomes: str) -> None:
+    assert str(TABLE.request_uri(Uri.parse(asked), _trunk("one"))) == becomes
+
+
+def test_unknown_names_have_no_trunk() -> None:
+    assert TABLE.named("nowhere") is None
+    assert TABLE.named("one") is not None
+
+
+def test_a_peer_that_is_no_network_is_refused() -> None:
+    with pytest.raises(ValueError, match="10.0.0.1/8"):
+        TrunkTable([_trunk("x", "10.0.0.1/8")])
