@@ -7,6 +7,7 @@ bodies and the audit chain, at instants that a test chooses.
 from __future__ import annotations
 
 import math
+import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -43,7 +44,7 @@ node: rig
 policy: policy.yaml
 sip:
   listen:
-    - {{transport: udp, address: 127.0.0.1, port: 5060}}
+    - {transport: udp, address: 127.0.0.1, port: 5060}
   max_calls: 20
 trunks:
   carrier:
@@ -60,7 +61,7 @@ media:
   address: 127.0.0.1
   ports: 20000-20099
 storage:
-  directory: {data}
+  directory: data
   recipients: recipients.txt
   audit_key: audit.key
 announcer:
@@ -118,11 +119,17 @@ class Shelf:
         return found[0]
 
 
+def copy_of(shelf: Shelf, root: Path) -> Shelf:
+    """The same shelf at another place, for a test to spoil."""
+    shutil.copytree(shelf.root, root)
+    return Shelf(root, root / shelf.identity.name)
+
+
 def make_shelf(root: Path) -> Shelf:
     """Write configuration, policy and keys; no recording and no catalogue yet."""
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     shelf = Shelf(root, root / "identity.txt")
-    shelf.config.write_text(_CONFIG.format(data=shelf.data))
+    shelf.config.write_text(_CONFIG)
     (root / "policy.yaml").write_text(_POLICY)
     identity = X25519Identity.generate()
     shelf.identity.write_text(f"{identity.secret_text()}\n")
