@@ -4,94 +4,36 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from rtp.codecs import (
-    ALAW_TO_LINEAR,
-    ALAW_TO_MULAW,
-    COMFORT_NOISE,
-    G711_NAMES,
-    MULAW_TO_ALAW,
-    MULAW_TO_LINEAR,
-    TELEPHONE_EVENT,
-    CodecSpec,
-    payload_samples,
-)
+from rtp.codecs import CodecSpec
 from rtp.timeline.canvas import Canvas
 from rtp.timeline.facts import Tally, TimelineFacts
-from rtp.timeline.formats import Encoding, TimelineFormat
+from rtp.timeline.formats import TimelineFormat
+from rtp.timeline.holds import Holds
 from rtp.timeline.packets import Packets
+from rtp.timeline.payloadtypes import DEFERRED, DIRECT, EVENT, NOISE, UNKNOWN, PayloadTypes
+from rtp.timeline.placement import FAR_NS, Placement
 from rtp.timeline.stream import Stream, Trial
 from rtp.timeline.streamclock import StreamClock
-from rtp.timeline.transcoder import Transcoder, Undecoded
 
 __all__ = ["Lane"]
 
 TRIAL_NS: Final = 60_000_000
 """A stream's first packets are compared this long before the earliest sets its anchor."""
 _TRIAL_PACKETS: Final = 512
-_FAR_NS: Final = 1_000_000_000
-"""Timestamps that disagree with arrival by more are not believed."""
-_STUCK_NS: Final = 1_000_000_000
-"""After this long with nothing but late packets, the anchor is not believed."""
 _YIELD_NS: Final = 20_000_000
 """A stream may start this much late, so as not to overlap what is placed already."""
-_MOST_AUDIO_NS: Final = 500_000_000
-"""A packet with more audio is not believed."""
 _CHUNK: Final = 1_024
 _FAST: Final = 64
-_HOLDS: Final = 64
 _SECOND_NS: Final = 1_000_000_000
-_MOST_HZ: Final = 48_000
 
 _SEQUENCES: Final = (np.arange((1 << 16) + _FAST) & 0xFFFF).astype(np.uint16).tobytes()
 _STEPS_U4: Final = np.arange(_FAST, dtype=np.uint32)
 _STEPS: Final = np.arange(_FAST, dtype=np.int64)
-
-_UNKNOWN, _DIRECT, _DEFERRED, _EVENT, _NOISE = range(5)
-_STATIC_COMFORT_NOISE: Final = 13
-"""RFC 3389, RFC 3551 table 4."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """A G.711 payload type: how its bytes become samples of the recording.
-
-    Attributes:
-        clock_hz: RTP clock, and samples a second.
-        lookup: Sample for each byte; None if the bytes are kept as they are.
-    """
-
-    clock_hz: int
-    lookup: npt.NDArray[np.generic] | None
-
-
-@dataclass(slots=True)
-class _Hold:
-    """A pause, on the recording's clock; `until_ns` is None while it lasts."""
-
-    from_ns: int
-    until_ns: int | None
-
-
-def _table_for(codec: CodecSpec, audio: TimelineFormat) -> _Table | None:
-    """Give the table if G.711 can be placed without a change of rate."""
-    if codec.name not in G711_NAMES or codec.rate_hz != audio.rate_hz:
-        return None
-    mulaw = codec.name == "PCMU"
-    lookup: npt.NDArray[np.generic] | None
-    match audio.encoding:
-        case Encoding.MULAW:
-            lookup = None if mulaw else ALAW_TO_MULAW
-        case Encoding.ALAW:
-            lookup = MULAW_TO_ALAW if mulaw else None
-        case Encoding.PCM16:
-            lookup = MULAW_TO_LINEAR if mulaw else ALAW_TO_LINEAR
-    return _Table(codec.clock_hz, lookup)
 
 
 class Lane:
@@ -120,29 +62,19 @@ class Lane:
             reorder_ns: How long a packet may come late.
             max_drift_ns: How far a stream's clock may stray.
         """
-        self._channel = channel
         self._audio = audio
-        self._canvas = canvas
         self._reorder_ns = reorder_ns
         self._max_drift_ns = max_drift_ns
         self._trial_slack_ns = max(reorder_ns - TRIAL_NS, 0)
         self._tally = Tally()
-        self._transcoder = Transcoder(channel, audio)
+        self._types = PayloadTypes(audio, codecs)
+        self._placement = Placement(channel, audio, canvas, self._types, self._tally, reorder_ns)
         self._stream: Stream | None = None
         self._previous: Stream | None = None
         self._changed_ns = 0
-        self._epoch = 0
         self._floor = 0
-        self._planned_end = 0
         self._latest_ns = -(1 << 62)
-        self._holds: list[_Hold] = [_Hold(-(1 << 62), 0)]
-        self._kinds = np.zeros(256, np.int8)
-        self._clocks = np.zeros(256, np.int64)
-        self._longest = np.zeros(256, np.int64)
-        self._tables: list[_Table | None] = [None] * 256
-        self._codecs: dict[int, CodecSpec] = {}
-        self.agree({_STATIC_COMFORT_NOISE: CodecSpec(COMFORT_NOISE, 8000)})
-        self.agree(codecs)
+        self._holds = Holds()
 
     def agree(self, codecs: Mapping[int, CodecSpec]) -> None:
         """Take note of payload types; others keep their meaning.
@@ -150,43 +82,21 @@ class Lane:
         Args:
             codecs: What each payload type stands for from now on.
         """
-        for payload_type, codec in codecs.items():
-            self._codecs[payload_type] = codec
-            self._clocks[payload_type] = codec.clock_hz
-            self._tables[payload_type] = _table_for(codec, self._audio)
-            # One byte is one sample in G.711; no codec here makes less of a byte than G.722's two.
-            rate = codec.rate_hz or 0
-            self._longest[payload_type] = rate * _MOST_AUDIO_NS // _SECOND_NS
-            if codec.name == TELEPHONE_EVENT:
-                self._kinds[payload_type] = _EVENT
-            elif codec.name == COMFORT_NOISE:
-                self._kinds[payload_type] = _NOISE
-            elif codec.rate_hz is None or not 0 < codec.clock_hz <= _MOST_HZ:
-                self._kinds[payload_type] = _UNKNOWN
-            else:
-                self._kinds[payload_type] = _DIRECT if self._tables[payload_type] else _DEFERRED
+        self._types.agree(codecs)
 
     def pause(self, at_ns: int) -> None:
         """Keep nothing that comes from a moment on; a second pause changes nothing."""
-        if self._holds and self._holds[-1].until_ns is None:
+        if not self._holds.begin(at_ns):
             return
         if self._latest_ns >= at_ns:
             # The news came after packets it concerns: take back what has not been given out.
-            frame = self._audio.frames_at(at_ns)
-            self._canvas.erase(self._channel, frame)
-            self._transcoder.forget(frame)
-            self._planned_end = min(self._planned_end, max(frame, self._canvas.taken))
+            self._placement.erase(self._audio.frames_at(at_ns))
             if self._stream is not None and self._stream.trial is not None:
                 self._stream.trial.forget(at_ns)
-        self._holds.append(_Hold(at_ns, None))
-        if len(self._holds) > _HOLDS:
-            first, second = self._holds[:2]
-            self._holds[:2] = [_Hold(first.from_ns, second.until_ns)]
 
     def resume(self, at_ns: int) -> None:
         """Keep again what comes from a moment on; ignored if not paused."""
-        if self._holds and self._holds[-1].until_ns is None:
-            self._holds[-1].until_ns = at_ns
+        self._holds.end(at_ns)
 
     def push(self, records: npt.NDArray[np.void], data: npt.NDArray[np.uint8], start_ns: int) -> None:
         """Place packets.
@@ -214,7 +124,7 @@ class Lane:
         stream = self._stream
         while stream is not None and stream.trial is not None and now_ns >= stream.trial.since_ns + TRIAL_NS:
             self._settle(stream)
-        self._transcoder.decode(until, self._canvas, self._tally)
+        self._placement.decode(until)
 
     def finish(self, until: int) -> None:
         """Place everything that still waits.
@@ -224,7 +134,7 @@ class Lane:
         """
         if self._stream is not None:
             self._settle_all(self._stream)
-        self._transcoder.decode(until, self._canvas, self._tally)
+        self._placement.decode(until)
 
     def silence(self, samples: int) -> None:
         """Count samples of silence that were given out."""
@@ -254,7 +164,7 @@ class Lane:
         clock = stream.clock
         highest = stream.ledger.highest
         types = records["payload_type"].tobytes()
-        table = self._tables[types[0]]
+        table = self._types.tables[types[0]]
         if highest is None or table is None or table.clock_hz != clock.hz or types != types[:1] * count:
             return False
         first = (highest + 1) & 0xFFFF
@@ -263,7 +173,7 @@ class Lane:
         if (
             records["sequence"].tobytes() != _SEQUENCES[2 * first : 2 * (first + count)]
             or lengths != lengths[:2] * count
-            or not 0 < length <= self._longest[types[0]]
+            or not 0 < length <= self._types.longest_bytes[types[0]]
             or records["ssrc"].tobytes() != stream.ssrc.to_bytes(4, sys.byteorder) * count
         ):
             return False
@@ -278,7 +188,7 @@ class Lane:
         lateness = (records["arrival_ns"] - _STEPS[:count] * step_ns - due_ns).tolist()
         least = min(lateness)
         arrival_ns = lateness[-1] + due_ns + (count - 1) * step_ns - start_ns
-        if least < -_FAR_NS or max(lateness) > self._reorder_ns or clock.closes_window(arrival_ns, count):
+        if least < -FAR_NS or max(lateness) > self._reorder_ns or clock.closes_window(arrival_ns, count):
             return False
         frame = clock.anchor_frame + start
         if frame < self._floor:
@@ -286,18 +196,13 @@ class Lane:
         # Every stretch of `length` bytes as a row; the rows wanted are copied at once.
         rows: npt.NDArray[np.uint8] = np.ndarray((len(data) - length + 1, length), np.uint8, data, 0, (1, 1))
         payloads = rows[records["offset"].astype(np.int64)].ravel()
-        samples = payloads if table.lookup is None else table.lookup[payloads]
-        if not self._canvas.append(self._channel, frame, samples):
+        if not self._placement.append(frame, payloads, types[0], count):
             return False
         end = start + count * length
         clock.saw(end - length, int(timestamps[-1]), end)
         clock.observe(least, count)
         self._latest_ns = max(self._latest_ns, arrival_ns)
         stream.ledger.advance(count)
-        self._planned_end = max(self._planned_end, frame + count * length)
-        self._tally.packets += count
-        if table.lookup is not None:
-            self._tally.converted += count
         return True
 
     # --- every other case -----------------------------------------------------------------------
@@ -305,21 +210,13 @@ class Lane:
     def _unheld(self, packets: Packets) -> Iterator[Packets]:
         """Give what came outside of pauses, in parts that were not parted by one."""
         while self._holds:
-            hold = self._holds[0]
-            first = int(np.searchsorted(packets.arrival_ns, hold.from_ns))
-            if first:
-                yield packets[:first]
-            last = (
-                len(packets)
-                if hold.until_ns is None
-                else int(np.searchsorted(packets.arrival_ns, hold.until_ns))
-            )
-            self._tally.held += last - first
-            packets = packets[last:]
-            if hold.until_ns is None or len(packets) == 0:
+            kept, held, packets = self._holds.split(packets)
+            self._tally.held += held
+            if len(kept):
+                yield kept
+            if len(packets) == 0:
                 return
-            del self._holds[0]
-            self._after_hold(self._audio.frames_at(hold.until_ns))
+            self._after_hold(self._audio.frames_at(self._holds.pass_first()))
         if len(packets):
             yield packets
 
@@ -389,16 +286,16 @@ class Lane:
         fresh, behind = stream.ledger.enter(packets.sequence)
         self._tally.duplicates += len(fresh) - int(np.count_nonzero(fresh))
         packets = packets.marked(behind)[fresh]
-        kinds = self._kinds[packets.payload_type]
+        kinds = self._types.kinds[packets.payload_type]
         self._count_others(stream, packets, kinds)
         lengths = packets.length
-        audio = (kinds == _DIRECT) | (kinds == _DEFERRED)
-        sound = audio & (lengths > 0) & (lengths <= self._longest[packets.payload_type])
+        audio = (kinds == DIRECT) | (kinds == DEFERRED)
+        sound = audio & (lengths > 0) & (lengths <= self._types.longest_bytes[packets.payload_type])
         self._tally.undecodable += int(np.count_nonzero(audio & ~sound))
         packets = packets[sound]
         if len(packets) == 0:
             return
-        clocks = self._clocks[packets.payload_type]
+        clocks = self._types.clocks_hz[packets.payload_type]
         edges = np.flatnonzero(clocks[1:] != clocks[:-1]) + 1
         for start, stop in zip([0, *edges.tolist()], [*edges.tolist(), len(packets)], strict=True):
             hz = int(clocks[start])
@@ -414,9 +311,9 @@ class Lane:
             self._place(stream, packets[start:stop])
 
     def _count_others(self, stream: Stream, packets: Packets, kinds: npt.NDArray[np.int8]) -> None:
-        self._tally.undecodable += int(np.count_nonzero(kinds == _UNKNOWN))
-        self._tally.comfort_noise += int(np.count_nonzero(kinds == _NOISE))
-        events = packets.timestamp[kinds == _EVENT]
+        self._tally.undecodable += int(np.count_nonzero(kinds == UNKNOWN))
+        self._tally.comfort_noise += int(np.count_nonzero(kinds == NOISE))
+        events = packets.timestamp[kinds == EVENT]
         if len(events):
             # All packets of one event carry its start as timestamp (RFC 4733 section 2.2.1).
             self._tally.telephone_events += int(np.count_nonzero(events[1:] != events[:-1]))
@@ -451,16 +348,16 @@ class Lane:
             return
         relative = clock.relatives(packets.timestamp)
         lateness = clock.lateness_ns(relative, packets.arrival_ns)
-        if not self._write_near(clock, packets, relative, lateness, self._floor):
+        if not self._placement.write_near(clock, packets, relative, lateness, self._floor):
             self._tally.late += len(packets)
 
     def _place_on_clock(self, stream: Stream, clock: StreamClock, packets: Packets) -> int:
         """Place packets until one disagrees with the clock; give how many there were."""
         relative = clock.relatives(packets.timestamp)
         lateness = clock.lateness_ns(relative, packets.arrival_ns)
-        far = np.flatnonzero(np.abs(lateness) > _FAR_NS)
+        far = np.flatnonzero(np.abs(lateness) > FAR_NS)
         count = int(far[0]) if len(far) else len(packets)
-        stuck = self._first_stuck(stream, lateness[:count] > self._reorder_ns, packets.arrival_ns[:count])
+        stuck = stream.first_stuck(lateness[:count] > self._reorder_ns, packets.arrival_ns[:count])
         if stuck is not None:
             count = stuck
             stream.clock = None
@@ -469,27 +366,8 @@ class Lane:
         elif count < len(packets):
             stream.trial = Trial(int(packets.arrival_ns[count]))
         if count:
-            self._write(clock, packets[:count], relative[:count], lateness[:count], self._floor)
+            self._placement.write(clock, packets[:count], relative[:count], lateness[:count], self._floor)
         return count
-
-    def _first_stuck(
-        self, stream: Stream, late: npt.NDArray[np.bool_], arrival_ns: npt.NDArray[np.int64]
-    ) -> int | None:
-        """Find the packet at which an unbroken row of late ones has lasted too long."""
-        if not late.any():
-            if len(late):
-                stream.late_since_ns = None
-            return None
-        order = np.arange(len(late))
-        last_in_time = np.maximum.accumulate(np.where(late, -1, order))
-        since = arrival_ns[np.minimum(last_in_time + 1, len(late) - 1)]
-        if stream.late_since_ns is not None:
-            since = np.where(last_in_time < 0, stream.late_since_ns, since)
-        stuck = np.flatnonzero(late & (arrival_ns - since > _STUCK_NS))
-        if len(stuck):
-            return int(stuck[0])
-        stream.late_since_ns = int(since[-1]) if late[-1] else None
-        return None
 
     def _settle_all(self, stream: Stream) -> None:
         while stream.trial is not None:
@@ -508,7 +386,7 @@ class Lane:
         if clock is not None:
             relative = clock.relatives(packets.timestamp)
             lateness = clock.lateness_ns(relative, packets.arrival_ns)
-            if self._write_near(clock, packets, relative, lateness, floor):
+            if self._placement.write_near(clock, packets, relative, lateness, floor):
                 return
             self._tally.reanchored += 1
         agreeing = self._anchor(stream, packets, trial.since_ns, floor)
@@ -528,12 +406,12 @@ class Lane:
         )
         relative = clock.relatives(packets.timestamp)
         starts = packets.arrival_ns - clock.span_ns(relative)
-        far = np.flatnonzero(np.abs(starts - starts[0]) > _FAR_NS)
+        far = np.flatnonzero(np.abs(starts - starts[0]) > FAR_NS)
         count = int(far[0]) if len(far) else len(packets)
         anchor_ns = max(int(starts[:count].min()), since_ns - self._trial_slack_ns)
-        overlap = self._planned_end - self._audio.frames_at(anchor_ns)
+        overlap = self._placement.end - self._audio.frames_at(anchor_ns)
         if 0 < overlap <= self._audio.frames_at(_YIELD_NS):
-            anchor_ns = -(-self._planned_end * _SECOND_NS // self._audio.rate_hz)
+            anchor_ns = -(-self._placement.end * _SECOND_NS // self._audio.rate_hz)
         clock = StreamClock(
             hz=stream.clock_hz,
             timestamp=first,
@@ -543,106 +421,6 @@ class Lane:
             max_drift_ns=self._max_drift_ns,
         )
         stream.clock = clock
-        self._epoch += 1
-        self._write(clock, packets[:count], relative[:count], (starts - anchor_ns)[:count], floor)
+        self._placement.epoch += 1
+        self._placement.write(clock, packets[:count], relative[:count], (starts - anchor_ns)[:count], floor)
         return count
-
-    def _write_near(
-        self,
-        clock: StreamClock,
-        packets: Packets,
-        relative: npt.NDArray[np.int64],
-        lateness: npt.NDArray[np.int64],
-        floor: int,
-    ) -> bool:
-        """Write the packets that agree with the clock; False, with nothing done, if none does."""
-        near = (lateness <= self._reorder_ns) & (lateness >= -_FAR_NS)
-        found = bool(near.any())
-        if found:
-            self._tally.late += len(near) - int(np.count_nonzero(near))
-            self._write(clock, packets[near], relative[near], lateness[near], floor)
-        return found
-
-    def _write(
-        self,
-        clock: StreamClock,
-        packets: Packets,
-        relative: npt.NDArray[np.int64],
-        lateness: npt.NDArray[np.int64],
-        floor: int,
-    ) -> None:
-        """Write what is in time; remember the newest packet; watch for drift."""
-        clock.observe(int(lateness.min()), len(packets))
-        frames = clock.frames(relative)
-        in_time = lateness <= self._reorder_ns
-        self._tally.late += len(in_time) - int(np.count_nonzero(in_time))
-        moved_at = clock.moved_at
-        if moved_at is None:
-            self._write_group(packets, frames, in_time, floor)
-        else:
-            # What overlaps the audio from before the move is cut off.
-            later = relative >= moved_at
-            self._write_group(packets, frames, in_time & ~later, floor)
-            self._write_group(packets, frames, in_time & later, max(floor, clock.floor_frame))
-        newest = int(relative.argmax())
-        samples = payload_samples(
-            self._codecs[int(packets.payload_type[newest])],
-            packets.payload(newest),
-        )
-        rate = self._codecs[int(packets.payload_type[newest])].rate_hz or clock.hz
-        end = int(relative[newest]) + samples * clock.hz // rate
-        clock.saw(int(relative[newest]), int(packets.timestamp[newest]), end)
-        self._planned_end = max(
-            self._planned_end, int(frames[newest]) + samples * self._audio.rate_hz // rate
-        )
-
-    def _write_group(
-        self,
-        packets: Packets,
-        frames: npt.NDArray[np.int64],
-        chosen: npt.NDArray[np.bool_],
-        floor: int,
-    ) -> None:
-        self._tally.reordered += int(np.count_nonzero(packets.behind & chosen))
-        kinds = self._kinds[packets.payload_type]
-        direct = chosen & (kinds == _DIRECT)
-        if direct.any():
-            self._write_direct(packets[direct], frames[direct], floor)
-        for at in np.flatnonzero(chosen & (kinds == _DEFERRED)).tolist():
-            codec = self._codecs[int(packets.payload_type[at])]
-            payload = packets.payload(at)
-            waiting = Undecoded(int(frames[at]), floor, self._epoch, codec, payload)
-            if not self._transcoder.add(waiting):
-                self._tally.overrun += 1
-
-    def _write_direct(self, packets: Packets, frames: npt.NDArray[np.int64], floor: int) -> None:
-        """Write G.711 at the recording's own rate."""
-        alive = frames + packets.length > max(floor, self._canvas.taken)
-        if not alive.all():
-            self._tally.late += len(alive) - int(np.count_nonzero(alive))
-            packets, frames = packets[alive], frames[alive]
-        if len(packets) == 0:
-            return
-        samples, converted = self._samples(packets)
-        written, crowded = self._canvas.scatter(self._channel, frames, packets.length, samples, floor)
-        self._tally.packets += len(packets) - crowded
-        self._tally.overrun += crowded
-        self._tally.converted += converted
-        if not crowded:
-            self._tally.overlapped_samples += len(samples) - written
-
-    def _samples(self, packets: Packets) -> tuple[npt.NDArray[np.generic], int]:
-        """Look up the samples of G.711 packets; give them and how many packets were not kept as sent."""
-        payloads = packets.payloads()
-        samples = np.empty(len(payloads), self._audio.dtype)
-        owner = np.repeat(packets.payload_type, packets.length)
-        converted = 0
-        for payload_type in np.unique(packets.payload_type).tolist():
-            table = self._tables[payload_type]
-            which = owner == payload_type
-            if table is None or table.lookup is None:
-                samples[which] = payloads[which]
-            else:
-                samples[which] = table.lookup[payloads[which]]
-                converted += int(np.count_nonzero(packets.payload_type == payload_type))
-        return samples, converted

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
 
 from rtp.timeline.ledger import SequenceLedger
 from rtp.timeline.packets import Packets
 from rtp.timeline.streamclock import StreamClock
 
 __all__ = ["Stream", "Trial"]
+
+_STUCK_NS: Final = 1_000_000_000
+"""After this long with nothing but late packets, the anchor is not believed."""
 
 
 @dataclass(slots=True)
@@ -64,3 +71,28 @@ class Stream:
     suspect: bool = False
     late_since_ns: int | None = None
     last_event: int | None = None
+
+    def first_stuck(self, late: npt.NDArray[np.bool_], arrival_ns: npt.NDArray[np.int64]) -> int | None:
+        """Find the packet at which an unbroken row of late ones has lasted for over a second.
+
+        Args:
+            late: Of each packet, whether it came too late.
+            arrival_ns: Arrivals, in order.
+
+        Returns:
+            Its index, or None.
+        """
+        if not late.any():
+            if len(late):
+                self.late_since_ns = None
+            return None
+        order = np.arange(len(late))
+        last_in_time = np.maximum.accumulate(np.where(late, -1, order))
+        since = arrival_ns[np.minimum(last_in_time + 1, len(late) - 1)]
+        if self.late_since_ns is not None:
+            since = np.where(last_in_time < 0, self.late_since_ns, since)
+        stuck = np.flatnonzero(late & (arrival_ns - since > _STUCK_NS))
+        if len(stuck):
+            return int(stuck[0])
+        self.late_since_ns = int(since[-1]) if late[-1] else None
+        return None
