@@ -31,6 +31,7 @@ from recproxy.call.commands import (
 from recproxy.call.events import (
     Codec,
     Event,
+    LegFault,
     LegName,
     LocalMedia,
     MediaAllocated,
@@ -38,6 +39,7 @@ from recproxy.call.events import (
     PromptCompleted,
     PromptFailed,
     PromptStarted,
+    RecordingFailed,
     StreamFacts,
 )
 from rtp import (
@@ -58,6 +60,8 @@ _SIDES: Final = {LegName.CALLER: Side.CALLER, LegName.CALLEE: Side.CALLEE}
 _UNSPECIFIED: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - an old way to say hold (RFC 3264 section 8.4)
 _COUNTS: Final = ("received", "relayed", "foreign", "malformed", "gated", "send_errors", "fork_dropped")
 _PTIMES_MS: Final = frozenset({10, 20, 30, 40, 60})
+# An announcement is made for these clocks; at another it would be heard too fast to be understood.
+_CLOCKS_HZ: Final = {"PCMU": 8000, "PCMA": 8000, "G722": 8000, "OPUS": 48000}
 
 
 class Clock(Protocol):
@@ -278,7 +282,11 @@ class Media:
             place = (stream.number, command.leg)
             if place in state.remotes and state.remotes[place] == remote:
                 continue  # the same SDP again must not forget what was latched
-            self._relay.set_remote(stream.number, side, remote, latch)
+            try:
+                self._relay.set_remote(stream.number, side, remote, latch)
+            except RelayError as err:  # an address of the other IP version
+                self._post(call, LegFault(command.leg, str(err)))
+                return
             state.remotes[place] = remote
 
     def _play(self, call: str, command: PlayPrompt) -> None:
@@ -287,7 +295,7 @@ class Media:
         ptime = command.ptime_ms if command.ptime_ms in _PTIMES_MS else 20
         try:
             prompt = self._prompts.get(command.prompt, command.language)
-            encoded = prompt.encoded(command.codec.name, ptime)
+            encoded = prompt.encoded(_speakable(command.codec), ptime)
         except PromptError as err:
             self._post(call, PromptFailed(str(err)))
             return
@@ -343,7 +351,11 @@ class Media:
     def _open(self, call: str, command: OpenRecording) -> None:
         state = self._calls[call]
         number = state.streams[command.stream].number
-        start_ns = self._relay.start_fork(number, self._guard_ns)
+        try:
+            start_ns = self._relay.start_fork(number, self._guard_ns)
+        except RelayError as err:
+            self._post(call, RecordingFailed(str(err)))
+            return
         state.recorded = number
         self._recorder.open(call, number, start_ns, command)
 
@@ -374,6 +386,21 @@ class Media:
         """Wall time of a monotonic instant in the recent past."""
         ago = self._clock.monotonic_ns() - at_ns
         return self._clock.utcnow() - timedelta(microseconds=ago // 1000)
+
+
+def _speakable(codec: Codec) -> str:
+    """Name of a codec that an announcement can be made in.
+
+    Raises:
+        PromptError: Its clock or its channels are not those that its name stands for.
+    """
+    mono = codec.channels == 1 or codec.name == "OPUS"  # which says 2, whatever it carries (RFC 7587)
+    if codec.clock_hz != _CLOCKS_HZ.get(codec.name) or not mono:
+        raise PromptError(
+            f"no announcement can be made in {codec.name}/{codec.clock_hz}/{codec.channels}; "
+            "agree on PCMU, PCMA or G722 at 8000 Hz or opus at 48000 Hz"
+        )
+    return codec.name
 
 
 def _remote(facts: StreamFacts | None) -> Remote | None:
