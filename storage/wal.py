@@ -135,7 +135,8 @@ class Wal:
         self._random = random
         self._segment_bytes = segment_bytes
         self._handle: OpenFile | None = None
-        self._number = 0
+        self._current: int | None = None
+        self._highest = 0
         self._salt = b""
         self._size_bytes = 0
         self._keep = False
@@ -208,7 +209,7 @@ class Wal:
         Raises:
             WalError: The old segment stands, the log has failed.
         """
-        old, keep = self._number, self._keep
+        old, keep = self._current, self._keep
         self._leave_segment()
         self._begin_segment()
         for tail in tails:
@@ -216,7 +217,7 @@ class Wal:
             if tail.seal is not None:
                 self.append_seal(tail.keys, tail.seal)
         self.sync()
-        if old and not keep:
+        if old is not None and not keep:
             self._stale.append(old)
         self.remove_stale()
 
@@ -252,10 +253,10 @@ class Wal:
             idle: True if every recording is sealed, aborted or discarded: the
                 segment is then removed, unless recovery needs it.
         """
-        number, keep = self._number, self._keep or self._failure is not None
+        current, keep = self._current, self._keep or self._failure is not None
         self._leave_segment()
-        if idle and number and not keep:
-            self._stale.append(number)
+        if idle and current is not None and not keep:
+            self._stale.append(current)
             self.remove_stale()
 
     def _append(self, keys: RecordingKeys, kind: Kind, offset: int, data: bytes) -> None:
@@ -281,9 +282,9 @@ class Wal:
     def _begin_segment(self) -> None:
         with self._failing():
             self._files.make_directory(WAL_DIRECTORY)
-            self._number = max((*segment_numbers(self._files), self._number), default=0) + 1
+            self._highest = self._current = max((*segment_numbers(self._files), self._highest)) + 1
             self._salt = self._random(_SALT_BYTES)
-            self._handle = self._files.create(_segment_path(self._number))
+            self._handle = self._files.create(_segment_path(self._current))
             self._handle.write(_MAGIC + self._salt)
             self._files.sync_directory(WAL_DIRECTORY)
         self._size_bytes = _SEGMENT_HEADER_BYTES
@@ -293,6 +294,7 @@ class Wal:
         if self._handle is not None:
             self._handle.close()
         self._handle = None
+        self._current = None
         self._size_bytes = 0
         self._keep = False
         self._ciphers.clear()

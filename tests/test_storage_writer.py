@@ -198,6 +198,24 @@ def test_a_failed_sync_of_the_log_fails_all_and_a_new_recording_goes_on() -> Non
     assert {entry.outcome for entry in recover(_store(after), NOW)} == {Outcome.SEALED}
 
 
+def test_a_log_that_failed_is_kept_for_recovery_even_if_nothing_follows() -> None:
+    machine = Machine(plan=FaultPlan(None, Fault.EIO))
+    store = machine.start()
+    writer = store.open(tags(1), PARTIES, AUDIO, NOW)
+    writer.write(audio(1, 100))
+    assert store.sync() == ()
+    writer.write(audio(1, 1))
+    machine.plan.fail_at = machine.plan.operations + 1
+    assert len(store.sync()) == 1
+    writer.abort("storage_fault")
+    machine.plan.fail_at = machine.plan.operations  # the next call gets no row, but restarts the log
+    with pytest.raises(StorageError):
+        store.open(tags(2), PARTIES, AUDIO, NOW)
+    store.close()
+    (result,) = recover(_store(machine.reboot()), NOW)
+    assert (result.outcome, result.frames) == (Outcome.SEALED, 101)
+
+
 def test_a_seal_that_failed_in_the_catalogue_may_be_tried_again() -> None:
     machine = Machine(plan=FaultPlan(None, Fault.EIO))
     store = machine.start()
