@@ -27,8 +27,6 @@ import yaml
 from loopback import Addresses
 from processes import Process, ProcessError
 
-from storage import OsFiles, generate_signing_key
-
 SIP_PORT = 5060
 FIRST_PORT = 20000
 
@@ -307,12 +305,17 @@ class Daemon:
         self.logs += [*process.lines, *process.errors]
 
     def _make_keys(self) -> None:
-        made = subprocess.run(["age-keygen"], capture_output=True, text=True, check=True)
-        self.identity.write_text(made.stdout)
-        self.identity.chmod(0o600)
-        public = next(line for line in made.stdout.splitlines() if "public key:" in line)
-        (self.directory / "recipients.txt").write_text(public.rsplit(" ", maxsplit=1)[1] + "\n")
-        generate_signing_key(OsFiles(self.directory), "audit")
+        """Make identity.txt, recipients.txt and audit.key as an operator does."""
+        done = subprocess.run(
+            [*recproxy(), "keys", "generate", "--out", str(self.directory)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise ProcessError(
+                f"recproxy keys generate failed ({done.returncode})\n{done.stdout}{done.stderr}"
+            )
 
     def _recproxy_yaml(self, settings: Settings) -> dict[str, Any]:
         here = self.addresses
