@@ -96,7 +96,8 @@ def fields(pairs: Iterable[tuple[str, str]]) -> None:
     for name, value in pairs:
         if value:
             grid.add_row(Text(name), Text(value))
-    _print_trimmed(grid)
+    if grid.row_count:
+        _print_trimmed(grid)
 
 
 def tick(good: bool, text: str, *, warn: bool = False) -> None:

@@ -34,10 +34,10 @@ def check(file: Path | None, config: Path | None, as_json: bool) -> None:
     """
     if file is None and config is None:
         raise UsageError("nothing to check", hint='name a file: "recproxy policy check policy.yaml"')
-    trunks: set[str] | None = None
+    trunks: tuple[str, ...] | None = None
     if config is not None:
         settings = load(config)
-        trunks = {str(name) for name in settings.trunks}
+        trunks = tuple(settings.trunks)
         file = file or settings.policy
     if file is None:
         raise UsageError("nothing to check")

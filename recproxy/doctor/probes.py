@@ -183,7 +183,7 @@ def _identities(directory: Path) -> Iterator[Path]:
 
 def _policy(config: Config) -> tuple[Policy | None, str]:
     try:
-        return load_policy(config.policy, {str(name) for name in config.trunks}), ""
+        return load_policy(config.policy, tuple(config.trunks)), ""
     except ConfigError as err:
         return None, "\n".join(err.problems)
 

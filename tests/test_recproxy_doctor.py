@@ -1,0 +1,288 @@
+"""The doctor: facts are judged by pure functions, and probed without a trace."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from command_line import recproxy
+from recorded import Shelf, Take, make_shelf, record
+
+from recproxy.config import Config, load
+from recproxy.doctor import (
+    DirectoryFacts,
+    Facts,
+    FileFacts,
+    Finding,
+    Grade,
+    PromptFacts,
+    SipFacts,
+    check,
+    probe,
+)
+
+DATA, KEYS = Path("/srv/data"), Path("/etc/keys")
+GIB = 1 << 30
+FIT = Facts(
+    euid=998,
+    sip=SipFacts("2.17", 8192, "OpenSSL 3.0.22"),
+    engine_fault="",
+    descriptors=100_000,
+    local_ports=(32_768, 60_999),
+    addresses={"127.0.0.1": ""},
+    data=DirectoryFacts(DATA, present=True, owner=998),
+    announcements=DirectoryFacts(DATA / "announcements", present=True, owner=998, mode=0o755),
+    recipients=FileFacts(KEYS / "recipients.txt", 0o644, "1 recipient"),
+    audit_key=FileFacts(KEYS / "audit.key", 0o600, "an Ed25519 key"),
+    identities=(),
+    programs={"espeak-ng": True, "ffmpeg": True},
+    policy_fault="",
+    prompts=(PromptFacts("training", "nl", 3.2),),
+    free_bytes=100 * GIB,
+    clock_synchronised=True,
+)
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    return make_shelf(tmp_path / "shelf")
+
+
+@pytest.fixture
+def config(shelf: Shelf) -> Config:
+    return load(shelf.config)
+
+
+def _ungood(facts: Facts, config: Config) -> Finding:
+    """The one finding that is not good."""
+    (found,) = [one for one in check(facts, config) if one.grade is not Grade.GOOD]
+    return found
+
+
+def test_a_machine_that_is_fit_has_good_findings_only(config: Config) -> None:
+    found = check(FIT, config)
+    assert {one.grade for one in found} == {Grade.GOOD}
+    assert all(one.said and not one.mend for one in found)
+
+
+DOOMED: list[tuple[str, dict[str, Any], str, str]] = [
+    ("no pjsua2", {"sip": SipFacts("", fault="not installed")}, "pjsua2: not installed", "make dev"),
+    (
+        "a ready-made pjsua2",
+        {"sip": SipFacts("2.15.1", fault="the installed pjsua2 lacks recproxy's module")},
+        "pjsua2: 2.15.1: the installed pjsua2 lacks recproxy's module; a ready-made wheel holds 4 calls",
+        "tools/pjsua2/build.sh",
+    ),
+    ("four call slots", {"sip": SipFacts("2.15.1", 4, "OpenSSL 1.0.2")}, "PJ_ETOOMANY", "make dev"),
+    (
+        "too few call slots",
+        {"sip": SipFacts("2.17", 39, "OpenSSL 3")},
+        "sip.max_calls is 20, which takes 40",
+        "lower sip.max_calls to 19",
+    ),
+    ("no engine", {"engine_fault": "does not load: rtp._native"}, "rtp._native", "make dev"),
+    ("few descriptors", {"descriptors": 335}, "335 allowed, 336 needed for 20 calls", "LimitNOFILE=336"),
+    (
+        "foreign address",
+        {"addresses": {"192.0.2.1": "Cannot assign requested address"}},
+        "192.0.2.1: Cannot assign",
+        "sip.listen",
+    ),
+    (
+        "open data directory",
+        {"data": DirectoryFacts(DATA, present=True, owner=998, mode=0o750)},
+        "mode 0750 lets others in",
+        "chmod 0700",
+    ),
+    (
+        "foreign data directory",
+        {"data": DirectoryFacts(DATA, present=True, owner=0)},
+        "belongs to uid 0, this runs as uid 998",
+        "chown",
+    ),
+    (
+        "unwritable data directory",
+        {"data": DirectoryFacts(DATA, present=True, owner=998, writable=False)},
+        "cannot be written",
+        "chmod",
+    ),
+    (
+        "file as data directory",
+        {"data": DirectoryFacts(DATA, present=True, is_directory=False)},
+        "is not a directory",
+        "move it away",
+    ),
+    (
+        "no data directory",
+        {"data": DirectoryFacts(DATA, present=False, writable=False)},
+        "missing, and cannot be made",
+        "install -d -m 0700",
+    ),
+    (
+        "no recipients",
+        {"recipients": FileFacts(KEYS / "r", fault="r: no recipients")},
+        "no recipients",
+        "keys generate",
+    ),
+    (
+        "recipients for all to write",
+        {"recipients": FileFacts(KEYS / "r", 0o664, "1 recipient")},
+        "others can add themselves",
+        "chmod 0644",
+    ),
+    ("no audit key", {"audit_key": FileFacts(KEYS / "a", fault="a: missing")}, "a: missing", "keys generate"),
+    (
+        "audit key for all to read",
+        {"audit_key": FileFacts(KEYS / "a", 0o640)},
+        "lets others sign",
+        "chmod 0600",
+    ),
+    ("wrong policy", {"policy_fault": "policy.yaml:3: purposes: empty"}, "policy.yaml:3", "policy check"),
+    (
+        "broken announcement",
+        {"prompts": (PromptFacts("training", "nl", fault="a.wav: is silent"),)},
+        "a.wav: is silent",
+        "no call of its purposes is recorded",
+    ),
+    ("full disk", {"free_bytes": GIB // 4}, "0.2 GiB left, 5 hours", "free some"),
+]
+WANTING: list[tuple[str, dict[str, Any], str, str]] = [
+    ("ports of others", {"local_ports": (20_050, 60_999)}, "20050-60999", "ip_local_reserved_ports"),
+    (
+        "identity on the recorder",
+        {"identities": (KEYS / "identity.txt",)},
+        "a private key lies on the recorder",
+        "move it",
+    ),
+    ("no espeak-ng", {"programs": {"espeak-ng": False}}, "not installed", "apt install espeak-ng"),
+    ("scarce disk", {"free_bytes": GIB}, "1.0 GiB left", "free some"),
+    ("unknown disk", {"free_bytes": None}, "not known", "data directory"),
+    ("clock adrift", {"clock_synchronised": False}, "not synchronised", "chrony"),
+    ("clock unknown", {"clock_synchronised": None}, "not known", "chrony"),
+]
+
+
+@pytest.mark.parametrize(("changes", "said", "mend"), [row[1:] for row in DOOMED], ids=[r[0] for r in DOOMED])
+def test_what_must_be_mended_is_said_with_its_mend(
+    config: Config, changes: dict[str, Any], said: str, mend: str
+) -> None:
+    found = _ungood(replace(FIT, **changes), config)
+    assert found.grade is Grade.BAD
+    assert said in f"{found.check}: {found.said}"
+    assert mend in found.mend
+
+
+@pytest.mark.parametrize(
+    ("changes", "said", "mend"), [row[1:] for row in WANTING], ids=[r[0] for r in WANTING]
+)
+def test_what_should_be_mended_is_a_warning(
+    config: Config, changes: dict[str, Any], said: str, mend: str
+) -> None:
+    found = _ungood(replace(FIT, **changes), config)
+    assert found.grade is Grade.WARNING
+    assert said in found.said
+    assert mend in found.mend
+
+
+def test_a_data_directory_that_will_be_made_is_fine(config: Config) -> None:
+    facts = replace(FIT, data=DirectoryFacts(DATA, present=False))
+    assert {one.grade for one in check(facts, config)} == {Grade.GOOD}
+
+
+# ---------------------------------------------------------------- the probes
+def _import_nothing_of(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] in names]:
+        monkeypatch.delitem(sys.modules, name)
+
+
+def test_the_ready_made_wheel_is_refused_with_the_mend(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such a wheel has the classes of pjsua2, four call slots and no module of ours."""
+    ready_made = ModuleType("pjsua2")
+    for name in ("Endpoint", "Account", "Call", "LogWriter"):
+        setattr(ready_made, name, type(name, (), {}))
+    monkeypatch.setitem(sys.modules, "pjsua2", ready_made)
+    for name in [name for name in sys.modules if name.startswith("recproxy.sip")]:
+        monkeypatch.delitem(sys.modules, name)
+    done = recproxy("doctor", "--config", shelf.config)
+    assert done.code == 1
+    (line,) = [line for line in done.out.splitlines() if "✗ pjsua2" in line]
+    assert "4 calls" in line
+    assert 'build it: "make dev", or tools/pjsua2/build.sh' in done.out
+    assert "pjsua2" in done.err
+
+
+def test_a_pjsua2_that_is_missing_is_a_finding(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pjsua2", None)
+    for name in [name for name in sys.modules if name.startswith("recproxy.sip")]:
+        monkeypatch.delitem(sys.modules, name)
+    found = probe(load(shelf.config)).sip
+    assert found.fault
+
+
+def test_an_engine_that_is_missing_is_a_finding(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    _import_nothing_of(monkeypatch, "rtp")
+    monkeypatch.setitem(sys.modules, "rtp._native", None)
+    facts = probe(load(shelf.config))
+    assert "rtp._native" in facts.engine_fault
+    assert facts.prompts == ()
+
+
+def _snapshot(root: Path) -> dict[str, tuple[int, bytes]]:
+    return {
+        str(path.relative_to(root)): (path.stat().st_mode, path.read_bytes() if path.is_file() else b"")
+        for path in sorted(root.rglob("*"))
+    }
+
+
+def test_the_doctor_changes_nothing(shelf: Shelf) -> None:
+    record(shelf, Take(1))
+    before = _snapshot(shelf.root)
+    recproxy("doctor", "-c", shelf.config)
+    assert _snapshot(shelf.root) == before
+
+
+def test_the_probes_see_this_machine(shelf: Shelf) -> None:
+    facts = probe(load(shelf.config))
+    assert facts.identities == (shelf.identity,)
+    assert facts.addresses == {"127.0.0.1": ""}
+    assert facts.recipients.shown == "1 recipient"
+    assert not facts.audit_key.fault
+    assert not facts.data.present
+    assert facts.data.writable
+    assert facts.free_bytes
+    assert facts.policy_fault == ""
+    shelf.data.write_text("in the way")
+    (shelf.root / "recipients.txt").write_text("# nobody\n")
+    (shelf.root / "audit.key").unlink()
+    (shelf.root / "policy.yaml").write_text("rules: 5\n")
+    facts = probe(load(shelf.config))
+    assert not facts.data.is_directory
+    assert "recipients.txt" in facts.recipients.fault
+    assert "audit.key" in facts.audit_key.fault
+    assert "policy.yaml:1" in facts.policy_fault
+
+
+def test_an_address_of_another_machine_is_seen(shelf: Shelf) -> None:
+    shelf.config.write_text(shelf.config.read_text().replace("address: 127.0.0.1", "address: 192.0.2.1"))
+    assert probe(load(shelf.config)).addresses["192.0.2.1"]
+
+
+@pytest.mark.interop
+def test_our_build_is_accepted(shelf: Shelf) -> None:
+    shelf.identity.rename(shelf.root.parent / "identity.txt")
+    done = recproxy("doctor", "-c", shelf.config, "--json")
+    found = {one["check"]: one for one in json.loads(done.out)["checks"]}
+    assert found["pjsua2"]["grade"] == "good", found["pjsua2"]
+    assert "OpenSSL 3" in found["pjsua2"]["said"]
+    assert "8192 call slots" in found["pjsua2"]["said"]
+    assert found["announcement training (nl)"]["grade"] == "good"
+    assert found["identity"]["grade"] == "good"
+
+
+def test_a_wrong_configuration_is_code_78(tmp_path: Path) -> None:
+    assert recproxy("doctor", "-c", tmp_path / "none.yaml").code == 78
