@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 from collections.abc import Callable
@@ -61,6 +62,19 @@ def test_the_public_key_alone_verifies_it(shelf: Shelf, tmp_path: Path) -> None:
     done = _verify(shelf, "--public-key", tmp_path / "foreign.pub")
     assert done.code == 20
     assert _verify(shelf, "--public-key", tmp_path / "none.pub").code == 1
+
+
+def test_a_line_that_was_seen_before_must_still_be_there(shelf: Shelf, tmp_path: Path) -> None:
+    seen = _document(_verify(shelf, "--json"))["sha256"]
+    assert _verify(shelf, "--seen", seen).code == 0
+    other = make_shelf(tmp_path / "other")
+    record(other, *(Take(number) for number in range(5, 12)))
+    done = _verify(other, "--seen", seen)
+    assert done.code == 20
+    assert "was seen before" in done.err
+    lines = _chain(other).read_bytes().splitlines(keepends=True)
+    for line in lines:
+        assert _verify(other, "--seen", hashlib.sha256(line).hexdigest()).code == 0
 
 
 def _edit(lines: list[bytes]) -> list[bytes]:

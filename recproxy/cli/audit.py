@@ -16,6 +16,7 @@ from recproxy.cli.options import FILE, config_option, json_option
 from recproxy.errors import VerificationFailed
 from storage import (
     AuditChainBroken,
+    ChainFault,
     ChainReport,
     OsFiles,
     load_signing_key,
@@ -41,18 +42,26 @@ def audit() -> None:
     type=FILE,
     help="The .pub file of the audit key, kept elsewhere. Default: from the audit key of the configuration.",
 )
+@click.option(
+    "--seen",
+    metavar="SHA256",
+    help="Hash of a last line that was noted earlier, on another machine: it must still be in the chain.",
+)
 @json_option
-def verify(config: Path, public_key: Path | None, as_json: bool) -> None:
+def verify(config: Path, public_key: Path | None, seen: str | None, as_json: bool) -> None:
     """Check every line of the audit chain, and the catalogue against it.
 
     Finds an edit, a gap, another order, a cut tail, a foreign signature; and a
     recording that was removed, or whose expiry or hash was changed, without a
-    line that says so. Exits 20 with the first fault.
+    line that says so. With --seen also a chain that was replaced as a whole by
+    somebody who has its key. Exits 20 with the first fault.
     """
     with open_archive(config) as archive:
         key = _key(archive, public_key)
         try:
             report = verify_chain(archive.files, key)
+            if seen is not None:
+                _check_seen(archive, report, seen.strip().lower())
         except AuditChainBroken as err:
             if as_json:
                 print_json({"sound": False, "line": err.line, "fault": err.fault.value, "reason": str(err)})
@@ -88,6 +97,14 @@ def _key(archive: Archive, public_key: Path | None) -> Ed25519PublicKey:
         return load_verify_key(OsFiles(public_key.absolute().parent), public_key.name)
     place = archive.config.storage.audit_key
     return load_signing_key(OsFiles(place.parent), place.name).public_key()
+
+
+def _check_seen(archive: Archive, report: ChainReport, seen: str) -> None:
+    """Each line but the last has its hash in the line after it."""
+    if seen != report.last_sha256 and all(line.get("prev") != seen for line in read_events(archive.files)):
+        raise AuditChainBroken(
+            report.lines, ChainFault.CUT_TAIL, f"no line has the hash {seen[:16]}…, which was seen before"
+        )
 
 
 def _print(report: ChainReport, found: tuple[Discrepancy, ...]) -> None:
