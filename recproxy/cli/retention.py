@@ -212,7 +212,7 @@ def retention(config: Path, once: bool, interval: timedelta | None, accept_clock
             sweeper = Sweeper(shredding, log, read_clock, _monotonic)
             if once:
                 return _once(sweeper)
-            ServiceManager(os.environ).ready()
+            ServiceManager(os.environ, lambda why: log.emit("retention.failed", why=why)).ready()
             ended_by = serve(sweeper, wait_for_end, pause.total_seconds())
             code = 0 if ended_by == signal.SIGTERM else INTERRUPTED
             log.emit("retention.stopped", code=code)
