@@ -146,11 +146,12 @@ class Daemon:
         self.launch()
         return self.wait("daemon.ready", within_s=within_s)
 
-    def launch(self) -> Process:
-        """Start it without waiting."""
+    def launch(self, *, descriptors: int = 0) -> Process:
+        """Start it without waiting, with so many descriptors at most (0: as many as we may)."""
         self.close()
+        limit = ["prlimit", f"--nofile={descriptors}:{descriptors}"] if descriptors else []
         self._process = Process(
-            [*recproxy(), "run", "--config", str(self.config)],
+            [*limit, *recproxy(), "run", "--config", str(self.config)],
             name="recproxy",
             environment={**os.environ, "PYTHONUNBUFFERED": "1"},
             merge_stderr=False,
@@ -173,6 +174,10 @@ class Daemon:
         """Kill it as a power cut would."""
         self._running().kill()
         self._keep_log()
+
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        self._running().signal(number)
 
     @property
     def pid(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,6 +86,7 @@ class Rig:
         seed: int = 1,
         codecs: tuple[tuple[str, str], ...] = (sdp_bodies.PCMU,),
         answer: tuple[tuple[str, str], ...] = (),
+        left_ticks: Sequence[Sequence[int]] = (),
     ) -> Call:
         """Call through the daemon, answer, and start to talk both ways at once.
 
@@ -95,6 +96,7 @@ class Rig:
             seed: Makes what is said unmistakable among calls.
             codecs: Offered.
             answer: Accepted; all of ``codecs`` if empty.
+            left_ticks: Makes a bad line of the caller's, see ``Talk``.
         """
         left, right = self.peer(self.lease.addresses.caller), self.peer(self.lease.addresses.callee)
         start = self.daemon.mark
@@ -123,6 +125,7 @@ class Rig:
             ssrc=0x11110000 + seed,
             sequence=65_500,
             timestamp=0xFFFFF000,
+            ticks=left_ticks,
         )
         right_talk = right.talk(
             unmistakable(seconds, 2 * seed + 1),
@@ -131,6 +134,12 @@ class Rig:
             ssrc=0x22220000 + seed,
         )
         return Call(str(answered["call_ref"]), dialog, incoming, left, right, left_talk, right_talk)
+
+    def talk_on(self, call: Call, seconds: float) -> None:
+        """Wait until both parties have heard ``seconds`` more."""
+        wanted = [(peer, len(peer.heard) + round(seconds * 50)) for peer in (call.left, call.right)]
+        for peer, count in wanted:
+            peer.wait_count(count, within_s=seconds + 20)
 
     def recorded(self, call: Call) -> str:
         """Wait until the call is being recorded; returns the recording's id."""

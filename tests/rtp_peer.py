@@ -11,7 +11,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -97,10 +97,13 @@ class Talk:
 
     Attributes:
         audio: All the bytes to send, one byte a sample.
-        sent_ns: When frame ``i`` left, CLOCK_MONOTONIC.
+        ticks: Which frames leave at each tick of 20 ms: none is loss, two are a
+            duplicate or a burst, another order is reordering.
+        sent_ns: When tick ``i`` was, CLOCK_MONOTONIC; that is frame ``i`` where nothing is amiss.
     """
 
     audio: bytes
+    ticks: Sequence[Sequence[int]]
     sent_ns: list[int] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -128,12 +131,13 @@ class Talk:
     def run(self, send: Callable[[int, bytes], None]) -> None:
         """Send each frame on its own absolute deadline, until the end or ``stop``."""
         start = time.monotonic_ns()
-        for index in range(len(self.audio) // FRAME_SAMPLES):
-            wait_ns = start + index * FRAME_NS - time.monotonic_ns()
+        for tick, frames in enumerate(self.ticks):
+            wait_ns = start + tick * FRAME_NS - time.monotonic_ns()
             if self._stop.wait(max(wait_ns, 0) / 1e9):
                 return
             sent_ns = time.monotonic_ns()
-            send(index, self.audio[index * FRAME_SAMPLES : (index + 1) * FRAME_SAMPLES])
+            for frame in frames:
+                send(frame, self.audio[frame * FRAME_SAMPLES : (frame + 1) * FRAME_SAMPLES])
             self.sent_ns.append(sent_ns)
 
 
@@ -196,9 +200,13 @@ class RtpPeer:
         ssrc: int = 0x5EED0001,
         sequence: int = 0,
         timestamp: int = 0,
+        ticks: Sequence[Sequence[int]] = (),
     ) -> Talk:
-        """Start to send ``audio`` in frames of 20 ms, 160 bytes each; a rest is not sent."""
-        talk = Talk(audio)
+        """Start to send ``audio`` in frames of 20 ms, 160 bytes each; a rest is not sent.
+
+        ``ticks`` makes a bad line of it, see ``Talk``.
+        """
+        talk = Talk(audio, ticks or [(frame,) for frame in range(len(audio) // FRAME_SAMPLES)])
 
         def send(index: int, payload: bytes) -> None:
             self.send(

@@ -130,9 +130,9 @@ def test_expired_recording_cannot_be_opened_though_a_copy_of_the_body_was_kept(
 
 
 # ---------------------------------------------------------------- configuration
-def _refused(rig: Rig, status: int = 78) -> str:
+def _refused(rig: Rig, status: int = 78, descriptors: int = 0) -> str:
     """Start the daemon, which must refuse; returns its one clear message."""
-    process = rig.daemon.launch()
+    process = rig.daemon.launch(descriptors=descriptors)
     assert process.wait(within_s=30) == status, "\n".join([*process.lines, *process.errors])
     said = "\n".join([*process.lines, *process.errors])
     assert "Traceback" not in said
@@ -228,6 +228,13 @@ def test_directory_that_is_a_file_is_refused(make_rig: Callable[..., Rig]) -> No
     said = "\n".join([*process.lines, *process.errors])
     assert "Traceback" not in said
     assert str(rig.daemon.data) in said
+
+
+def test_too_few_descriptors_are_refused(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig()
+    said = _refused(rig, descriptors=100)
+    assert "RLIMIT_NOFILE" in said
+    assert "max_calls" in said
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
