@@ -7,8 +7,18 @@ from pathlib import Path
 from cffi import FFI
 
 _HERE = Path(__file__).resolve().parent
-_SOURCES = ("relay.c", "stream.c", "playback.c", "party.c", "packet.c", "ring.c")
-_HEADERS = ("relay_api.h", "engine.h", "party.h", "ring.h")
+_SOURCES = (
+    "relay.c",
+    "forward.c",
+    "io_epoll.c",
+    "stream.c",
+    "playback.c",
+    "party.c",
+    "packet.c",
+    "ring.c",
+    "pages.c",
+)
+_HEADERS = ("relay_api.h", "engine.h", "forward.h", "party.h", "ring.h", "pages.h")
 
 # What cffi generates is not ours to make clean; our own files carry every warning as an error.
 _PREAMBLE = """

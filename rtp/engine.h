@@ -1,11 +1,13 @@
-/* What the parts of the engine share: relay.c (threads, packets), stream.c (sockets, control),
- * playback.c (the ticker). Not part of the interface.
+/* What the parts of the engine share: relay.c (threads), forward.c (one datagram), io_epoll.c and
+ * io_uring.c (reading and sending), stream.c (sockets, control), playback.c (the ticker). Not part
+ * of the interface.
  *
  * Locks, in the order they may be taken: ticker.lock, then table.lock or one stream.lock. No lock
  * is held across a call that can block, except by the opener of sockets, which holds none. */
 #ifndef RECPROXY_ENGINE_H
 #define RECPROXY_ENGINE_H
 
+#include "pages.h"
 #include "party.h"
 #include "relay_api.h"
 #include "ring.h"
@@ -27,6 +29,7 @@ enum {
 struct stream {
     pthread_mutex_t lock;
     uint64_t id;
+    bool closing; /* has an id still, but for its worker alone */
     int sockets[SOCKETS];
     bool gate_open;
     bool fork_on;
@@ -61,20 +64,37 @@ struct ticker {
     int event_fd;
 };
 
+struct worker;
+
+/* A way to read and send. The functions but run() are called by the control side. */
+struct io {
+    int (*open)(struct worker *worker);   /* before the thread starts; 0, or -1 with errno */
+    void (*close)(struct worker *worker); /* after it has ended, or after a failed open */
+    void (*run)(struct worker *worker);   /* the thread; returns once wake_fd says `stopping` */
+    /* From now on what comes to the sockets is handled. 0, or -1 with errno. */
+    int (*watch)(struct worker *worker, struct stream *stream, uint64_t id);
+    /* Returns once nothing of the worker refers to the sockets: they may be closed. */
+    void (*unwatch)(struct worker *worker, struct stream *stream);
+};
+
+extern const struct io io_epoll;
+
 struct worker {
     struct relay *relay;
     pthread_t thread;
     bool started;
-    int epoll_fd;
+    int wake_fd;
     struct ring ring;
-    struct batch *batch;
+    struct pages io_pages; /* holds what the io keeps, packets in transit among it */
+    void *io_side;
     _Atomic uint32_t streams;
 };
 
 struct relay {
     struct table table;
     struct ticker ticker;
-    int stop_fd; /* readable once the threads have to go */
+    const struct io *io;
+    atomic_bool stopping;
     uint32_t dscp;
     uint32_t threads;
     struct worker workers[RELAY_MAX_THREADS];

@@ -1,9 +1,6 @@
-#define _GNU_SOURCE
 #include "ring.h"
 
-#include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 
 /* One record for each 128 payload bytes: packets of 160 bytes (G.711, 20 ms) fill both alike. */
 enum { BYTES_PER_RECORD = 128 };
@@ -17,36 +14,23 @@ int ring_open(struct ring *ring, uint64_t data_bytes)
         size *= 2;
     }
     uint64_t count = size / BYTES_PER_RECORD;
-    size_t mapped = size + count * sizeof(struct relay_record);
-    /* Populated now: a page fault must not fall into the first seconds of a call. */
-    uint8_t *memory = mmap(NULL, mapped, PROT_READ | PROT_WRITE,
-                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-    if (memory == MAP_FAILED) {
+    struct pages pages;
+    if (pages_open(&pages, size + count * sizeof(struct relay_record)) != 0) {
         return -1;
     }
-    /* It holds speech: never in a core dump, never in swap if the limit allows. */
-    if (madvise(memory, mapped, MADV_DONTDUMP) != 0) {
-        int cause = errno;
-        munmap(memory, mapped);
-        errno = cause;
-        return -1;
-    }
+    uint8_t *memory = pages.start;
     memset(ring, 0, sizeof *ring);
-    ring->locked = mlock(memory, mapped) == 0;
     ring->data = memory;
     ring->records = (struct relay_record *)(void *)(memory + size);
     ring->data_size = size;
     ring->record_size = count;
-    ring->mapped = mapped;
+    ring->pages = pages;
     return 0;
 }
 
 void ring_close(struct ring *ring)
 {
-    if (ring->data != NULL) {
-        munmap(ring->data, ring->mapped);
-        ring->data = NULL;
-    }
+    pages_close(&ring->pages);
 }
 
 bool ring_put(struct ring *ring, const struct relay_record *record, const uint8_t *payload)

@@ -2,6 +2,7 @@
 #ifndef RECPROXY_RING_H
 #define RECPROXY_RING_H
 
+#include "pages.h"
 #include "relay_api.h"
 
 #include <stdatomic.h>
@@ -18,8 +19,7 @@ struct ring {
     struct relay_record *records;
     uint64_t data_size; /* powers of two */
     uint64_t record_size;
-    size_t mapped; /* bytes of the one mapping that holds both */
-    bool locked;   /* kept out of swap */
+    struct pages pages; /* hold both */
 
     /* the producer's */
     _Alignas(CACHE_LINE) _Atomic uint64_t record_head;

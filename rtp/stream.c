@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <unistd.h>
 
 enum { RECEIVE_BUFFER = 512 * 1024 }; /* bytes of the kernel; it takes less if rmem_max is lower */
@@ -67,7 +66,7 @@ struct stream *stream_lock(struct relay *relay, uint64_t id)
         return NULL;
     }
     pthread_mutex_lock(&stream->lock);
-    if (stream->id != id) {
+    if (stream->id != id || stream->closing) {
         pthread_mutex_unlock(&stream->lock);
         return NULL;
     }
@@ -166,21 +165,11 @@ static struct worker *idlest(struct relay *relay)
     return best;
 }
 
-static int watch(const struct worker *worker, uint64_t id, const int *sockets)
-{
-    for (uint32_t k = 0; k < SOCKETS; k++) {
-        struct epoll_event event = {.events = EPOLLIN, .data.u64 = id * SOCKETS + k};
-        if (epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, sockets[k], &event) != 0) {
-            return -1;
-        }
-    }
-    return 0;
-}
-
 static void publish(struct stream *stream, uint64_t id, const int *sockets, struct worker *worker)
 {
     pthread_mutex_lock(&stream->lock);
     memcpy(stream->sockets, sockets, sizeof stream->sockets);
+    stream->closing = false;
     stream->gate_open = false;
     stream->fork_on = false;
     stream->worker = worker;
@@ -192,12 +181,11 @@ static void publish(struct stream *stream, uint64_t id, const int *sockets, stru
     pthread_mutex_unlock(&stream->lock);
 }
 
-/* Closing alone would do, were the sockets not shared with a child between fork and exec. */
-static void unwatch(const struct worker *worker, const int *sockets)
+static void retract(struct stream *stream)
 {
-    for (int k = 0; k < SOCKETS; k++) {
-        epoll_ctl(worker->epoll_fd, EPOLL_CTL_DEL, sockets[k], NULL);
-    }
+    pthread_mutex_lock(&stream->lock);
+    stream->id = 0;
+    pthread_mutex_unlock(&stream->lock);
 }
 
 int relay_add(struct relay *relay, const char *caller_address, uint16_t caller_port,
@@ -209,6 +197,7 @@ int relay_add(struct relay *relay, const char *caller_address, uint16_t caller_p
     int sockets[SOCKETS] = {-1, -1, -1, -1};
     uint16_t port = 0;
     uint64_t id = 0;
+    int cause;
     for (int side = 0; side < 2; side++) {
         if (ports[side] == 0 || ports[side] % 2 != 0) {
             return RELAY_BAD_ARGUMENT;
@@ -235,18 +224,18 @@ int relay_add(struct relay *relay, const char *caller_address, uint16_t caller_p
     struct worker *worker = idlest(relay);
     struct stream *place = slot_of(&relay->table, id);
     publish(place, id, sockets, worker);
-    if (watch(worker, id, sockets) != 0) {
-        pthread_mutex_lock(&place->lock);
-        place->id = 0;
-        pthread_mutex_unlock(&place->lock);
+    if (relay->io->watch(worker, place, id) != 0) {
+        cause = errno;
+        retract(place);
+        errno = cause;
         status = RELAY_SYSTEM;
         goto out;
     }
     atomic_fetch_add_explicit(&worker->streams, 1, memory_order_relaxed);
     *stream = id;
     return RELAY_OK;
-out:;
-    int cause = errno;
+out:
+    cause = errno;
     close_sockets(sockets);
     if (id != 0) {
         give_back(&relay->table, id);
@@ -351,11 +340,14 @@ int relay_remove(struct relay *relay, uint64_t stream, struct relay_stats *out)
         return RELAY_NO_STREAM;
     }
     struct worker *worker = found->worker;
+    found->closing = true; /* from here on the relay thread and the ticker leave it alone */
+    stream_unlock(found);
+    relay->io->unwatch(worker, found);
+    pthread_mutex_lock(&found->lock);
     memcpy(sockets, found->sockets, sizeof sockets);
     memcpy(out->side, found->stats, sizeof out->side);
-    found->id = 0; /* from here on the relay thread and the ticker leave it alone */
-    stream_unlock(found);
-    unwatch(worker, sockets);
+    found->id = 0;
+    pthread_mutex_unlock(&found->lock);
     close_sockets(sockets);
     atomic_fetch_sub_explicit(&worker->streams, 1, memory_order_relaxed);
     give_back(&relay->table, stream);
