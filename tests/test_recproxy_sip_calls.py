@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
+import pjsua2 as pj
 import pytest
 from sdp_bodies import AMR_WB, OPUS, TELEPHONE_EVENT, audio, read
 from sip_bench import Bench, Dialog, bench
@@ -14,8 +16,11 @@ from recproxy.call.events import (
     CallerConfirmed,
     InviteReceived,
     LegEnded,
+    LegFault,
     LegName,
 )
+from recproxy.sip.leg import Leg
+from recproxy.sip.stack import _Log
 from storage.tags import Direction
 
 pytestmark = pytest.mark.interop
@@ -270,10 +275,61 @@ def test_a_cancel_waits_until_the_callee_has_spoken(stage: Bench) -> None:
 
 
 def test_tokens_of_a_call_are_freed_with_it(stage: Bench) -> None:
-    import pjsua2 as pj  # noqa: PLC0415 - only here
-
     a, _ = stage.establish(_offer(stage), _answer(stage))
     assert pj.recproxy_body_count() == 2
     stage.hang_up(a)
     assert pj.recproxy_body_count() == 0
     assert read(_offer(stage))[0].kind == "audio"
+
+
+def test_a_leg_is_gone_when_its_dialog_is(stage: Bench) -> None:
+    def standing() -> int:
+        return sum(isinstance(found, Leg) for found in gc.get_objects())
+
+    a, _ = stage.establish(_offer(stage), _answer(stage))
+    assert standing() == 2
+    stage.hang_up(a)
+    assert standing() == 0
+
+
+def test_an_exception_in_a_callback_ends_the_call_and_no_other(
+    stage: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, _ = stage.establish(_offer(stage), _answer(stage))
+    a = Dialog.calling(stage.caller)
+    stage.caller.send(a.request("INVITE", _offer(stage)))
+    invite = stage.receive(stage.callee, "INVITE")
+    b = Dialog.called(stage.callee, invite)
+
+    def fail(*_: object) -> None:
+        raise KeyError("a fault of ours")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Leg, "_callee_answered", fail)
+        stage.callee.send(b.response(invite, 200, "OK", _answer(stage)))
+        bye = stage.receive(stage.callee, "BYE")
+    assert bye.one("call-id") == invite.one("call-id")
+    stage.callee.send(b.response(bye, 200))
+    assert stage.receive(stage.caller, "500")
+    assert [event.what for event in stage.mirror.seen(LegFault)] == ["onCallState: KeyError"]
+    stage.caller.send(other.request("OPTIONS"))
+    assert stage.receive(stage.caller, "200")
+    assert stage.endpoint.active == 1
+
+
+def test_closing_hangs_up_what_stands() -> None:
+    with bench() as opened:
+        opened.establish(_offer(opened), _answer(opened))
+        opened.endpoint.close()
+        opened.caller.read()
+        opened.callee.read()
+        assert [message.method for message in opened.caller.inbox][-1] == "BYE"
+        assert [message.method for message in opened.callee.inbox][-1] == "BYE"
+
+
+def test_pjsips_own_messages_name_no_number(stage: Bench) -> None:
+    writer = _Log(lambda _, line: stage.log.append(line))
+    entry = pj.LogEntry()
+    entry.level, entry.msg = 1, "Unable to reach sip:+31201234567@192.0.2.1;x=1 for 0201234567\n"
+    writer.write(entry)
+    assert stage.log[-1] == "Unable to reach sip:…@192.0.2.1;x=1 for …"

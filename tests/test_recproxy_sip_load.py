@@ -6,6 +6,7 @@ import resource
 import subprocess
 from pathlib import Path
 
+import pjsua2 as pj
 import pytest
 from sip_bench import Bench, bench
 
@@ -187,4 +188,5 @@ def test_five_hundred_calls_in_a_burst_lose_none(tmp_path: Path) -> None:
         print(f"{spent / 500 * 1000:.2f} ms CPU a call, polling included")
         counters = stage.endpoint.counters()
         assert counters["bodies_sent"] >= 1000
+        assert pj.recproxy_body_count() == 0
         assert counters["bodies_lost"] == counters["refused_admission"] == 0

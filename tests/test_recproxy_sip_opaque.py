@@ -23,10 +23,10 @@ ODD = {
     + "".join(f"a=crypto:{n} AES_CM_128_HMAC_SHA1_80 {KEY}\r\n" for n in range(1, 41)),
     "DTLS": HEAD + "m=audio {p} UDP/TLS/RTP/SAVPF 111\r\na=rtpmap:111 opus/48000/2\r\na=setup:actpass\r\n",
     "audio and video": HEAD
-    + "m=audio {p} RTP/AVP 0 8\r\nb=AS:80\r\na=sendrecv\r\nm=video {q} RTP/AVP 99\r\na=rtpmap:99 H264/90000\r\n",
+    + "m=audio {p} RTP/AVP 0 8\r\nb=AS:80\r\nm=video {q} RTP/AVP 99\r\na=rtpmap:99 H264/90000\r\n",
     "two audio": HEAD + "m=audio {p} RTP/AVP 0\r\na=label:1\r\nm=audio {q} RTP/AVP 8\r\na=label:2\r\n",
     "chat": HEAD + "m=audio {p} RTP/AVP 9\r\nm=message {q} TCP/MSRP *\r\na=accept-types:text/plain\r\n",
-    "own connection": "v=0\r\no=x 1 1 IN IP4 {a}\r\ns=Sales call\r\ni=info\r\nb=CT:1000\r\nt=0 0\r\na=tool:x\r\n"
+    "own connection": "v=0\r\no=x 1 1 IN IP4 {a}\r\ns=Sales call\r\ni=x\r\nb=CT:10\r\nt=0 0\r\na=tool:x\r\n"
     "m=audio {p} RTP/AVP 18\r\nc=IN IP4 {a}\r\na=fmtp:18 annexb=no\r\na=unknown:kept \t as it is\r\n",
     "held": HEAD + "m=audio {p} RTP/AVP 0\r\na=sendonly\r\n",
     "inactive": HEAD + "m=audio {p} RTP/AVP 0\r\na=inactive\r\n",

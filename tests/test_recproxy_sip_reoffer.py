@@ -72,7 +72,7 @@ def test_hold_by_the_callee(stage: Bench) -> None:
 
 def test_a_switch_to_fax(stage: Bench) -> None:
     a, b = stage.establish(_offer(stage), _answer(stage))
-    fax = "v=0\r\no=- 7 2 IN IP4 {}\r\ns=-\r\nc=IN IP4 {}\r\nt=0 0\r\nm=image {} udptl t38\r\na=T38FaxVersion:0\r\n"
+    fax = "v=0\r\no=- 7 2 IN IP4 {}\r\ns=-\r\nc=IN IP4 {}\r\nt=0 0\r\nm=image {} udptl t38\r\n"
     ours = fax.format(*[stage.lease.addresses.daemon] * 2, 20000).encode()
     stage.caller.send(a.request("INVITE", fax.format(*[stage.caller.address] * 2, 4444).encode()))
     passed = stage.receive(stage.callee, "INVITE")

@@ -38,10 +38,10 @@ def test_the_narrowest_network_wins(address: str, name: str | None) -> None:
     assert (found.name if found else None) == name
 
 
-@given(st.ip_addresses())
-def test_every_address_has_an_answer(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> None:
+@given(st.ip_addresses(v=4))
+def test_every_address_belongs_to_whom_its_network_says(address: ipaddress.IPv4Address) -> None:
     found = TABLE.source(str(address))
-    assert found is None or any(address in ipaddress.ip_network(p) for p in found.peers if ":" in p or address.version == 4)  # fmt: skip
+    assert (found is not None) == (address in ipaddress.ip_network("10.0.0.0/8"))
 
 
 @pytest.mark.parametrize(
@@ -75,5 +75,5 @@ def test_unknown_names_have_no_trunk() -> None:
 
 
 def test_a_peer_that_is_no_network_is_refused() -> None:
-    with pytest.raises(ValueError, match="10.0.0.1/8"):
+    with pytest.raises(ValueError, match=r"10\.0\.0\.1/8"):
         TrunkTable([_trunk("x", "10.0.0.1/8")])

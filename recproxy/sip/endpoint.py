@@ -52,7 +52,7 @@ class _Bridge:
 
 
 class SipEndpoint:
-    """Our side of SIP; implements ``recproxy.call.driver.SipPort``."""
+    """Our side of SIP; implements the SIP port of ``recproxy.call.driver``."""
 
     def __init__(
         self,

@@ -63,6 +63,7 @@ class Error(Exception):
 class LogEntry:
     level: int
     msg: str
+    def __init__(self) -> None: ...
 
 class LogWriter:
     def __init__(self) -> None: ...
