@@ -2,23 +2,27 @@
 
 The main thread is the signalling thread: it polls PJSIP, the engine's playback
 reports and the calls' queue. The recorder has its own thread, the engine its
-own, outside the interpreter. Signal handlers only set flags.
+own, outside the interpreter; a policy is read anew beside them. Signal handlers
+only set flags.
 """
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import resource
 import secrets
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Final, TypeVar
 
 from announcer import PromptSet, PromptSpec
 from recproxy import config as settings
@@ -26,7 +30,7 @@ from recproxy.call import Driver, Limits, Ports
 from recproxy.call.commands import AuditNote, Note
 from recproxy.config import Config
 from recproxy.config.settings import TrunkName
-from recproxy.errors import ConfigError, RecproxyError
+from recproxy.errors import AlreadyRunning, ConfigError, RecproxyError
 from recproxy.eventlog import EventLog
 from recproxy.media import Media, TrunkMedia
 from recproxy.policy import Policy, load_policy
@@ -34,13 +38,17 @@ from recproxy.recorder import Recorder, RecorderConfig
 from recproxy.sdnotify import ServiceManager
 from recproxy.sip.endpoint import Listen, SipEndpoint, SipSettings
 from recproxy.sip.trunks import Trunk
-from rtp import Fork, Latch, PortPool, Relay
+from rtp import Fork, Latch, PortPool, Relay, RtpError
 from storage import (
     AuditLog,
     Catalogue,
+    FileFault,
+    Files,
+    KeyFileError,
     OsFiles,
     RecordingStore,
     StorageError,
+    StoreLocked,
     load_recipients,
     load_signing_key,
     recover,
@@ -50,6 +58,8 @@ _CODECS: Final = ("PCMU", "PCMA", "G722", "OPUS")
 _POLL_MS: Final = 10
 _WATCHDOG_S: Final = 5.0
 _END_GRACE_S: Final = 45.0
+_PR_SET_DUMPABLE: Final = 4  # linux/prctl.h
+_Key = TypeVar("_Key")
 _LATCHES: Final = {
     settings.Latch.EXACT: Latch.EXACT,
     settings.Latch.ADDRESS: Latch.ADDRESS,
@@ -118,6 +128,9 @@ def harden() -> None:
     """Files of ours are ours alone; memory is never dumped; as many descriptors as allowed."""
     os.umask(0o077)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # That limit does not bind a handler that core dumps are piped to (core(5)); this does.
+    if ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        raise StartError("core dumps cannot be switched off (prctl PR_SET_DUMPABLE)")
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
@@ -142,9 +155,13 @@ def run(config: Config, environment: Mapping[str, str]) -> int:
     log.emit("daemon.started", node=config.node, pid=os.getpid())
     with ExitStack() as stack:
         daemon = _build(config, log, clock, stack)
-        daemon.serve(ServiceManager(environment))
+        daemon.serve(ServiceManager(environment, lambda why: _failed(log, "service manager", why)))
     log.emit("daemon.stopped")
     return 0
+
+
+def _failed(log: EventLog, what: str, why: str) -> None:
+    log.emit("daemon.failed", what=what, why=why)
 
 
 def _check_descriptors(config: Config) -> None:
@@ -163,7 +180,11 @@ def _build(config: Config, log: EventLog, clock: SystemClock, stack: ExitStack) 
     log.emit("policy.loaded", version=policy.version, purposes=len(policy.purposes), rules=len(policy.rules))
     store = _open_store(config, log, clock, stack)
     prompts = load_prompts(config, policy, log)
-    relay = stack.enter_context(Relay(threads=config.media.threads, dscp=config.media.dscp))
+    try:
+        relay = stack.enter_context(Relay(threads=config.media.threads, dscp=config.media.dscp))
+        ports = PortPool(config.media.address, config.media.ports.first, config.media.ports.last)
+    except RtpError as err:
+        raise StartError(f"media: {err}") from err
     sink = _Sink(log)
     current = _CurrentPolicy(policy)
     driver = Driver(current.get, Limits(), clock.monotonic)
@@ -179,7 +200,7 @@ def _build(config: Config, log: EventLog, clock: SystemClock, stack: ExitStack) 
     sink.recorder = recorder
     media = Media(
         relay=relay,
-        ports=PortPool(config.media.address, config.media.ports.first, config.media.ports.last),
+        ports=ports,
         advertise=config.media.announced,
         trunks={
             name: TrunkMedia(_LATCHES[trunk.latch], _LATCHES[_next(config, trunk).latch])
@@ -211,22 +232,22 @@ def _build(config: Config, log: EventLog, clock: SystemClock, stack: ExitStack) 
 def _open_store(config: Config, log: EventLog, clock: SystemClock, stack: ExitStack) -> RecordingStore:
     """Open the store and complete what an earlier run left open."""
     places = config.storage
+    recipients = _key("storage.recipients", places.recipients, load_recipients)
+    signing_key = _key("storage.audit_key", places.audit_key, load_signing_key)
+    files = OsFiles(places.directory)
     try:
-        places.directory.mkdir(mode=0o700, exist_ok=True)
-    except OSError as err:
+        files.prepare()
+    except StorageError as err:
         raise StartError(
-            f"storage.directory: {places.directory}: {err.strerror}",
+            f"storage.directory: {err}",
             hint="make the directory, owned by the user that recproxy runs as, mode 0700",
         ) from err
     try:
-        files = OsFiles(places.directory)
-        recipients = load_recipients(OsFiles(places.recipients.parent), places.recipients.name)
-        signing_key = load_signing_key(OsFiles(places.audit_key.parent), places.audit_key.name)
         catalogue = Catalogue.open(files, places.catalogue_url)
         stack.callback(catalogue.close)
         audit = AuditLog(files, signing_key, config.node, clock.utcnow)
         store = RecordingStore(files, catalogue, audit, recipients)
-        stack.callback(store.close)
+        stack.callback(_close, store, log)
         for found in recover(store, clock.utcnow()):
             log.emit(
                 "recording.recovered",
@@ -234,9 +255,29 @@ def _open_store(config: Config, log: EventLog, clock: SystemClock, stack: ExitSt
                 outcome=found.outcome.value,
                 frames=found.frames,
             )
+    except StoreLocked as err:
+        raise AlreadyRunning(f"storage.directory: {err}") from err
     except StorageError as err:
         raise StartError(f"storage: {err}") from err
     return store
+
+
+def _key(name: str, path: Path, read: Callable[[Files, str], _Key]) -> _Key:
+    """Read a key file that the configuration names."""
+    try:
+        return read(OsFiles(path.parent), path.name)
+    except FileFault as err:
+        why = os.strerror(err.code)
+        raise ConfigError(f'{name}: {path}: {why}; make the keys with "recproxy keys generate"') from err
+    except KeyFileError as err:
+        raise ConfigError(f"{name}: {path.parent}/{err}") from err
+
+
+def _close(store: RecordingStore, log: EventLog) -> None:
+    try:
+        store.close()
+    except StorageError as err:  # nothing is lost: the next start completes what is open
+        _failed(log, "closing the store", str(err))
 
 
 def load_prompts(config: Config, policy: Policy, log: EventLog) -> PromptSet:
@@ -317,6 +358,8 @@ class _Daemon:
         self._media = media
         self._policy = policy
         self._signals = _Signals()
+        self._reader = ThreadPoolExecutor(1, "policy")
+        self._reading: Future[tuple[Policy, PromptSet]] | None = None
 
     def serve(self, manager: ServiceManager) -> None:
         """Serve until SIGTERM, then let calls end, then end them."""
@@ -326,9 +369,12 @@ class _Daemon:
         self._signals.install()
         self._log.emit("daemon.ready", max_calls=self._config.sip.max_calls)
         manager.ready()
-        self._loop(manager)
-        manager.stopping()
-        self._drain()
+        try:
+            self._loop(manager)
+            manager.stopping()
+            self._drain()
+        finally:
+            self._reader.shutdown(cancel_futures=True)
 
     def _loop(self, manager: ServiceManager) -> None:
         tended = self._clock.monotonic()
@@ -339,9 +385,7 @@ class _Daemon:
                 tended = now
                 manager.watchdog()
                 gc.collect()
-            if self._signals.reload:
-                self._signals.reload = False
-                self._reload_policy()
+            self._reload()
 
     def _turn(self) -> None:
         self._endpoint.poll(_POLL_MS)
@@ -361,13 +405,27 @@ class _Daemon:
         while self._driver.active and self._clock.monotonic() < deadline:
             self._turn()
 
-    def _reload_policy(self) -> None:
-        try:
-            policy = load_policy(self._config.policy, set(self._config.trunks))
-        except ConfigError as err:
-            self._log.emit("policy.rejected", problems=len(err.problems), why=str(err))
+    def _reload(self) -> None:
+        """Read the policy anew if asked; speaking its announcements takes seconds that no call waits for."""
+        if self._reading is not None and self._reading.done():
+            self._take(self._reading)
+            self._reading = None
+        if self._signals.reload and self._reading is None:
+            self._signals.reload = False
+            self._reading = self._reader.submit(self._read_policy)
+
+    def _read_policy(self) -> tuple[Policy, PromptSet]:
+        policy = load_policy(self._config.policy, set(self._config.trunks))
+        return policy, load_prompts(self._config, policy, self._log)
+
+    def _take(self, reading: Future[tuple[Policy, PromptSet]]) -> None:
+        err = reading.exception()
+        if err is not None:  # whatever it is: no call pays for a policy that cannot be read
+            problems = err.problems if isinstance(err, ConfigError) else (type(err).__name__,)
+            self._log.emit("policy.rejected", problems=len(problems), why=str(err) or problems[0])
             return
-        self._media.use_prompts(load_prompts(self._config, policy, self._log))
+        policy, prompts = reading.result()
+        self._media.use_prompts(prompts)
         self._policy.replace(policy)
         self._log.emit(
             "policy.loaded", version=policy.version, purposes=len(policy.purposes), rules=len(policy.rules)
