@@ -235,14 +235,16 @@ class AuditLog:
             self._files.sync_directory(AUDIT_DIRECTORY)
             self._adopt(handle, 0, AuditEntry(0, FIRST_PREV))
             return handle
-        last_line, end = _last_line(self._files, size)
-        last = _entry(last_line, self._public) if last_line else AuditEntry(0, FIRST_PREV)
+        if self._doubtful:
+            last, end = self._sound_end(head)
+        else:
+            last_line, end = _last_line(self._files, size)
+            last = _entry(last_line, self._public) if last_line else AuditEntry(0, FIRST_PREV)
         if last.seq < known:
             raise AuditChainBroken(
                 last.seq + 1, ChainFault.CUT_TAIL, f"the chain ends at line {last.seq}, it had {known}"
             )
-        if self._doubtful:
-            self._write_again(head.size_bytes if head is not None else 0, end)
+        self._write_again(head, end)
         handle = self._files.reopen(CHAIN_PATH, end)
         self._adopt(handle, end, last)
         self._unsynced = True
@@ -253,13 +255,45 @@ class AuditLog:
             )
         return handle
 
-    def _write_again(self, start: int, end: int) -> None:
+    def _sound_end(self, head: ChainHead | None) -> tuple[AuditEntry, int]:
+        """Last sound line and the offset behind it, read from the head on.
+
+        What is behind the head may never have been synced; after a power loss it may
+        have holes. It ends at the first line that does not follow.
+        """
+        last, end = (head.last, head.size_bytes) if head is not None else (AuditEntry(0, FIRST_PREV), 0)
+        if head is not None:
+            self._check_head(head)
+        for raw in _lines(self._files, end):
+            line = _parsed(raw)
+            if (
+                line is None
+                or line.get("seq") != last.seq + 1
+                or line.get("prev") != last.sha256
+                or not _signed_by(self._public, line, raw)
+            ):
+                break
+            last, end = AuditEntry(last.seq + 1, hashlib.sha256(raw).hexdigest()), end + len(raw)
+        return last, end
+
+    def _check_head(self, head: ChainHead) -> None:
+        seq = head.last.seq
+        if (self._files.size(CHAIN_PATH) or 0) < head.size_bytes:
+            raise AuditChainBroken(
+                seq, ChainFault.CUT_TAIL, f"the chain is shorter than its head says ({seq})"
+            )
+        raw, end = _last_line(self._files, head.size_bytes)
+        if seq and (end != head.size_bytes or hashlib.sha256(raw).hexdigest() != head.last.sha256):
+            raise AuditChainBroken(seq, ChainFault.EDIT, "not the line that its signed head names")
+
+    def _write_again(self, head: ChainHead | None, end: int) -> None:
         """Make the lines since the head dirty again: a sync of them may have failed.
 
         After a failed sync the kernel may call pages clean that never reached the
         disk; a later sync would then say yes without having written them.
         """
-        if end > start:
+        start = head.size_bytes if head is not None else 0
+        if self._doubtful and end > start:
             self._files.patch(CHAIN_PATH, start, self._files.read(CHAIN_PATH, start, end - start))
         self._doubtful = False
 
@@ -332,9 +366,7 @@ def verify_chain(files: Files, public_key: Ed25519PublicKey) -> ChainReport:
             f"the chain ends at line {number}, its signed head names line {head.last.seq}",
         )
     if at_head != head.last.sha256:
-        raise AuditChainBroken(
-            head.last.seq, ChainFault.EDIT, "not the line that its signed head names"
-        )
+        raise AuditChainBroken(head.last.seq, ChainFault.EDIT, "not the line that its signed head names")
     return ChainReport(number, expected.sha256, head.last.seq, first_ts, last_ts)
 
 
@@ -436,12 +468,18 @@ def _parse(raw: bytes, number: int) -> dict[str, AuditValue]:
     return line
 
 
-def _lines(files: Files) -> Iterator[bytes]:
+def _parsed(raw: bytes) -> dict[str, AuditValue] | None:
+    try:
+        return _parse(raw, 0)
+    except AuditChainBroken:
+        return None
+
+
+def _lines(files: Files, offset: int = 0) -> Iterator[bytes]:
     """Yield raw lines with their newline; the last may lack it."""
     if files.size(CHAIN_PATH) is None:
         return
     rest = b""
-    offset = 0
     while piece := files.read(CHAIN_PATH, offset, _READ_BYTES):
         offset += len(piece)
         *whole, rest = (rest + piece).split(b"\n")

@@ -175,13 +175,13 @@ def _plan(
     except (FileFault, BodyMissing) as err:
         return RecoveredRecording(recording, Outcome.POSTPONED, detail=str(err))
     data = b"" if scan.final else logged.since(scan.plain_bytes)
+    seal = logged.seal
+    if seal is not None and seal.total_bytes <= scan.plain_bytes + len(data):
+        data = data[: max(0, seal.total_bytes - scan.plain_bytes)]
+        return _Plan(row, keys, scan, published, data, seal)
+    # No seal, or one that was never synced: then no final chunk was ever sealed.
     total = scan.plain_bytes + len(data)
-    facts = logged.seal.facts if logged.seal is not None else _facts(row, keys, total)
-    mark = SealMark(total, facts)
-    if logged.seal is not None and not scan.final:
-        mark = SealMark(logged.seal.total_bytes, facts)
-        data = data[: mark.total_bytes - scan.plain_bytes]
-    return _Plan(row, keys, scan, published, data, mark)
+    return _Plan(row, keys, scan, published, data, SealMark(total, _facts(row, keys, total)))
 
 
 def _facts(row: CatalogueRow, keys: RecordingKeys, total_bytes: int) -> SealFacts:

@@ -22,7 +22,7 @@ import pytest
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-from faulty_files import Crash, Fault, FaultPlan, FaultyFiles
+from faulty_files import FaultPlan, FaultyFiles
 from simulated_files import Loss, SimulatedFiles
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import StaticPool
@@ -435,6 +435,3 @@ def chain_is_whole(files: Files) -> bool:
 def events(files: Files) -> list[str]:
     """Names of all audit events."""
     return [str(json.loads(line)["event"]) for line in files.read("audit/chain.jsonl").splitlines()]
-
-
-__all__ = ["Crash", "Fault", "FaultPlan", "Loss", "Machine"]

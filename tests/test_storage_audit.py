@@ -202,6 +202,34 @@ def test_a_torn_line_is_named_and_the_next_append_mends_it() -> None:
     assert [event["event"] for event in read_events(disk)][-2:] == ["chain.torn_tail_cut", "rec.started"]
 
 
+@pytest.mark.parametrize("kept", [0, 10, 200])
+def test_a_hole_behind_the_head_is_cut_at_the_next_start(kept: int) -> None:
+    """Unsynced lines may reach the disk out of order: a page of zeros, then a whole line."""
+    disk = SimulatedFiles()
+    audit = log(disk)
+    audit.append("rec.started")
+    audit.flush()
+    durable = disk.read(CHAIN_PATH)
+    audit.append("rec.paused", durable=False)
+    audit.append("rec.resumed", durable=False)
+    tail = disk.read(CHAIN_PATH)[len(durable) :]
+    first = tail.index(b"\n") + 1
+    put(disk, [durable, tail[:kept], bytes(first - kept), tail[first:]])
+    successor = log(disk)
+    successor.append("store.started")
+    successor.close()
+    assert verify_chain(disk, KEY.public_key()).lines == 3
+    assert [event["event"] for event in read_events(disk)][1:] == ["chain.torn_tail_cut", "store.started"]
+
+
+def test_an_edit_at_the_head_stops_the_next_start() -> None:
+    disk = chain()
+    lines = lines_of(disk)
+    put(disk, [*lines[:-1], lines[-1].replace(b"rec.started", b"rec.stopped")])
+    with pytest.raises(AuditChainBroken, match="edit"):
+        log(disk).append("store.started")
+
+
 def test_two_processes_share_one_chain() -> None:
     disk = SimulatedFiles()
     daemon, retention = log(disk), log(disk, actor="retention")
