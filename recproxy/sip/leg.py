@@ -166,14 +166,14 @@ class Leg(pj.Call):
     def onCallState(self, prm: pj.OnCallStateParam) -> None:  # noqa: N802
         """Report an answer, an ACK, the end."""
         with self._guard("onCallState"):
-            self._state_changed(self.getInfo(), _received(prm.e))
+            self._state_changed(self.getInfo(), prm.e)
 
     def onCallTsxState(self, prm: pj.OnCallTsxStateParam) -> None:  # noqa: N802
         """Report responses to our INVITE and re-INVITE."""
         with self._guard("onCallTsxState"):
             tsx = prm.e.body.tsxState.tsx
             if tsx.method == "INVITE" and tsx.role == pj.PJSIP_ROLE_UAC:
-                self._invite_changed(tsx, _received(prm.e))
+                self._invite_changed(tsx, prm.e)
 
     def onCallRxReinvite(self, prm: pj.OnCallRxReinviteParam) -> None:  # noqa: N802
         """Report a re-offer; it is answered by a command, or 488 now if it is garbage."""
@@ -202,16 +202,16 @@ class Leg(pj.Call):
         except Exception as err:  # noqa: BLE001 - the boundary: SWIG would print it and go on
             self._host.leg_failed(self, f"{where}: {type(err).__name__}")
 
-    def _state_changed(self, info: pj.CallInfo, message: Message | None) -> None:
+    def _state_changed(self, info: pj.CallInfo, event: pj.SipEvent) -> None:
         if info.state == pj.PJSIP_INV_STATE_CONNECTING and self.name is LegName.CALLEE:
-            self._callee_answered(info, message)
+            self._callee_answered(info, _received(event))
         elif info.state == pj.PJSIP_INV_STATE_CONFIRMED and not self._confirmed:
             self._confirmed = True
             self._bodies.settle()
             if self.name is LegName.CALLER:
                 self._host.leg_event(self, CallerConfirmed())
         elif info.state == pj.PJSIP_INV_STATE_DISCONNECTED:
-            self._disconnected(info, message)
+            self._disconnected(info, _received(event))
 
     def _callee_answered(self, info: pj.CallInfo, message: Message | None) -> None:
         self._answered = True
@@ -239,17 +239,17 @@ class Leg(pj.Call):
         self._host.leg_event(self, LegEnded(self.name, code, reason, by_us=self._ended_by_us))
         self._host.leg_gone(self)
 
-    def _invite_changed(self, tsx: pj.SipTransaction, message: Message | None) -> None:
+    def _invite_changed(self, tsx: pj.SipTransaction, event: pj.SipEvent) -> None:
         code = tsx.statusCode
         if not self._confirmed:
-            if tsx.state == pj.PJSIP_TSX_STATE_PROCEEDING and code > 100 and message is not None:  # noqa: PLR2004
-                self._host.leg_event(self, CalleeProgress(code, tsx.statusText, _early_sdp(message)))
+            if tsx.state == pj.PJSIP_TSX_STATE_PROCEEDING and code > 100:  # noqa: PLR2004
+                self._host.leg_event(self, CalleeProgress(code, tsx.statusText, _early_sdp(_received(event))))
             return
         if not self._reoffering or code < 200:  # noqa: PLR2004
             return
         if tsx.state in {pj.PJSIP_TSX_STATE_COMPLETED, pj.PJSIP_TSX_STATE_TERMINATED}:
             self._reoffering = False
-            self._host.leg_event(self, self._reoffer_answer(code, tsx.statusText, message))
+            self._host.leg_event(self, self._reoffer_answer(code, tsx.statusText, _received(event)))
 
     def _reoffer_answer(self, code: int, reason: str, message: Message | None) -> ReofferAnswered:
         if code >= 300:  # noqa: PLR2004
@@ -320,7 +320,7 @@ def _sdp_of(message: Message | None) -> Sdp | None:
     return sdp.parse(body) if body else None
 
 
-def _early_sdp(message: Message) -> Sdp | None:
+def _early_sdp(message: Message | None) -> Sdp | None:
     """SDP of a provisional response; one that cannot be read counts as none."""
     try:
         return _sdp_of(message)
