@@ -215,7 +215,8 @@ def _show_files(story: Story, daemon: Daemon, told: Told) -> None:
     story.fact("body", f"{body.relative_to(OUT)}, {body.stat().st_size:,} bytes")
     story.output(" ".join(f"{byte:02x}" for byte in body.read_bytes()[:24]) + " …")
     story.command(
-        f"cat {key.relative_to(ROOT)} \\\n      {body.relative_to(ROOT)} \\\n      | age -d -i identity.txt"
+        f"cat {key.relative_to(ROOT)} \\\n      {body.relative_to(ROOT)} \\\n"
+        "      | age -d -i demo-out/rig/identity.txt > call.wav"
     )
     opened = listening.read_wave(daemon.open_with_age(told.recording))
     story.output(f"WAV, {opened.channels} channels, {opened.rate_hz} Hz, µ-law, {opened.frames / 8000:.2f} s")
@@ -235,7 +236,10 @@ def _show_files(story: Story, daemon: Daemon, told: Told) -> None:
 def _compare(story: Story, daemon: Daemon, told: Told) -> None:
     story.chapter("   the export, held against what was sent")
     wave_file = OUT / "call.wav"
-    story.command(f"recproxy recordings export {told.recording[:8]} -i identity.txt -o demo-out/call.wav")
+    story.command(
+        f"recproxy recordings export {told.recording[:8]} -c demo-out/rig/recproxy.yaml \\\n"
+        "      -i demo-out/rig/identity.txt -o demo-out/call.wav"
+    )
     wave = listening.read_wave(daemon.export(told.recording, wave_file))
     runs = []
     for index, (talk, who) in enumerate(((told.left, "caller"), (told.right, "callee"))):
@@ -310,7 +314,7 @@ def _expire(story: Story, daemon: Daemon, told: Told) -> None:
     frames = listening.read_wave(age_decrypt(key.read_bytes() + copy.read_bytes(), daemon.identity)).frames
     story.fact("today", f"header + copy open: {frames / 8000:.2f} s of audio")
     story.promise("before its expiry the copy opens", kept=frames > 0)
-    story.command("recproxy retention")
+    story.command("recproxy retention -c demo-out/rig/recproxy.yaml")
     with (
         Process(
             [*recproxy(), "retention", "--config", str(daemon.config)], name="retention", merge_stderr=False
@@ -331,7 +335,7 @@ def _expire(story: Story, daemon: Daemon, told: Told) -> None:
         "it was not shredded early", kept=lag.total_seconds() >= 0, measured=f"+{lag.total_seconds():.1f} s"
     )
     story.promise("header and body are gone", kept=not key.exists() and not body.exists())
-    story.command("age -d -i identity.txt demo-out/kept-copy.age")
+    story.command("age -d -i demo-out/rig/identity.txt demo-out/kept-copy.age")
     gone = "the kept copy can no longer be opened, with the identity at hand"
     try:
         age_decrypt(copy.read_bytes(), daemon.identity)
@@ -345,7 +349,7 @@ def _expire(story: Story, daemon: Daemon, told: Told) -> None:
         "nor does any file that is left open it", kept=not left, measured=f"{len(daemon.files())} tried"
     )
     shown = daemon.cli("recordings", "show", told.recording).stdout
-    story.command(f"recproxy recordings show {told.recording[:8]}")
+    story.command(f"recproxy recordings show {told.recording[:8]} -c demo-out/rig/recproxy.yaml")
     story.output(shown)
     story.promise(
         "a tombstone tells that it existed, and no number",

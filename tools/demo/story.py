@@ -42,7 +42,7 @@ class Story:
     def output(self, text: str, style: str = "dim") -> None:
         """What a command said."""
         for line in text.strip().splitlines():
-            self.console.print(Text("    " + line, style=style))
+            self.console.print(Text("    " + line, style=style), soft_wrap=True)
 
     def promise(self, name: str, kept: bool, measured: str = "") -> None:
         """Note whether a promise was kept; printed at the end."""
