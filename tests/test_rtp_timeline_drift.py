@@ -12,7 +12,7 @@ from rtp.endpoints import Side
 from rtp.fork import FORK_DTYPE
 from rtp.timeline import Encoding, Timeline, TimelineFormat
 
-QUARTER = 50 * 900
+PACKETS = 50 * 600
 SIZE = 160
 MARK = 0x00
 IDS = 100
@@ -98,14 +98,14 @@ def test_the_sides_stay_within_20_ms_through_an_hour_of_100_ppm(
     assert np.abs(strayed[0][:both] - strayed[1][:both]).max() <= 20
 
 
-@pytest.mark.parametrize("jitter_ms", [0, 20, 60])
+@pytest.mark.parametrize("jitter_ms", [0, 60])
 def test_jitter_alone_moves_nothing(jitter_ms: float) -> None:
-    timeline, frames = hour((0.0, 0.0), jitter_ms, QUARTER)
+    timeline, frames = hour((0.0, 0.0), jitter_ms, PACKETS)
     for side, channel in zip(Side, channels(frames), strict=True):
         facts = timeline.facts(side)
         assert (facts.drift_shifts, facts.lost, facts.late, facts.overlapped_samples) == (0, 0, 0, 0)
         placed = channel[channel != SILENCE]
-        expected = np.resize(payloads(), QUARTER * SIZE)
+        expected = np.resize(payloads(), PACKETS * SIZE)
         np.testing.assert_array_equal(placed, expected)
         first = int(np.flatnonzero(channel == MARK)[0])
         assert (channel[first : first + len(placed)] != SILENCE).all()

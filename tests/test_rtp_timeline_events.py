@@ -421,3 +421,71 @@ def test_numbers_out_of_range_are_refused() -> None:
 def test_the_silent_sample_is_the_code_of_zero(encode_: object, silence: int) -> None:
     assert callable(encode_)
     assert encode_(np.zeros(1, np.int16))[0] == silence
+
+
+def test_nothing_is_written_into_a_pause_afterwards() -> None:
+    packets = talk(rng(), 100)
+    for n in range(50, 60):  # due before the end of the pause, come after it
+        packets[n] = replace(packets[n], at_ns=packets[n].at_ns + 100 * MS)
+    packets.sort(key=lambda packet: packet.at_ns)
+    line = mulaw()
+    line.pause(START + 900 * MS)
+    line.resume(START + 1100 * MS)
+    line.push(*batch(packets))
+    left, _ = channels(line.finish(START + 2 * SECOND))
+    assert (left[920 * 8 : 1100 * 8] == SILENCE).all()
+    assert np.count_nonzero(left[1100 * 8 :] != SILENCE) > 6000
+
+
+def test_timestamps_that_stood_still_during_a_pause_go_on_at_its_end() -> None:
+    packets = talk(rng(), 100)
+    packets[50:] = [replace(packet, at_ns=packet.at_ns + 600 * MS) for packet in packets[50:]]
+    line = mulaw()
+    line.push(*batch(packets[:50]))
+    line.pause(START + SECOND)
+    line.resume(START + 1600 * MS)
+    line.push(*batch(packets[50:]))
+    left, _ = channels(line.finish(START + 2600 * MS))
+    assert [placed(left, packet) for packet in packets[50:]] == [20 * n + 600 for n in range(50, 100)]
+    assert line.facts(Side.CALLER).late == 0
+
+
+def test_ten_slow_seconds_are_no_drift() -> None:
+    packets = talk(rng(), 3000)
+    slow = range(501, 1100)  # all of the second ten seconds, in which drift is looked for
+    delayed_ = [
+        replace(packet, at_ns=packet.at_ns + 40 * MS) if n in slow else packet
+        for n, packet in enumerate(packets)
+    ]
+    delayed_.sort(key=lambda packet: packet.at_ns)
+    line = mulaw()
+    left, _ = channels(recorded(line, delayed_, 60 * SECOND))
+    assert left.tobytes() == b"".join(packet.payload for packet in packets)
+    assert line.facts(Side.CALLER).drift_shifts == 0
+
+
+def test_a_sender_that_runs_half_a_second_ahead_is_brought_back_once() -> None:
+    packets = talk(rng(), 1500)
+    ahead = [
+        replace(packet, timestamp=packet.timestamp + 4000) if n >= 600 else packet
+        for n, packet in enumerate(packets)
+    ]
+    lossy = [packet for n, packet in enumerate(ahead) if n % 7]
+    first, second = mulaw(), mulaw()
+    coarse = recorded(first, lossy, 31 * SECOND, 500 * MS)
+    assert recorded(second, lossy, 31 * SECOND, 20 * MS) == coarse
+    facts = first.facts(Side.CALLER)
+    assert facts == second.facts(Side.CALLER)
+    assert facts.drift_shifts == 1
+    left, _ = channels(coarse)
+    assert placed(left, lossy[-1]) == 1499 * 20
+
+
+def test_of_two_packets_for_one_place_the_first_stays() -> None:
+    packets = talk(rng(), 4)
+    packets[2] = replace(packets[2], timestamp=packets[1].timestamp + 80)
+    line = mulaw()
+    left, _ = channels(recorded(line, packets, 80 * MS))
+    assert left[160:320].tobytes() == packets[1].payload
+    assert left[320:400].tobytes() == packets[2].payload[80:]
+    assert line.facts(Side.CALLER).overlapped_samples == 80

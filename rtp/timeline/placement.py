@@ -151,14 +151,7 @@ class Placement:
         frames = clock.frames(relative)
         in_time = lateness <= self._reorder_ns
         self._tally.late += len(in_time) - int(np.count_nonzero(in_time))
-        moved_at = clock.moved_at
-        if moved_at is None:
-            self._write_group(packets, frames, in_time, floor)
-        else:
-            # What overlaps the audio from before the move is cut off.
-            later = relative >= moved_at
-            self._write_group(packets, frames, in_time & ~later, floor)
-            self._write_group(packets, frames, in_time & later, max(floor, clock.floor_frame))
+        self._write_group(packets, frames, in_time, floor)
         newest = int(relative.argmax())
         codec = self._types.codecs[int(packets.payload_type[newest])]
         samples = payload_samples(codec, packets.payload(newest))

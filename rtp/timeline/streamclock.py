@@ -34,7 +34,6 @@ class StreamClock:
         newest: Highest relative timestamp seen.
         end: Relative timestamp after the newest packet.
         moved_at: Relative timestamp from which the present anchor holds; None: for all.
-        floor_frame: The first frame that packets from `moved_at` on may be written to.
     """
 
     __slots__ = (
@@ -51,7 +50,6 @@ class StreamClock:
         "anchor_frame",
         "anchor_ns",
         "end",
-        "floor_frame",
         "hz",
         "moved_at",
         "newest",
@@ -76,7 +74,6 @@ class StreamClock:
         self.newest = 0
         self.end = 0
         self.moved_at: int | None = None
-        self.floor_frame = 0
         self._newest_wrapped = timestamp
         self._rate_hz = rate_hz
         self._limit_ns = max_drift_ns // 2
@@ -195,7 +192,6 @@ class StreamClock:
         by_ns = frames * _SECOND_NS // self._rate_hz
         self._old_ns, self._old_frame = self.anchor_ns, self.anchor_frame
         self.moved_at = self.end
-        self.floor_frame = self.anchor_frame + self.end * self._rate_hz // self.hz
         self.anchor_ns += by_ns
         self.anchor_frame += frames
         return by_ns
