@@ -146,7 +146,7 @@ def watched(ledger: Ledger) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("storage.bodies.seal_chunk", watching)
         patch.setattr("storage.writer.recording.seal_chunk", watching)
-        patch.setattr("storage.wal.ChaCha20Poly1305", WatchingCipher)
+        patch.setattr("storage.wal.records.ChaCha20Poly1305", WatchingCipher)
         yield
 
 

@@ -15,19 +15,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from datetime import datetime
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import sqlalchemy as sa
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
+from storage.catalogue.queries import Queries, named_errors
 from storage.catalogue.rows import (
     AudioFacts,
     CatalogueRow,
     State,
     Tombstone,
-    decode_row,
-    decode_tombstone,
     encode_facts,
 )
 from storage.catalogue.schema import (
@@ -36,16 +33,12 @@ from storage.catalogue.schema import (
     SCHEMA,
     SCHEMA_VERSION,
     TOMBSTONES,
-    Instant,
     sqlite_engine,
 )
 from storage.errors import (
-    AmbiguousId,
-    CatalogueBusy,
     CatalogueError,
     FilePresent,
     HeldRecording,
-    RecordingNotFound,
 )
 from storage.files import Files
 from storage.tags import RecordingId, RecordingTags, SealFacts
@@ -53,15 +46,15 @@ from storage.tags import RecordingId, RecordingTags, SealFacts
 CATALOGUE_NAME: Final = "catalogue.sqlite"
 
 
-class Catalogue:
-    """The rows; one object per process, safe from several threads.
+class Catalogue(Queries):
+    """The rows and their changes of state; one object per process, safe from several threads.
 
     Args:
         engine: Where they are; ``Catalogue.open`` makes the usual one.
     """
 
     def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
+        super().__init__(engine)
         with self._transaction() as connection:
             METADATA.create_all(connection)
             found = connection.execute(sa.select(sa.func.max(SCHEMA.c.version))).scalar()
@@ -260,148 +253,6 @@ class Catalogue:
             hold_reference=reference if held else "",
         )
 
-    def get(self, recording: RecordingId) -> CatalogueRow:
-        """The row of one recording.
-
-        Raises:
-            RecordingNotFound: There is none; there may be a tombstone.
-        """
-        rows = self._rows(sa.select(RECORDINGS).where(RECORDINGS.c.id == recording.text))
-        if not rows:
-            raise RecordingNotFound(f"no recording {recording} in the catalogue")
-        return rows[0]
-
-    def find(self, prefix: str) -> CatalogueRow | Tombstone:
-        """The recording, or what remains of it, whose id begins with these digits.
-
-        Args:
-            prefix: One or more of the 32 hex digits.
-
-        Returns:
-            The row, or the tombstone.
-
-        Raises:
-            RecordingNotFound: None begins so.
-            AmbiguousId: More than one does.
-        """
-        if not prefix or set(prefix) - set("0123456789abcdef"):
-            raise RecordingNotFound(f"{prefix!r} is not the start of a recording id (lower-case hex digits)")
-        found: list[CatalogueRow | Tombstone] = []
-        found += self._rows(
-            sa.select(RECORDINGS).where(RECORDINGS.c.id.startswith(prefix)).order_by("id").limit(2)
-        )
-        found += self._tombstones(
-            sa.select(TOMBSTONES).where(TOMBSTONES.c.id.startswith(prefix)).order_by("id").limit(2)
-        )
-        if not found:
-            raise RecordingNotFound(f"no recording begins with {prefix}")
-        if len(found) > 1:
-            raise AmbiguousId(f"more than one recording begins with {prefix}: give more digits")
-        return found[0]
-
-    def select(
-        self,
-        *,
-        purpose: str | None = None,
-        states: Sequence[State] = (),
-        since: datetime | None = None,
-        until: datetime | None = None,
-        limit: int | None = None,
-    ) -> tuple[CatalogueRow, ...]:
-        """Rows, newest start first.
-
-        Args:
-            purpose: Only of this purpose.
-            states: Only in one of these; empty for all.
-            since: Only started at or after this instant.
-            until: Only started before this instant.
-            limit: At most so many.
-
-        Returns:
-            The rows.
-        """
-        query = sa.select(RECORDINGS).order_by(RECORDINGS.c.started.desc(), RECORDINGS.c.id)
-        if purpose is not None:
-            query = query.where(RECORDINGS.c.purpose == purpose)
-        if states:
-            query = query.where(RECORDINGS.c.state.in_([state.value for state in states]))
-        if since is not None:
-            query = query.where(RECORDINGS.c.started >= since)
-        if until is not None:
-            query = query.where(RECORDINGS.c.started < until)
-        return self._rows(query.limit(limit))
-
-    def expiring(self, until: datetime, limit: int) -> tuple[CatalogueRow, ...]:
-        """Rows that retention may have to shred, those already claimed first.
-
-        Args:
-            until: Expiry at or before this instant.
-            limit: At most so many.
-
-        Returns:
-            Rows in SHREDDING, then SEALED and ABORTED ones by expiry; never held.
-        """
-        claimed = RECORDINGS.c.state == State.SHREDDING.value
-        ended = RECORDINGS.c.state.in_([State.SEALED.value, State.ABORTED.value])
-        query = (
-            sa.select(RECORDINGS)
-            .where(
-                sa.or_(
-                    claimed,
-                    sa.and_(ended, RECORDINGS.c.expiry <= until, RECORDINGS.c.held.is_(sa.false())),
-                )
-            )
-            .order_by(sa.case((claimed, 0), else_=1), RECORDINGS.c.expiry, RECORDINGS.c.id)
-            .limit(limit)
-        )
-        return self._rows(query)
-
-    def held_past(self, instant: datetime) -> int:
-        """Number of recordings whose expiry has passed but that a hold keeps."""
-        return self._count(
-            sa.select(sa.func.count())
-            .select_from(RECORDINGS)
-            .where(RECORDINGS.c.held.is_(sa.true()), RECORDINGS.c.expiry <= instant)
-        )
-
-    def count(self, state: State) -> int:
-        """Number of rows or tombstones in a state."""
-        table = TOMBSTONES if state in {State.SHREDDED, State.DISCARDED} else RECORDINGS
-        return self._count(sa.select(sa.func.count()).select_from(table).where(table.c.state == state.value))
-
-    def latest_start(self) -> datetime | None:
-        """Start of the newest recording that has a row; None if there is no row."""
-        with self._reading() as connection:
-            found: datetime | None = connection.execute(
-                sa.select(sa.func.max(RECORDINGS.c.started, type_=Instant))
-            ).scalar()
-        return found
-
-    def tombstones(
-        self, *, since: datetime | None = None, until: datetime | None = None, limit: int | None = None
-    ) -> tuple[Tombstone, ...]:
-        """Tombstones, newest first.
-
-        Args:
-            since: Only gone at or after this instant.
-            until: Only gone before this instant.
-            limit: At most so many.
-
-        Returns:
-            The tombstones.
-        """
-        query = sa.select(TOMBSTONES).order_by(TOMBSTONES.c.gone_at.desc(), TOMBSTONES.c.id)
-        if since is not None:
-            query = query.where(TOMBSTONES.c.gone_at >= since)
-        if until is not None:
-            query = query.where(TOMBSTONES.c.gone_at < until)
-        return self._tombstones(query.limit(limit))
-
-    def tombstone(self, recording: RecordingId) -> Tombstone | None:
-        """What remains of one recording; None if it has no tombstone."""
-        found = self._tombstones(sa.select(TOMBSTONES).where(TOMBSTONES.c.id == recording.text))
-        return found[0] if found else None
-
     def checkpoint(self) -> None:
         """Move the journal into the database and empty it, so that deleted content is gone.
 
@@ -429,37 +280,7 @@ class Catalogue:
                 f"{' or '.join(state.value for state in states)}"
             )
 
-    def _rows(self, query: sa.Select[Any]) -> tuple[CatalogueRow, ...]:
-        with self._reading() as connection:
-            return tuple(decode_row(found) for found in connection.execute(query).mappings())
-
-    def _tombstones(self, query: sa.Select[Any]) -> tuple[Tombstone, ...]:
-        with self._reading() as connection:
-            return tuple(decode_tombstone(found) for found in connection.execute(query).mappings())
-
-    def _count(self, query: sa.Select[int]) -> int:
-        with self._reading() as connection:
-            return connection.execute(query).scalar_one()
-
     @contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
-        with _named_errors(), self._engine.begin() as connection:
+        with named_errors(), self._engine.begin() as connection:
             yield connection
-
-    @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        with (
-            _named_errors(),
-            self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
-        ):
-            yield connection
-
-
-@contextmanager
-def _named_errors() -> Iterator[None]:
-    try:
-        yield
-    except OperationalError as err:
-        raise CatalogueBusy(f"the catalogue cannot be used now: {err.orig}") from err
-    except SQLAlchemyError as err:
-        raise CatalogueError(f"the catalogue refused: {getattr(err, 'orig', None) or err}") from err

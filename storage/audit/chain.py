@@ -19,62 +19,41 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from storage.audit.lines import (
+    AUDIT_DIRECTORY,
+    CHAIN_PATH,
+    FIRST_PREV,
+    HEAD_PATH,
+    LOCK_PATH,
+    MAX_LINE_BYTES,
+    VERSION,
+    AuditEntry,
+    AuditValue,
+    ChainHead,
+    canonical,
+    encode_head,
+    entry_of,
+    fingerprint,
+    last_line,
+    lines,
+    parse_or_none,
+    read_head,
+    signed_by,
+)
 from storage.errors import AuditChainBroken, AuditError, ChainFault
 from storage.files import Files, OpenFile, replace
 
-AuditValue = str | int | float | bool
-"""What a field of an event may hold."""
-
-AUDIT_DIRECTORY: Final = "audit"
-CHAIN_PATH: Final = "audit/chain.jsonl"
-HEAD_PATH: Final = "audit/head.json"
-LOCK_PATH: Final = "audit/lock"
-FIRST_PREV: Final = "0" * 64
-
-_VERSION: Final = 1
 _OWN_KEYS: Final = frozenset({"v", "seq", "ts", "node", "event", "key", "prev", "sig"})
 _EVENT: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+\Z")
 _FIELD: Final = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
 _MAX_TEXT: Final = 512
-_MAX_LINE_BYTES: Final = 1 << 16
-_READ_BYTES: Final = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class AuditEntry:
-    """One line as it was appended.
-
-    Attributes:
-        seq: Its number; the first is 1.
-        sha256: Hash of the whole line, 64 hex digits; the next line's ``prev``.
-    """
-
-    seq: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class ChainHead:
-    """The signed statement of how far the chain had got.
-
-    Attributes:
-        last: The newest line then.
-        size_bytes: Length of the chain with that line, all of it durable.
-    """
-
-    last: AuditEntry
-    size_bytes: int
 
 
 class AuditLog:
@@ -159,7 +138,7 @@ class AuditLog:
             handle = self._at_end()
             self._sync(handle)
             head = ChainHead(self._last, self._size_bytes)
-            replace(self._files, HEAD_PATH, _encode_head(self._key, head))
+            replace(self._files, HEAD_PATH, encode_head(self._key, head))
             self._head = head
 
     def close(self) -> None:
@@ -188,7 +167,7 @@ class AuditLog:
     def _write(self, handle: OpenFile, event: str, body: Mapping[str, AuditValue]) -> AuditEntry:
         stamp = self._clock().astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         line: dict[str, AuditValue] = {
-            "v": _VERSION,
+            "v": VERSION,
             "seq": self._last.seq + 1,
             "ts": stamp,
             "node": self._node,
@@ -197,9 +176,9 @@ class AuditLog:
             "key": self._key_id,
             "prev": self._last.sha256,
         }
-        signature = self._key.sign(_canonical(line))
-        data = _canonical({**line, "sig": base64.b64encode(signature).decode()}) + b"\n"
-        if len(data) > _MAX_LINE_BYTES:
+        signature = self._key.sign(canonical(line))
+        data = canonical({**line, "sig": base64.b64encode(signature).decode()}) + b"\n"
+        if len(data) > MAX_LINE_BYTES:
             raise AuditError(f"audit event {event} makes a line of {len(data)} bytes")
         try:
             handle.write(data)
@@ -238,8 +217,8 @@ class AuditLog:
         if self._doubtful:
             last, end = self._sound_end(head)
         else:
-            last_line, end = _last_line(self._files, size)
-            last = _entry(last_line, self._public) if last_line else AuditEntry(0, FIRST_PREV)
+            raw, end = last_line(self._files, size)
+            last = entry_of(raw, self._public) if raw else AuditEntry(0, FIRST_PREV)
         if last.seq < known:
             raise AuditChainBroken(
                 last.seq + 1, ChainFault.CUT_TAIL, f"the chain ends at line {last.seq}, it had {known}"
@@ -264,13 +243,13 @@ class AuditLog:
         last, end = (head.last, head.size_bytes) if head is not None else (AuditEntry(0, FIRST_PREV), 0)
         if head is not None:
             self._check_head(head)
-        for raw in _lines(self._files, end):
-            line = _parsed(raw)
+        for raw in lines(self._files, end):
+            line = parse_or_none(raw)
             if (
                 line is None
                 or line.get("seq") != last.seq + 1
                 or line.get("prev") != last.sha256
-                or not _signed_by(self._public, line, raw)
+                or not signed_by(self._public, line, raw)
             ):
                 break
             last, end = AuditEntry(last.seq + 1, hashlib.sha256(raw).hexdigest()), end + len(raw)
@@ -282,7 +261,7 @@ class AuditLog:
             raise AuditChainBroken(
                 seq, ChainFault.CUT_TAIL, f"the chain is shorter than its head says ({seq})"
             )
-        raw, end = _last_line(self._files, head.size_bytes)
+        raw, end = last_line(self._files, head.size_bytes)
         if seq and (end != head.size_bytes or hashlib.sha256(raw).hexdigest() != head.last.sha256):
             raise AuditChainBroken(seq, ChainFault.EDIT, "not the line that its signed head names")
 
@@ -307,218 +286,3 @@ class AuditLog:
             self._handle.close()
         self._handle = None
         self._size_bytes = -1
-
-
-@dataclass(frozen=True, slots=True)
-class ChainReport:
-    """A chain that verified.
-
-    Attributes:
-        lines: How many.
-        last_sha256: Hash of the last line; copy it to a safe place.
-        head_seq: Number of the line that the signed head names; at most ``lines``.
-        first_ts: Instant of the first line as written, empty if there is none.
-        last_ts: Instant of the last line.
-    """
-
-    lines: int
-    last_sha256: str
-    head_seq: int
-    first_ts: str
-    last_ts: str
-
-
-def verify_chain(files: Files, public_key: Ed25519PublicKey) -> ChainReport:
-    """Check every line, their order and the end of the chain.
-
-    Args:
-        files: The data directory.
-        public_key: Of the key that signed it.
-
-    Returns:
-        What was found sound.
-
-    Raises:
-        AuditChainBroken: Names the first line at fault and the fault.
-        FileFault: A file cannot be read.
-    """
-    head = read_head(files, public_key)
-    expected = AuditEntry(0, FIRST_PREV)
-    first_ts = last_ts = ""
-    at_head = FIRST_PREV
-    number = 0
-    for number, raw in enumerate(_lines(files), start=1):
-        line = _parse(raw, number)
-        _check_line(files, public_key, line, raw, number, expected)
-        expected = AuditEntry(number, hashlib.sha256(raw).hexdigest())
-        last_ts = str(line.get("ts", ""))
-        first_ts = first_ts or last_ts
-        if head is not None and number == head.last.seq:
-            at_head = expected.sha256
-    if head is None:
-        if number:
-            raise AuditChainBroken(number, ChainFault.BAD_HEAD, f"{HEAD_PATH} is missing")
-        return ChainReport(0, FIRST_PREV, 0, "", "")
-    if number < head.last.seq:
-        raise AuditChainBroken(
-            number + 1,
-            ChainFault.CUT_TAIL,
-            f"the chain ends at line {number}, its signed head names line {head.last.seq}",
-        )
-    if at_head != head.last.sha256:
-        raise AuditChainBroken(head.last.seq, ChainFault.EDIT, "not the line that its signed head names")
-    return ChainReport(number, expected.sha256, head.last.seq, first_ts, last_ts)
-
-
-def read_events(files: Files) -> Iterator[Mapping[str, AuditValue]]:
-    """Yield every line as a mapping, oldest first; nothing is verified.
-
-    Raises:
-        AuditChainBroken: A line is no JSON object.
-    """
-    for number, raw in enumerate(_lines(files), start=1):
-        yield _parse(raw, number)
-
-
-def read_head(files: Files, public_key: Ed25519PublicKey) -> ChainHead | None:
-    """Read the signed head; None if there is none.
-
-    Raises:
-        AuditChainBroken: It is malformed or its signature does not fit.
-    """
-    if files.size(HEAD_PATH) is None:
-        return None
-    try:
-        head = json.loads(files.read(HEAD_PATH, 0, _MAX_LINE_BYTES))
-        signature = base64.b64decode(head.pop("sig"), validate=True)
-        found = ChainHead(AuditEntry(int(head["seq"]), str(head["sha256"])), int(head["bytes"]))
-        public_key.verify(signature, _canonical(head))
-    except (ValueError, KeyError, AttributeError, TypeError, InvalidSignature) as err:
-        raise AuditChainBroken(
-            0, ChainFault.BAD_HEAD, f"{HEAD_PATH} is malformed or not signed by this key"
-        ) from err
-    return found
-
-
-def fingerprint(public_key: Ed25519PublicKey) -> str:
-    """First 16 hex digits of the SHA-256 of the raw public key."""
-    raw = public_key.public_bytes(Encoding.Raw, PublicFormat.Raw)
-    return hashlib.sha256(raw).hexdigest()[:16]
-
-
-def _check_line(
-    files: Files,
-    public_key: Ed25519PublicKey,
-    line: Mapping[str, AuditValue],
-    raw: bytes,
-    number: int,
-    expected: AuditEntry,
-) -> None:
-    if not _signed_by(public_key, line, raw):
-        chained = _prev_of_next(files, number) == hashlib.sha256(raw).hexdigest()
-        if chained or line.get("key") != fingerprint(public_key):
-            raise AuditChainBroken(number, ChainFault.BAD_SIGNATURE, "not signed by the key of this chain")
-        raise AuditChainBroken(number, ChainFault.EDIT, "the text does not fit its signature")
-    seq = line.get("seq")
-    if seq != number:
-        later = any(
-            _parse(other, place).get("seq") == number
-            for place, other in enumerate(_lines(files), start=1)
-            if place > number
-        )
-        if later or (isinstance(seq, int) and seq < number):
-            raise AuditChainBroken(number, ChainFault.REORDER, f"here stands event {seq}")
-        raise AuditChainBroken(number, ChainFault.GAP, f"event {number} is missing, here stands {seq}")
-    if line.get("prev") != expected.sha256:
-        raise AuditChainBroken(number, ChainFault.EDIT, "the line before is not the one this one follows")
-
-
-def _signed_by(public_key: Ed25519PublicKey, line: Mapping[str, AuditValue], raw: bytes) -> bool:
-    unsigned = {name: value for name, value in line.items() if name != "sig"}
-    if _canonical(dict(line)) + b"\n" != raw:
-        return False
-    try:
-        public_key.verify(base64.b64decode(str(line.get("sig", "")), validate=True), _canonical(unsigned))
-    except (ValueError, InvalidSignature):
-        return False
-    return True
-
-
-def _prev_of_next(files: Files, number: int) -> object:
-    for place, raw in enumerate(_lines(files), start=1):
-        if place == number + 1:
-            try:
-                return _parse(raw, place).get("prev")
-            except AuditChainBroken:
-                return None
-    return None
-
-
-def _parse(raw: bytes, number: int) -> dict[str, AuditValue]:
-    if not raw.endswith(b"\n"):
-        raise AuditChainBroken(
-            number, ChainFault.TORN_LINE, "the last line is not whole; the next append cuts it"
-        )
-    try:
-        line = json.loads(raw.decode())
-    except ValueError as err:
-        raise AuditChainBroken(number, ChainFault.MALFORMED, "not JSON") from err
-    if not isinstance(line, dict):
-        raise AuditChainBroken(number, ChainFault.MALFORMED, "not a JSON object")
-    return line
-
-
-def _parsed(raw: bytes) -> dict[str, AuditValue] | None:
-    try:
-        return _parse(raw, 0)
-    except AuditChainBroken:
-        return None
-
-
-def _lines(files: Files, offset: int = 0) -> Iterator[bytes]:
-    """Yield raw lines with their newline; the last may lack it."""
-    if files.size(CHAIN_PATH) is None:
-        return
-    rest = b""
-    while piece := files.read(CHAIN_PATH, offset, _READ_BYTES):
-        offset += len(piece)
-        *whole, rest = (rest + piece).split(b"\n")
-        for text in whole:
-            yield text + b"\n"
-    if rest:
-        yield rest
-
-
-def _last_line(files: Files, size_bytes: int) -> tuple[bytes, int]:
-    """Last whole line and the offset behind it."""
-    start = max(0, size_bytes - 2 * _MAX_LINE_BYTES)
-    tail = files.read(CHAIN_PATH, start, size_bytes - start)
-    end = tail.rfind(b"\n") + 1
-    begin = tail.rfind(b"\n", 0, end - 1) + 1 if end else 0
-    return tail[begin:end], start + end if end else 0
-
-
-def _entry(raw: bytes, public_key: Ed25519PublicKey) -> AuditEntry:
-    line = _parse(raw, 0)
-    seq = line.get("seq")
-    if not isinstance(seq, int) or not _signed_by(public_key, line, raw):
-        raise AuditChainBroken(
-            seq if isinstance(seq, int) else 0,
-            ChainFault.BAD_SIGNATURE,
-            "the last line is not signed by this key; nothing is appended to it",
-        )
-    return AuditEntry(seq, hashlib.sha256(raw).hexdigest())
-
-
-def _canonical(line: Mapping[str, AuditValue]) -> bytes:
-    return json.dumps(line, separators=(",", ":")).encode()
-
-
-def _encode_head(key: Ed25519PrivateKey, head: ChainHead) -> bytes:
-    body: dict[str, AuditValue] = {
-        "v": _VERSION,
-        "seq": head.last.seq,
-        "bytes": head.size_bytes,
-        "sha256": head.last.sha256,
-    }
-    return _canonical({**body, "sig": base64.b64encode(key.sign(_canonical(body))).decode()}) + b"\n"

@@ -1,0 +1,28 @@
+"""The audit chain: signed lines, each bound to the one before."""
+
+from storage.audit.chain import AuditLog
+from storage.audit.lines import (
+    CHAIN_PATH,
+    HEAD_PATH,
+    AuditEntry,
+    AuditValue,
+    ChainHead,
+    fingerprint,
+    read_events,
+    read_head,
+)
+from storage.audit.verification import ChainReport, verify_chain
+
+__all__ = [
+    "CHAIN_PATH",
+    "HEAD_PATH",
+    "AuditEntry",
+    "AuditLog",
+    "AuditValue",
+    "ChainHead",
+    "ChainReport",
+    "fingerprint",
+    "read_events",
+    "read_head",
+    "verify_chain",
+]

@@ -1,0 +1,186 @@
+"""The lines of the audit chain and its head: written, parsed, signed, checked one by one."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from storage.errors import AuditChainBroken, ChainFault
+from storage.files import Files
+
+AuditValue = str | int | float | bool
+"""What a field of an event may hold."""
+
+AUDIT_DIRECTORY: Final = "audit"
+CHAIN_PATH: Final = "audit/chain.jsonl"
+HEAD_PATH: Final = "audit/head.json"
+LOCK_PATH: Final = "audit/lock"
+FIRST_PREV: Final = "0" * 64
+VERSION: Final = 1
+MAX_LINE_BYTES: Final = 1 << 16
+_READ_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One line as it was appended.
+
+    Attributes:
+        seq: Its number; the first is 1.
+        sha256: Hash of the whole line, 64 hex digits; the next line's ``prev``.
+    """
+
+    seq: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChainHead:
+    """The signed statement of how far the chain had got.
+
+    Attributes:
+        last: The newest line then.
+        size_bytes: Length of the chain with that line, all of it durable.
+    """
+
+    last: AuditEntry
+    size_bytes: int
+
+
+def read_events(files: Files) -> Iterator[Mapping[str, AuditValue]]:
+    """Yield every line as a mapping, oldest first; nothing is verified.
+
+    Raises:
+        AuditChainBroken: A line is no JSON object.
+    """
+    for number, raw in enumerate(lines(files), start=1):
+        yield parse(raw, number)
+
+
+def read_head(files: Files, public_key: Ed25519PublicKey) -> ChainHead | None:
+    """Read the signed head; None if there is none.
+
+    Raises:
+        AuditChainBroken: It is malformed or its signature does not fit.
+    """
+    if files.size(HEAD_PATH) is None:
+        return None
+    try:
+        head = json.loads(files.read(HEAD_PATH, 0, MAX_LINE_BYTES))
+        signature = base64.b64decode(head.pop("sig"), validate=True)
+        found = ChainHead(AuditEntry(int(head["seq"]), str(head["sha256"])), int(head["bytes"]))
+        public_key.verify(signature, canonical(head))
+    except (ValueError, KeyError, AttributeError, TypeError, InvalidSignature) as err:
+        raise AuditChainBroken(
+            0, ChainFault.BAD_HEAD, f"{HEAD_PATH} is malformed or not signed by this key"
+        ) from err
+    return found
+
+
+def fingerprint(public_key: Ed25519PublicKey) -> str:
+    """First 16 hex digits of the SHA-256 of the raw public key."""
+    raw = public_key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return hashlib.sha256(raw).hexdigest()[:16]
+
+
+def signed_by(public_key: Ed25519PublicKey, line: Mapping[str, AuditValue], raw: bytes) -> bool:
+    """Tell whether a line is written canonically and signed by this key."""
+    unsigned = {name: value for name, value in line.items() if name != "sig"}
+    if canonical(dict(line)) + b"\n" != raw:
+        return False
+    try:
+        public_key.verify(base64.b64decode(str(line.get("sig", "")), validate=True), canonical(unsigned))
+    except (ValueError, InvalidSignature):
+        return False
+    return True
+
+
+def parse(raw: bytes, number: int) -> dict[str, AuditValue]:
+    """Read one line.
+
+    Raises:
+        AuditChainBroken: It is torn or no JSON object.
+    """
+    if not raw.endswith(b"\n"):
+        raise AuditChainBroken(
+            number, ChainFault.TORN_LINE, "the last line is not whole; the next append cuts it"
+        )
+    try:
+        line = json.loads(raw.decode())
+    except ValueError as err:
+        raise AuditChainBroken(number, ChainFault.MALFORMED, "not JSON") from err
+    if not isinstance(line, dict):
+        raise AuditChainBroken(number, ChainFault.MALFORMED, "not a JSON object")
+    return line
+
+
+def parse_or_none(raw: bytes) -> dict[str, AuditValue] | None:
+    """Read one line; None if it is torn or no JSON object."""
+    try:
+        return parse(raw, 0)
+    except AuditChainBroken:
+        return None
+
+
+def lines(files: Files, offset: int = 0) -> Iterator[bytes]:
+    """Yield raw lines with their newline; the last may lack it."""
+    if files.size(CHAIN_PATH) is None:
+        return
+    rest = b""
+    while piece := files.read(CHAIN_PATH, offset, _READ_BYTES):
+        offset += len(piece)
+        *whole, rest = (rest + piece).split(b"\n")
+        for text in whole:
+            yield text + b"\n"
+    if rest:
+        yield rest
+
+
+def last_line(files: Files, size_bytes: int) -> tuple[bytes, int]:
+    """Last whole line and the offset behind it."""
+    start = max(0, size_bytes - 2 * MAX_LINE_BYTES)
+    tail = files.read(CHAIN_PATH, start, size_bytes - start)
+    end = tail.rfind(b"\n") + 1
+    begin = tail.rfind(b"\n", 0, end - 1) + 1 if end else 0
+    return tail[begin:end], start + end if end else 0
+
+
+def entry_of(raw: bytes, public_key: Ed25519PublicKey) -> AuditEntry:
+    """Number and hash of the last line.
+
+    Raises:
+        AuditChainBroken: It is not signed by this key.
+    """
+    line = parse(raw, 0)
+    seq = line.get("seq")
+    if not isinstance(seq, int) or not signed_by(public_key, line, raw):
+        raise AuditChainBroken(
+            seq if isinstance(seq, int) else 0,
+            ChainFault.BAD_SIGNATURE,
+            "the last line is not signed by this key; nothing is appended to it",
+        )
+    return AuditEntry(seq, hashlib.sha256(raw).hexdigest())
+
+
+def canonical(line: Mapping[str, AuditValue]) -> bytes:
+    """The bytes that are signed and stored."""
+    return json.dumps(line, separators=(",", ":")).encode()
+
+
+def encode_head(key: Ed25519PrivateKey, head: ChainHead) -> bytes:
+    """Write and sign a head."""
+    body: dict[str, AuditValue] = {
+        "v": VERSION,
+        "seq": head.last.seq,
+        "bytes": head.size_bytes,
+        "sha256": head.last.sha256,
+    }
+    return canonical({**body, "sig": base64.b64encode(key.sign(canonical(body))).decode()}) + b"\n"
