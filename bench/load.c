@@ -37,6 +37,7 @@ struct options opt = {
     .per_second = 20,
     .settle_s = 3,
     .window_s = 20,
+    .frame_ms = 20,
 };
 
 /* ---------------------------------------------------------------- shared parts */
@@ -164,12 +165,14 @@ static const char *checked_number(const char *text)
 
 static void read_options(int argc, char **argv)
 {
-    static const struct option names[] = {
-        {"mode", 1, 0, 'm'},       {"sut", 1, 0, 's'},     {"uac", 1, 0, 'c'},
-        {"uas", 1, 0, 'u'},        {"n", 1, 0, 'n'},       {"rate", 1, 0, 'r'},
-        {"settle", 1, 0, 't'},     {"window", 1, 0, 'w'},  {"hold", 1, 0, 'h'},
-        {"relay-base", 1, 0, 'b'}, {"uac-rtp", 1, 0, 'x'}, {"uas-rtp", 1, 0, 'y'},
-        {"number", 1, 0, 'f'},     {"quantum", 1, 0, 'q'}, {0, 0, 0, 0}};
+    static const struct option names[] = {{"mode", 1, 0, 'm'},     {"sut", 1, 0, 's'},
+                                          {"uac", 1, 0, 'c'},      {"uas", 1, 0, 'u'},
+                                          {"n", 1, 0, 'n'},        {"rate", 1, 0, 'r'},
+                                          {"settle", 1, 0, 't'},   {"window", 1, 0, 'w'},
+                                          {"hold", 1, 0, 'h'},     {"relay-base", 1, 0, 'b'},
+                                          {"uac-rtp", 1, 0, 'x'},  {"uas-rtp", 1, 0, 'y'},
+                                          {"number", 1, 0, 'f'},   {"quantum", 1, 0, 'q'},
+                                          {"frame-ms", 1, 0, 'l'}, {0, 0, 0, 0}};
     opt.sut = loopback_address("127.0.0.1:5060");
     opt.uac = loopback_address("127.0.0.2:5060");
     opt.uas = loopback_address("127.0.0.3:5060");
@@ -217,6 +220,9 @@ static void read_options(int argc, char **argv)
         case 'q':
             opt.quantum_us = atoi(optarg);
             break;
+        case 'l':
+            opt.frame_ms = atoi(optarg);
+            break;
         default:
             exit(2);
         }
@@ -232,6 +238,9 @@ static void read_options(int argc, char **argv)
         !(opt.per_second > 0 && opt.per_second <= 5000) ||
         !(opt.settle_s >= 0 && opt.settle_s <= 120)) {
         die("at most %d calls, 300 s of window, 120 s to settle, 5000 calls a second", MAX_CALLS);
+    }
+    if (opt.frame_ms < 10 || opt.frame_ms > MAX_FRAME_MS || opt.quantum_us < 0) {
+        die("--frame-ms is 10 to %d, --quantum at least 0", MAX_FRAME_MS);
     }
     int last = (opt.uac_rtp > opt.uas_rtp ? opt.uac_rtp : opt.uas_rtp) + 2 * opt.calls;
     if (opt.uac_rtp < 1024 || opt.uas_rtp < 1024 || last > 65535) {
@@ -350,6 +359,8 @@ static void report(const struct course *course)
            media.received, (int64_t)(media.sent - media.received));
     printf("\"dead_streams\":%d,\"bypassed\":%d,\"repeated\":%" PRIu64 ",\"alien\":%" PRIu64 ",",
            media.dead, media.bypassed, media.repeated, media.alien);
+    printf("\"window_alien\":%" PRIu64 ",\"altered\":%" PRIu64 ",\"frame_ms\":%d,",
+           media.window_alien, media.altered, opt.frame_ms);
     printf("\"crosstalk\":%" PRIu64 ",\"send_errors\":%" PRIu64 ",", media.crosstalk,
            media.send_errors);
     printf(

@@ -11,12 +11,11 @@ typedef int64_t ns_t;
 
 #define MS INT64_C(1000000)
 #define SEC INT64_C(1000000000)
-#define FRAME (20 * MS)
 
 enum {
     MAX_CALLS = 2900,     /* two UDP ports a call on each side, from uac_rtp and uas_rtp up */
     HISTOGRAM = 200000,   /* buckets of 1 us, the last one holds everything slower */
-    RTP_BYTES = 172,      /* header and 20 ms of G.711 */
+    MAX_FRAME_MS = 200,   /* of G.711 in one packet */
     MESSAGE_BYTES = 8192, /* of one SIP message that is built here */
 };
 
@@ -32,6 +31,7 @@ struct options {
     int relay_base;            /* direct mode: first port of the relay */
     int uac_rtp, uas_rtp;      /* first RTP port on either side */
     int quantum_us;            /* 0: every packet at its own instant */
+    int frame_ms;              /* of G.711 in one packet */
     double per_second;         /* calls set up a second */
     double settle_s, window_s; /* after the last answer; measured */
     bool media;                /* streams are sent */
@@ -59,7 +59,9 @@ double quantile_us(const struct histogram *histogram, double q);
 struct media_stats {
     uint64_t sent, received; /* inside the window, by the moment of sending */
     uint64_t repeated;       /* duplicates and reordered */
-    uint64_t alien;          /* not a packet of ours, or changed on its way */
+    uint64_t alien;          /* not a packet of ours: an announcement is alien */
+    uint64_t window_alien;   /* of these, what came inside the window */
+    uint64_t altered;        /* ours, but its audio was changed on its way */
     uint64_t crosstalk;      /* heard where it does not belong */
     uint64_t send_errors;
     int dead;     /* streams of which nothing arrived */

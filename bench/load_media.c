@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
-enum { HEADER = 12, PAYLOAD = RTP_BYTES - HEADER, BURST = 64 };
+enum { HEADER = 12, STAMPED = 40, MAX_PAYLOAD = 8 * MAX_FRAME_MS, BURST = 64 };
 static const uint32_t MAGIC = 0x52c0ffee;
 
 struct stream {
@@ -20,7 +20,7 @@ struct stream {
     struct sockaddr_in to;
     uint16_t sequence;
     uint32_t timestamp, ssrc;
-    ns_t phase;      /* place in the rotation of 20 ms */
+    ns_t phase;      /* place in the rotation of one frame */
     uint32_t number; /* packets sent */
     uint32_t window_sent, window_received;
     uint32_t last, repeated;
@@ -33,7 +33,9 @@ static int *order;             /* streams by phase */
 static int place;              /* in order */
 static ns_t turn;              /* when the present rotation began */
 static ns_t window_from = INT64_MAX, window_to = INT64_MAX; /* wall clock: kernel stamps are */
-static uint8_t filler[PAYLOAD];
+static uint8_t filler[MAX_PAYLOAD];
+static ssize_t payload; /* bytes of one frame of G.711 */
+static ns_t frame;      /* its length */
 static struct media_stats totals;
 
 static void put_nibbles(uint8_t *to, uint64_t value, int count)
@@ -73,8 +75,8 @@ static void open_stream(int k, int epoll)
     s->ssrc = (uint32_t)rand() ^ (uint32_t)k << 8;
     s->heard = -1;
     /* Evenly spread; the two directions of one call are not in step. */
-    s->phase = ours ? FRAME * i / opt.calls
-                    : FRAME * ((i * 7 + 3) % opt.calls) / opt.calls + FRAME / (2 * opt.calls);
+    s->phase = ours ? frame * i / opt.calls
+                    : frame * ((i * 7 + 3) % opt.calls) / opt.calls + frame / (2 * opt.calls);
     if (opt.quantum_us > 0) {
         s->phase -= s->phase % (opt.quantum_us * (MS / 1000));
     }
@@ -97,7 +99,9 @@ void media_open(int epoll)
 {
     streams = need((size_t)opt.calls * 2, sizeof *streams);
     order = need((size_t)opt.calls * 2, sizeof *order);
-    for (int i = 0; i < PAYLOAD; i++) {
+    payload = 8 * opt.frame_ms;
+    frame = opt.frame_ms * MS;
+    for (int i = 0; i < MAX_PAYLOAD; i++) {
         filler[i] = (uint8_t)(0x80 | (rand() & 0x3f));
     }
     for (int k = 0; k < 2 * opt.calls; k++) {
@@ -134,14 +138,14 @@ void media_close_window(void)
 static void send_frame(int k)
 {
     struct stream *s = &streams[k];
-    uint8_t packet[RTP_BYTES] = {0x80, s->number == 0 ? 0x80 : 0};
+    uint8_t packet[HEADER + MAX_PAYLOAD] = {0x80, s->number == 0 ? 0x80 : 0};
     uint16_t sequence = htons(s->sequence++);
     uint32_t timestamp = htonl(s->timestamp);
     memcpy(packet + 2, &sequence, sizeof sequence);
     memcpy(packet + 4, &timestamp, sizeof timestamp);
     memcpy(packet + 8, &s->ssrc, sizeof s->ssrc);
-    s->timestamp += PAYLOAD;
-    memcpy(packet + HEADER, filler, sizeof filler);
+    s->timestamp += (uint32_t)payload;
+    memcpy(packet + HEADER, filler, (size_t)payload);
     put_nibbles(packet + HEADER, MAGIC, 8);
     put_nibbles(packet + HEADER + 8, (uint64_t)k, 8);
     put_nibbles(packet + HEADER + 16, s->number, 8);
@@ -151,8 +155,8 @@ static void send_frame(int k)
     if (now >= window_from && now < window_to) {
         s->window_sent++;
     }
-    if (sendto(s->fd, packet, sizeof packet, 0, (const struct sockaddr *)&s->to, sizeof s->to) <
-        0) {
+    if (sendto(s->fd, packet, (size_t)(HEADER + payload), 0, (const struct sockaddr *)&s->to,
+               sizeof s->to) < 0) {
         totals.send_errors++;
     }
 }
@@ -176,7 +180,7 @@ ns_t media_send_due(ns_t now)
         }
         if (++place == 2 * opt.calls) {
             place = 0;
-            turn += FRAME;
+            turn += frame;
         }
     }
     return due;
@@ -208,8 +212,10 @@ void media_receive(uint32_t socket)
         return;
     }
     ns_t at = stamp_of(&message);
-    if (length != RTP_BYTES || get_nibbles(packet + HEADER, 8) != MAGIC) {
-        totals.alien++; /* an announcement is alien too */
+    bool inside = at >= window_from && at < window_to;
+    if (length != HEADER + payload || get_nibbles(packet + HEADER, 8) != MAGIC) {
+        totals.alien++;
+        totals.window_alien += inside;
         return;
     }
     uint64_t from = get_nibbles(packet + HEADER + 8, 8);
@@ -217,8 +223,11 @@ void media_receive(uint32_t socket)
     ns_t sent = (ns_t)get_nibbles(packet + HEADER + 24, 16);
     if (from >= 2 * (uint64_t)opt.calls) {
         totals.alien++;
+        totals.window_alien += inside;
         return;
     }
+    totals.altered +=
+        memcmp(packet + HEADER + STAMPED, filler + STAMPED, (size_t)(payload - STAMPED)) != 0;
     struct stream *here = &streams[socket];
     if (here->heard < 0) {
         here->heard = (int64_t)from;

@@ -132,8 +132,8 @@ static void write_sdp(struct text *body, const struct sockaddr_in *at, int port,
 {
     add(body,
         "v=0\r\no=load %d 1 IN IP4 %s\r\ns=-\r\nc=IN IP4 %s\r\nt=0 0\r\nm=audio %d RTP/AVP 0\r\n"
-        "a=rtpmap:0 PCMU/8000\r\na=ptime:20\r\na=sendrecv\r\n",
-        id, ip_text(at), ip_text(at), port);
+        "a=rtpmap:0 PCMU/8000\r\na=ptime:%d\r\na=sendrecv\r\n",
+        id, ip_text(at), ip_text(at), port, opt.frame_ms);
 }
 
 static void end_headers(struct text *out, const struct text *body)

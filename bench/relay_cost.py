@@ -27,7 +27,7 @@ from pathlib import Path
 from rtp.endpoints import Latch, Remote, Side
 from rtp.fork import Fork
 from rtp.ports import PortPool
-from rtp.relay import Relay
+from rtp.relay import IoChoice, Relay
 
 RELAY, CALLER, CALLEE = "127.0.0.1", "127.0.0.2", "127.0.0.3"
 FAR_BASE = 30000
@@ -48,10 +48,10 @@ class Load:
     frame_ms: float
 
 
-def engine(load: Load, with_fork: bool, ready: Connection) -> None:
+def engine(load: Load, io: IoChoice, with_fork: bool, ready: Connection) -> None:
     """Serve the calls until the parent hangs up."""
     ports = PortPool(RELAY, load.base, load.base + 4 * load.calls + 3)
-    with Relay() as relay:
+    with Relay(io=io) as relay:
         fork = Fork(relay)
         for index in range(load.calls):
             stream = relay.add_stream(ports.allocate(), ports.allocate())
@@ -122,10 +122,10 @@ def measure(pid: int, targets: list[tuple[str, int]], load: Load) -> tuple[float
     return used / 1000 / sent, 1 - received / sent
 
 
-def run_engine(load: Load, *, with_fork: bool) -> tuple[float, float]:
+def run_engine(load: Load, io: IoChoice, *, with_fork: bool) -> tuple[float, float]:
     """Measure the engine in a process of its own."""
     ours, theirs = _SPAWN.Pipe()
-    process: BaseProcess = _SPAWN.Process(target=engine, args=(load, with_fork, theirs))
+    process: BaseProcess = _SPAWN.Process(target=engine, args=(load, io, with_fork, theirs))
     process.start()
     try:
         ours.recv()
@@ -174,8 +174,10 @@ def main() -> None:
         contestants: dict[str, Callable[[], tuple[float, float]]] = {
             "bare": lambda: run_bare(program, load, "plain"),
             "bare, copy": lambda: run_bare(program, load, "copy"),
-            "engine": lambda: run_engine(load, with_fork=False),
-            "engine, fork": lambda: run_engine(load, with_fork=True),
+            "epoll": lambda: run_engine(load, "epoll", with_fork=False),
+            "epoll, fork": lambda: run_engine(load, "epoll", with_fork=True),
+            "io_uring": lambda: run_engine(load, "io_uring", with_fork=False),
+            "io_uring, fork": lambda: run_engine(load, "io_uring", with_fork=True),
         }
         results: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
         for _ in range(options.rounds):
@@ -192,7 +194,7 @@ def main() -> None:
         costs = sorted(cost for cost, _ in runs)
         lost = max(loss for _, loss in runs)
         print(
-            f"{name:13} {statistics.median(costs):6.2f} us a packet ({costs[0]:.2f} to {costs[-1]:.2f}), "
+            f"{name:14} {statistics.median(costs):6.2f} us a packet ({costs[0]:.2f} to {costs[-1]:.2f}), "
             f"{statistics.median(costs) / bare:.2f} of bare, lost at most {lost:.2%}"
         )
 

@@ -1,0 +1,169 @@
+"""recproxy as a target: a complete installation in a directory of its own, for one run.
+
+Keys come from ``recproxy keys generate``, the announcement is one word, spoken once and
+kept for later runs. Everything else is as shipped: every call is announced, forked,
+encrypted and written through the log, unless the target says otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+PURPOSE: Final = "bench"
+_G711_STEREO: Final = 8000  # frames a second
+
+
+class ProxyError(Exception):
+    """recproxy cannot be set up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """How recproxy is configured.
+
+    Attributes:
+        command: How it is run.
+        directory: For keys, configuration and data; exists, empty.
+        prompts: Where the spoken announcement is kept from run to run.
+        calls: Calls that it must hold at once.
+        recording: Whether calls are recorded, or only passed on.
+        media: Further keys of ``media`` in the configuration.
+    """
+
+    command: tuple[str, ...]
+    directory: Path
+    prompts: Path
+    calls: int
+    recording: bool = True
+    media: Mapping[str, Any] | None = None
+
+    @property
+    def config(self) -> Path:
+        """The configuration file."""
+        return self.directory / "recproxy.yaml"
+
+    @property
+    def data(self) -> Path:
+        """What the daemon writes."""
+        return self.directory / "data"
+
+    @property
+    def identity(self) -> Path:
+        """The key that opens the recordings."""
+        return self.directory / "keys" / "identity.txt"
+
+    def install(self) -> None:
+        """Make keys and write both configuration files.
+
+        Raises:
+            ProxyError: ``recproxy keys generate`` failed.
+        """
+        self.prompts.mkdir(parents=True, exist_ok=True)
+        self.run("keys", "generate", "--out", str(self.directory / "keys"))
+        self.config.write_text(yaml.safe_dump(self._configuration(), sort_keys=False), encoding="utf-8")
+        policy = yaml.safe_dump(self._policy(), sort_keys=False)
+        (self.directory / "policy.yaml").write_text(policy, encoding="utf-8")
+
+    def run(self, *arguments: str) -> str:
+        """Run a command of recproxy; returns what it said.
+
+        Raises:
+            ProxyError: It failed.
+        """
+        done = subprocess.run([*self.command, *arguments], capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise ProxyError(
+                f"recproxy {' '.join(arguments[:2])} ended with {done.returncode}: {done.stderr.strip()}"
+            )
+        return done.stdout
+
+    def fault(self, lines: Sequence[str], calls: int, least_s: float) -> str:
+        """What is wrong with the recordings of a run, by the daemon's log; empty if nothing.
+
+        Args:
+            lines: Of its log.
+            calls: That were held.
+            least_s: Seconds that each recording must have.
+        """
+        sealed = [said for said in _events(lines) if said["event"] == "recording.sealed"]
+        if len(sealed) != calls:
+            return f"{len(sealed)} of {calls} recordings sealed"
+        if short := [said for said in sealed if said["frames"] < least_s * _G711_STEREO]:
+            return f"{len(short)} recordings are shorter than {least_s:.0f} s"
+        if dropped := sum(said.get("ring_dropped", 0) for said in sealed):
+            return f"{dropped} packets did not reach the recorder"
+        if lost := sum(said.get(f"{leg}_{what}", 0) for said in sealed for leg in _LEGS for what in _MISSING):
+            return f"{lost} packets are missing in the recordings"
+        try:
+            self.run(
+                *("recordings", "verify", str(sealed[0]["recording"])),
+                *("--config", str(self.config), "--identity", str(self.identity)),
+            )
+        except ProxyError as err:
+            return str(err)
+        return ""
+
+    def _configuration(self) -> dict[str, Any]:
+        keys = self.directory / "keys"
+        return {
+            "node": "bench",
+            "policy": str(self.directory / "policy.yaml"),
+            "sip": {
+                "listen": [{"transport": "udp", "address": "127.0.0.1", "port": 5060}],
+                "max_calls": min(4096, self.calls + 64),
+                "drain": "PT1S",
+            },
+            "trunks": {
+                "carrier": {
+                    "peers": ["127.0.0.2"],
+                    "target": "sip:127.0.0.2:5060;transport=udp",
+                    "direction": "inbound",
+                    "forward_to": "pbx",
+                },
+                "pbx": {
+                    "peers": ["127.0.0.3"],
+                    "target": "sip:127.0.0.3:5060;transport=udp",
+                    "direction": "outbound",
+                    "forward_to": "carrier",
+                },
+            },
+            "media": {"address": "127.0.0.1", "ports": "20000-59999", **(self.media or {})},
+            "storage": {
+                "directory": str(self.data),
+                "recipients": str(keys / "recipients.txt"),
+                "audit_key": str(keys / "audit.key"),
+            },
+            "announcer": {"directory": str(self.prompts)},
+        }
+
+    def _policy(self) -> dict[str, Any]:
+        return {
+            "purposes": {
+                PURPOSE: {
+                    "title": {"nl": "Meting"},
+                    "description": {"nl": "Gesprekken van de belastinggenerator."},
+                    "legal_basis": "legitimate_interest",
+                    "retention": "P1D",
+                    "announcement": {"language": "nl", "texts": {"nl": "Opname."}},
+                    "on_failure": "refuse",
+                }
+            },
+            "rules": [{"purpose": PURPOSE if self.recording else "none"}],
+        }
+
+
+_LEGS: Final = ("caller", "callee")
+_MISSING: Final = ("lost", "late")
+
+
+def _events(lines: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for line in lines:
+        if line.startswith("{"):
+            yield json.loads(line)
