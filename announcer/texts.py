@@ -24,13 +24,16 @@ BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = {
         "en": "We record this call as evidence of our agreement.",
     },
     "quality_sample": {
-        "nl": "Dit gesprek wordt als steekproef opgenomen.",
+        "nl": "Dit gesprek wordt als steekproef opgenomen.",  # codespell:ignore als
         "en": "This call is recorded as a random sample.",
     },
     "investment_orders": {
         "nl": "Dit gesprek wordt opgenomen. Dat is bij beleggingsorders wettelijk verplicht.",
         "en": "This call is recorded. The law requires it for investment orders.",
-        "de": "Dieses Gespräch wird aufgezeichnet. Das ist bei Wertpapieraufträgen Pflicht.",
+        "de": (
+            "Dieses Gespräch wird aufgezeichnet. "
+            "Das ist bei Wertpapieraufträgen Pflicht."  # codespell:ignore ist
+        ),
         "fr": "Cet appel est enregistré. La loi l'exige pour les ordres de bourse.",
     },
 }
