@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -15,6 +16,7 @@ from typing import Any
 import click
 import msgspec
 import pytest
+from recorded import Take, make_shelf, record
 
 from recproxy import errors
 from recproxy.cli.entry import program
@@ -112,6 +114,17 @@ def test_events_in_the_documents_are_declared() -> None:
     named = [event for part in (watched, alarms, shown) for event in re.findall(r"`([a-z]+\.[a-z_]+)`", part)]
     assert len(named) > 10
     assert set(named) <= set(EVENTS)
+
+
+@pytest.mark.interop
+def test_the_commands_of_the_readme_open_a_recording_with_stock_age(tmp_path: Path) -> None:
+    """A made store has the layout of the demo's."""
+    shelf, take = make_shelf(tmp_path / "rig"), Take(1)
+    record(shelf, take)
+    shown = re.findall(r"^    \$ (id=.*|cat .*)$", _text("README.md"), flags=re.MULTILINE)
+    assert len(shown) == 2
+    subprocess.run(["sh", "-euc", "\n".join(shown)], cwd=shelf.root, check=True)
+    assert (shelf.root / "call.wav").read_bytes().endswith(take.audio)
 
 
 # ------------------------------------------------------------- configuration
