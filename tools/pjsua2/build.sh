@@ -58,8 +58,8 @@ done
 fetch() {
     local apt=$work/apt mirror
     mkdir -p "$apt"/{lists/partial,cache/archives/partial,sources.d} "$work/source"
-    mirror=$(apt-get indextargets --format '$(RELEASE) $(REPO_URI)' 'Created-By: Packages' |
-        awk '$1 !~ /[-\/]/ && $2 ~ /debian\/?$/ { print $2; exit }')
+    mirror=$(apt-get -o Dir::State::lists="$apt/lists" --print-uris update |
+        sed -nE "s#^'(.*/debian)/dists/[a-z]+/InRelease'.*#\\1#p" | head -n 1)
     [ -n "$mirror" ] || die "no Debian mirror among this machine's apt sources; set PJPROJECT_TARBALL"
     cat >"$apt/sources.d/sid.sources" <<SOURCES
 Types: deb-src
