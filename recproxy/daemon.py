@@ -57,6 +57,7 @@ from storage import (
 _CODECS: Final = ("PCMU", "PCMA", "G722", "OPUS")
 _POLL_MS: Final = 10
 _WATCHDOG_S: Final = 5.0
+_TIDY_S: Final = 60.0
 _END_GRACE_S: Final = 45.0
 _PR_SET_DUMPABLE: Final = 4  # linux/prctl.h
 _Key = TypeVar("_Key")
@@ -377,7 +378,7 @@ class _Daemon:
             self._reader.shutdown(cancel_futures=True)
 
     def _loop(self, manager: ServiceManager) -> None:
-        tended = self._clock.monotonic()
+        tended = tidied = self._clock.monotonic()
         while not self._signals.stop:
             self._turn()
             now = self._clock.monotonic()
@@ -385,6 +386,9 @@ class _Daemon:
                 tended = now
                 manager.watchdog()
                 gc.collect()
+                if now - tidied >= _TIDY_S:
+                    tidied = now
+                    self._endpoint.tidy()
             self._reload()
 
     def _turn(self) -> None:

@@ -140,6 +140,10 @@ class SipEndpoint:
         """What was refused, answered and replaced without a call."""
         return native.counters()
 
+    def tidy(self) -> None:
+        """Give memory of ended calls back to the system; now and then."""
+        native.trim_memory()
+
     # ------------------------------------------------------------ commands
 
     def execute(self, call: str, command: SipCommand) -> None:

@@ -138,6 +138,11 @@ def counters() -> dict[str, int]:
     return {name: pj.recproxy_counter_get(getattr(pj, constant)) for name, constant in _COUNTERS.items()}
 
 
+def trim_memory() -> None:
+    """Give memory that ended calls have left back to the system; the allocator keeps it otherwise."""
+    pj.recproxy_memory_trim()
+
+
 class BodySlots:
     """The bodies of one leg that are, or may yet be, on their way to the peer.
 
