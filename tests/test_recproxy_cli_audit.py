@@ -8,14 +8,16 @@ import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from command_line import Done, recproxy
 from recorded import Shelf, Take, copy_of, make_shelf, record
 
+from recproxy.cli.archive import open_archive
 from recproxy.cli.cross_check import cross_check
-from storage import OsFiles, generate_signing_key
+from storage import OsFiles, State, generate_signing_key, read_events
 
 FIRST, SECOND, BROKEN, NEVER = Take(1), Take(2), Take(3, end="abort"), Take(4, end="discard")
 
@@ -161,13 +163,37 @@ def test_a_call_that_is_just_being_recorded_is_no_contradiction() -> None:
     assert "neither row nor tombstone" in found.reason
 
 
-def test_a_tombstone_that_the_chain_never_saw_is_found_out(shelf: Shelf) -> None:
+def test_an_opening_that_broke_off_is_no_contradiction(tmp_path: Path) -> None:
+    """A crash between the row and the line of the chain; the next start erases it."""
+    shelf = make_shelf(tmp_path / "shelf")
+    record(shelf, Take(1), Take(2, end="leave"))
+    with open_archive(shelf.config) as archive:
+        lines = [line for line in read_events(archive.files) if line.get("rec") != Take(2).id]
+        rows = archive.catalogue.select()
+    assert {row.state for row in rows} == {State.SEALED, State.OPEN}
+    assert cross_check(lambda: lines, lambda: (rows, ()), datetime(2027, 1, 1, tzinfo=UTC)) == ()
+    erased = {"event": "rec.discarded", "rec": Take(2).id, "ts": "2026-11-24T12:00:00Z"}
+    stones: Any = (_stone(Take(2).id),)
+    sealed = [row for row in rows if row.state is State.SEALED]
+    now = datetime(2027, 1, 1, tzinfo=UTC)
+    assert cross_check(lambda: [*lines, erased], lambda: (sealed, stones), now) == ()
+
+
+def test_what_settles_while_it_is_looked_at_is_no_contradiction() -> None:
+    started = {"event": "rec.started", "rec": "c" * 32, "ts": "2026-11-24T12:00:00Z"}
+    gone = {"event": "shred.started", "rec": "c" * 32, "ts": "2026-11-24T12:00:01Z"}
+    stones: Any = (_stone("c" * 32),)
+    readings = iter([[started], [started, gone]])
+    assert cross_check(lambda: next(readings), lambda: ((), stones), datetime(2027, 1, 1, tzinfo=UTC)) == ()
+
+
+def _stone(identity: str) -> Any:
+    """What the comparison looks at of a tombstone."""
+    return SimpleNamespace(recording=SimpleNamespace(text=identity))
+
+
+def test_a_tombstone_that_the_chain_never_saw_is_found_out() -> None:
     started = {"event": "rec.started", "rec": "b" * 32, "ts": "2026-11-24T12:00:00Z"}
-
-    class Stone:
-        class recording:  # noqa: N801 - stands for a value of the catalogue
-            text = "b" * 32
-
-    stones: Any = (Stone(),)
+    stones: Any = (_stone("b" * 32),)
     (found,) = cross_check(lambda: [started], lambda: ((), stones), datetime(2027, 1, 1, tzinfo=UTC))
     assert "never saw it go" in found.reason
