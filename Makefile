@@ -61,10 +61,10 @@ unit: dev ## tests without peers
 	$(PYTEST) -q -n 2 -m "not interop and not faults and not load"
 
 interop: dev ## tests against sipp, baresip and the age binary
-	$(PYTEST) -q -m "interop and not faults and not load"
+	$(PYTEST) -q -n 2 -m "interop and not faults and not load"
 
 faults: dev ## kill -9, full disk, clock jumps
-	$(PYTEST) -q -m "faults and not load"
+	$(PYTEST) -q -n 2 -m "faults and not load"
 
 load: dev ## 50 calls at once for a minute
 	$(PYTEST) -q -m load
