@@ -17,7 +17,7 @@ from typing import Final, Self, TypeAlias
 from accounting import descendants
 
 _LOOK_S: Final = 0.05
-_END_S: Final = 15.0
+_END_S: Final = 120.0  # recordings are sealed, however slow the disk is
 
 
 class LaunchError(Exception):

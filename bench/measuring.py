@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from accounting import Snapshot, Used, between, dropped, memory_kb, snapshot, thread_count
 from launching import Running
+from proxy import Held
 from results import Conditions, Disturbance, MediaRow, SetupRow
 from targets import CALLEE, CALLEE_RTP, CALLER, CALLER_RTP, RELAY_BASE, Installed, Site, Target
 
@@ -106,7 +107,8 @@ def measure_media(rig: Rig, target: Target, load: Load, round_number: int) -> Me
             found = window.watch(generator)
         running.check()
         running.stop()
-        fault = installed.fault(running.output(0) if installed.programs else [], load.calls, _least(load))
+        lines = running.output(0) if installed.programs else []
+        fault = installed.fault(Held(lines, load.calls, window.begun, load.window_s - _SECONDS_AROUND))
         files = _files(installed.recordings)
     used = window.used
     return MediaRow(
@@ -204,6 +206,7 @@ class _Window:
         self._running = running
         self._before: Snapshot | None = None
         self._after: Snapshot | None = None
+        self.begun = datetime.now(UTC)
         self.generator_drops = 0
         self.busy_kb = 0
         self.threads = 0
@@ -224,7 +227,7 @@ class _Window:
             pids = self._running.pids
             ours = [generator.pid, os.getpid()]
             if event == "window_start":
-                drops = dropped([CALLER, CALLEE])
+                self.begun, drops = datetime.now(UTC), dropped([CALLER, CALLEE])
                 self._before = snapshot(pids, ours)
             elif event == "window_end":
                 self._after = snapshot(pids, ours)
@@ -275,11 +278,6 @@ def _result(generator: subprocess.Popen[str], on: Callable[[str], None]) -> dict
             found: dict[str, Any] = json.loads(rest)
             return found
     raise GeneratorError(f"the generator ended with {generator.wait()} and no result")
-
-
-def _least(load: Load) -> float:
-    """Seconds that each recording has at least."""
-    return load.window_s - _SECONDS_AROUND
 
 
 def _files(directory: Path | None) -> tuple[int, int]:

@@ -11,6 +11,7 @@ import json
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +23,23 @@ _G711_STEREO: Final = 8000  # frames a second
 
 class ProxyError(Exception):
     """recproxy cannot be set up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Calls that a target has held, for it to be asked about their recordings.
+
+    Attributes:
+        lines: What its first program said.
+        calls: How many.
+        begun: When the window began.
+        least_s: Seconds that each recording must have.
+    """
+
+    lines: Sequence[str]
+    calls: int
+    begun: datetime
+    least_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +102,17 @@ class Proxy:
             )
         return done.stdout
 
-    def fault(self, lines: Sequence[str], calls: int, least_s: float) -> str:
-        """What is wrong with the recordings of a run, by the daemon's log; empty if nothing.
-
-        Args:
-            lines: Of its log.
-            calls: That were held.
-            least_s: Seconds that each recording must have.
-        """
-        sealed = [said for said in _events(lines) if said["event"] == "recording.sealed"]
-        if len(sealed) != calls:
-            return f"{len(sealed)} of {calls} recordings sealed"
-        if short := [said for said in sealed if said["frames"] < least_s * _G711_STEREO]:
-            return f"{len(short)} recordings are shorter than {least_s:.0f} s"
+    def fault(self, held: Held) -> str:
+        """What is wrong with the recordings of a run, by the daemon's log; empty if nothing."""
+        events = list(_events(held.lines))
+        sealed = [said for said in events if said["event"] == "recording.sealed"]
+        if len(sealed) != held.calls:
+            return f"{len(sealed)} of {held.calls} recordings sealed"
+        late = [said for said in events if said["event"] == "recording.opened" and _at(said) > held.begun]
+        if late:  # their work was put off until nobody measured it
+            return f"{len(late)} recordings were opened after the window began"
+        if short := [said for said in sealed if said["frames"] < held.least_s * _G711_STEREO]:
+            return f"{len(short)} recordings are shorter than {held.least_s:.0f} s"
         if dropped := sum(said.get("ring_dropped", 0) for said in sealed):
             return f"{dropped} packets did not reach the recorder"
         if lost := sum(said.get(f"{leg}_{what}", 0) for said in sealed for leg in _LEGS for what in _MISSING):
@@ -161,6 +177,10 @@ class Proxy:
 
 _LEGS: Final = ("caller", "callee")
 _MISSING: Final = ("lost", "late")
+
+
+def _at(said: Mapping[str, Any]) -> datetime:
+    return datetime.fromisoformat(str(said["ts"]))
 
 
 def _events(lines: Sequence[str]) -> Iterator[dict[str, Any]]:

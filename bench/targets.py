@@ -9,7 +9,7 @@ loopback of a network namespace of their own, and take a call to ``1NNNNNN`` fro
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from launching import AnswersUdp, Program, Says, Succeeds, answers_options
-from proxy import Proxy
+from proxy import Held, Proxy
 
 CALLER, CALLEE = "127.0.0.2", "127.0.0.3"
 RELAY_BASE, CALLER_RTP, CALLEE_RTP = 10_000, 20_000, 26_000  # as the generator has them
@@ -61,13 +61,12 @@ class Installed:
     Attributes:
         programs: To start, in this order.
         recordings: Where it writes; None if nowhere.
-        fault: Says what is wrong with the recordings: given the first program's output, the
-            number of calls, and the seconds that each must have; empty if nothing.
+        fault: Says what is wrong with the recordings of calls held; empty if nothing.
     """
 
     programs: tuple[Program, ...]
     recordings: Path | None = None
-    fault: Callable[[Sequence[str], int, float], str] = lambda _lines, _calls, _seconds: ""
+    fault: Callable[[Held], str] = lambda _held: ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,15 +184,13 @@ def _rtpengine(site: Site, _calls: int, *, record: bool = False, threads: int = 
     return Installed(programs, written, partial(_files_fault, written / "pcaps", _PCAP_BYTES))
 
 
-def _files_fault(
-    directory: Path, bytes_a_second: int, _lines: Sequence[str], calls: int, seconds: float
-) -> str:
+def _files_fault(directory: Path, bytes_a_second: int, held: Held) -> str:
     """Whether each call left enough bytes."""
     sizes = [path.stat().st_size for path in directory.rglob("*") if path.is_file()]
-    if len(sizes) < calls:
-        return f"{len(sizes)} files for {calls} calls"
-    if sum(sizes) < 0.95 * bytes_a_second * seconds * calls:
-        return f"{sum(sizes) / calls:.0f} bytes a call for {seconds:.0f} s"
+    if len(sizes) < held.calls:
+        return f"{len(sizes)} files for {held.calls} calls"
+    if sum(sizes) < 0.95 * bytes_a_second * held.least_s * held.calls:
+        return f"{sum(sizes) / held.calls:.0f} bytes a call for {held.least_s:.0f} s"
     return ""
 
 

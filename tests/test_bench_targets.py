@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,15 +18,23 @@ if not BENCH.is_dir():
 sys.path.insert(0, str(BENCH))
 
 from accounting import Core, Snapshot, between, cores, cpu_seconds, descendants, dropped, memory_kb  # noqa: E402
-from proxy import Proxy  # noqa: E402
+from proxy import Held, Proxy  # noqa: E402
 from targets import TARGETS, Route, UnknownTargetError, chosen  # noqa: E402
 
 RECPROXY = (sys.executable, "-m", "recproxy")
 
 
-def _sealed(number: int, frames: int, ring_dropped: int = 0, lost: int = 0) -> str:
+BEGUN = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def _opened(number: int, second: int = -1) -> str:
+    at = BEGUN + timedelta(seconds=second)
+    return json.dumps({"ts": at.isoformat(), "event": "recording.opened", "recording": f"{number:032x}"})
+
+
+def _sealed(number: int, frames: int = 80_000, ring_dropped: int = 0, lost: int = 0) -> str:
     fields = {"recording": f"{number:032x}", "frames": frames, "ring_dropped": ring_dropped}
-    return json.dumps({"event": "recording.sealed", "caller_lost": lost, **fields})
+    return json.dumps({"ts": "", "event": "recording.sealed", "caller_lost": lost, **fields})
 
 
 # ---------------------------------------------------------------- targets
@@ -57,16 +66,27 @@ def test_recproxy_takes_the_configuration_of_the_bench(tmp_path: Path) -> None:
     assert proxy.run("policy", "check", str(tmp_path / "policy.yaml"))
 
 
-def test_recordings_that_are_missing_short_or_torn_are_a_fault(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("second", "fault"),
+    [
+        ([], "1 of 2 recordings sealed"),
+        ([_opened(2, 1), _sealed(2)], "1 recordings were opened after the window began"),
+        ([_opened(2), _sealed(2, frames=79_000)], "1 recordings are shorter than 10 s"),
+        ([_opened(2), _sealed(2, ring_dropped=3)], "3 packets did not reach the recorder"),
+        ([_opened(2), _sealed(2, lost=4)], "4 packets are missing in the recordings"),
+    ],
+)
+def test_a_recording_that_is_missing_late_short_or_torn_is_a_fault(
+    tmp_path: Path, second: list[str], fault: str
+) -> None:
     proxy = Proxy(RECPROXY, tmp_path, tmp_path / "prompts", calls=2)
-    first, second = (_sealed(number, 80_000) for number in (1, 2))
-    assert proxy.fault(["a line", first], 2, 10) == "1 of 2 recordings sealed"
-    assert proxy.fault([first, second], 2, 11) == "2 recordings are shorter than 11 s"
-    dropped_some = _sealed(2, 80_000, ring_dropped=3)
-    assert proxy.fault([first, dropped_some], 2, 10) == "3 packets did not reach the recorder"
-    lost_some = _sealed(2, 80_000, lost=4)
-    assert proxy.fault([first, lost_some], 2, 10) == "4 packets are missing in the recordings"
-    assert "recordings verify" in proxy.fault([first, second], 2, 10)  # there is nothing to verify
+    held = Held(["a line", _opened(1), _sealed(1), *second], 2, BEGUN, 10)
+    assert proxy.fault(held) == fault
+
+
+def test_a_recording_that_does_not_verify_is_a_fault(tmp_path: Path) -> None:
+    proxy = Proxy(RECPROXY, tmp_path, tmp_path / "prompts", calls=1)  # there is nothing to verify
+    assert "recordings verify" in proxy.fault(Held([_opened(1), _sealed(1)], 1, BEGUN, 10))
 
 
 # ---------------------------------------------------------------- reading the machine
