@@ -37,6 +37,7 @@ from storage.writer import RecordingStore, StoreParts
 from storage.writer.recording import erase_unsealed, note_sealed
 
 REASON: Final = "recovered"
+_UNFINISHED: Final = (State.OPEN, State.ABORTED, State.DISCARDING)
 
 
 class Outcome(Enum):
@@ -54,9 +55,10 @@ class RecoveredRecording:
 
     Attributes:
         recording: Which.
-        outcome: SEALED; DISCARDED if it held no audio; DAMAGED if the disk lost
+        outcome: SEALED; DISCARDED if it held no audio or its discard had begun; DAMAGED if the disk lost
             what the log had promised (it is ABORTED, its whole chunks can be
-            salvaged); POSTPONED if the disk failed now (the next start tries again).
+            salvaged); POSTPONED if it cannot be completed now: the disk failed, its
+            header or its row is missing (nothing is erased, the next start tries again).
         frames: Sample frames in it, 0 unless it is SEALED.
         detail: Why, for DAMAGED and POSTPONED.
     """
@@ -96,13 +98,17 @@ def recover(store: RecordingStore, now: datetime) -> list[RecoveredRecording]:
         raise ValueError("recover comes before the first open")
     parts = store.parts
     parts.wal.restart()
-    rows = {row.tags.recording: row for row in parts.catalogue.select(states=(State.OPEN, State.ABORTED))}
-    _forget_sealed(parts, rows)
+    rows = {row.tags.recording: row for row in parts.catalogue.select(states=_UNFINISHED)}
+    results = _forget_finished(parts, rows)
+    results += [
+        _discard(parts, row, now, row.cause) for row in rows.values() if row.state is State.DISCARDING
+    ]
     keys = _keys(parts, rows)
     logged = read_log(parts.files, keys)
-    results: list[RecoveredRecording] = []
     plans: list[_Plan] = []
     for recording, row in rows.items():
+        if row.state is State.DISCARDING:
+            continue
         if recording not in keys:
             if row.state is State.OPEN:
                 results.append(_discard(parts, row, now, "not_opened"))
@@ -126,46 +132,62 @@ def recover(store: RecordingStore, now: datetime) -> list[RecoveredRecording]:
     return results
 
 
-def _forget_sealed(parts: StoreParts, rows: Mapping[RecordingId, CatalogueRow]) -> None:
+def _forget_finished(parts: StoreParts, rows: Mapping[RecordingId, CatalogueRow]) -> list[RecoveredRecording]:
     """Destroy log keys that a crash left behind a finished seal, discard or shred."""
+    orphans: list[RecoveredRecording] = []
     for recording in keyed_recordings(parts.files):
         if recording in rows:
             continue
         try:
             row = parts.catalogue.get(recording)
         except RecordingNotFound:
-            pass  # it has a tombstone, or it never had a row and so never held audio
+            if parts.catalogue.tombstone(recording) is None:
+                why = "it has log keys but no row: was the catalogue lost, or an old one put back?"
+                orphans.append(RecoveredRecording(recording, Outcome.POSTPONED, detail=why))
+                continue
         else:
             if row.state is State.SEALED and row.facts is not None:
                 note_sealed(parts.audit, row.tags, row.facts, BodyFacts(row.size_bytes, row.sha256))
         destroy_keys(parts.files, recording)
+    return orphans
 
 
 def _keys(parts: StoreParts, rows: Mapping[RecordingId, CatalogueRow]) -> dict[RecordingId, RecordingKeys]:
-    """Keys of the recordings that can be completed: header and log keys are whole."""
+    """Log keys of the recordings that can be completed."""
     found: dict[RecordingId, RecordingKeys] = {}
     for recording in keyed_recordings(parts.files):
+        if recording not in rows or rows[recording].state is State.DISCARDING:
+            continue
         keys = read_keys(parts.files, recording)
-        if keys is not None and recording in rows and _header_is_whole(parts, keys):
+        if keys is not None:
             found[recording] = keys
-        elif recording in rows and rows[recording].state is State.ABORTED:
+        elif rows[recording].state is State.ABORTED:
             destroy_keys(parts.files, recording)
     return found
 
 
-def _header_is_whole(parts: StoreParts, keys: RecordingKeys) -> bool:
-    """False if the header is destroyed, even half: then the recording is to be gone."""
+def _check_header(parts: StoreParts, keys: RecordingKeys) -> str | None:
+    """What is wrong with the header in the key store; None if it is whole.
+
+    It was durable before the log keys were, and is destroyed only after the row
+    said so: a header that is not whole is never taken for a wish to erase.
+    """
     try:
         header = parts.keys.get(keys.recording)
     except KeyUnavailable:
-        return False
-    return hashlib.sha256(header).hexdigest() == keys.header_sha256
+        return "its header is not in the key store: is the key store mounted?"
+    if hashlib.sha256(header).hexdigest() != keys.header_sha256:
+        return "its header in the key store was altered: put back a copy"
+    return None
 
 
 def _plan(
     parts: StoreParts, row: CatalogueRow, keys: RecordingKeys, logged: LoggedRecording
 ) -> _Plan | RecoveredRecording:
     recording = row.tags.recording
+    wrong = _check_header(parts, keys)
+    if wrong is not None:
+        return RecoveredRecording(recording, Outcome.POSTPONED, detail=wrong)
     key = payload_key(keys.file_key, keys.nonce)
     published = parts.bodies.find(keys.body) == keys.body + SEALED_SUFFIX
     try:

@@ -381,7 +381,7 @@ class Machine:
         assert report.lines == report.head_seq
         assert not [path for path in self.disk.contents() if path.startswith("wal/")], "log left"
         assert not [path for path in self.disk.contents() if path.endswith(".part")], "open body left"
-        assert not self.catalogue.select(states=(State.OPEN, State.ABORTED))
+        assert not self.catalogue.select(states=(State.OPEN, State.ABORTED, State.DISCARDING))
         reader = Reader(self.files, self.catalogue)
         for promise in self.promises.values():
             self._check_one(reader, promise)

@@ -132,6 +132,18 @@ def test_an_aborted_recording_can_still_be_sealed_or_discarded(catalogue: Catalo
         catalogue.mark_aborted(add(catalogue, tags(number)), "fault")
     catalogue.mark_sealed(tags(1).recording, seal_facts("recovered"), 1, HASH)
     assert catalogue.get(tags(1).recording).reason == "recovered"
+    with pytest.raises(CatalogueError, match="cannot become"):
+        catalogue.bury(stone(2, State.DISCARDED))
+    for _ in range(2):
+        catalogue.mark_discarding(tags(2).recording, "opt_out")
+    for step in (
+        lambda: catalogue.mark_sealed(tags(2).recording, seal_facts(), 1, HASH),
+        lambda: catalogue.mark_aborted(tags(2).recording, "late"),
+        lambda: catalogue.claim_for_shredding(tags(2).recording, "erase"),
+    ):
+        with pytest.raises(CatalogueError, match="discarding"):
+            step()
+    assert catalogue.get(tags(2).recording).cause == "opt_out"
     assert catalogue.bury(stone(2, State.DISCARDED))
     assert catalogue.count(State.DISCARDED) == 1
 

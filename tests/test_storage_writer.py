@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from faulty_files import Fault, FaultPlan
+from faulty_files import Crash, Fault, FaultPlan
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -317,6 +318,69 @@ def test_damage_beyond_the_promises_is_reported_and_the_rest_salvaged() -> None:
     reader = Reader(after.files, after.catalogue)
     assert len(b"".join(reader.salvage(tags(1).recording, [IDENTITY]))) == CHUNK
     assert recover(_store(after.reboot()), NOW) == []
+
+
+def _crashed(frames: int = 1000) -> Machine:
+    """A machine that lost power while recording 1 was open."""
+    machine = Machine()
+    store = machine.start()
+    writer = store.open(tags(1), PARTIES, AUDIO, NOW)
+    writer.write(audio(1, frames))
+    assert store.sync() == ()
+    return machine.reboot(Loss.ALL_LOST)
+
+
+def test_a_key_store_that_is_not_there_erases_nothing() -> None:
+    """Nothing is destroyed by inference: a missing header may be a missing mount."""
+    machine = _crashed()
+    path = f"keys/{tags(1).recording}"
+    header = machine.disk.read(path)
+    machine.disk.unlink(path)
+    store = _store(machine)
+    (result,) = recover(store, NOW)
+    assert result.outcome is Outcome.POSTPONED
+    assert "is the key store mounted?" in result.detail
+    store.close()
+    for changed in (header[:-1], bytes(len(header))):
+        machine.disk.put(path, changed)
+        store = _store(machine)
+        (result,) = recover(store, NOW)
+        assert (result.outcome, "altered" in result.detail) == (Outcome.POSTPONED, True)
+        store.close()
+    machine.disk.put(path, header)
+    (result,) = recover(_store(machine), NOW)
+    assert (result.outcome, result.frames) == (Outcome.SEALED, 1000)
+
+
+def test_an_old_catalogue_put_back_erases_nothing() -> None:
+    machine = _crashed()
+    empty = Machine(disk=machine.disk)
+    store = _store(empty)
+    (result,) = recover(store, NOW)
+    assert (result.recording, result.outcome) == (tags(1).recording, Outcome.POSTPONED)
+    assert "no row" in result.detail
+    store.close()
+    (result,) = recover(_store(machine.reboot()), NOW)
+    assert (result.outcome, result.frames) == (Outcome.SEALED, 1000)
+
+
+@pytest.mark.parametrize("operations", range(1, 14))
+def test_a_discard_that_has_begun_is_finished_after_a_crash(operations: int) -> None:
+    machine = Machine()
+    store = machine.start()
+    writer = store.open(tags(1), PARTIES, AUDIO, NOW)
+    writer.write(audio(1, 40_000))
+    assert store.sync() == ()
+    machine.plan.fault, machine.plan.sticky = Fault.CRASH, True
+    machine.plan.fail_at = machine.plan.operations + operations
+    with contextlib.suppress(Crash):
+        writer.discard("opt_out", NOW)
+    after = machine.reboot(Loss.TORN, random.Random(operations))
+    recover(_store(after), NOW)
+    stone = after.catalogue.tombstone(tags(1).recording)
+    assert stone is not None
+    assert stone.cause == "opt_out"
+    assert not [path for path in after.disk.contents() if tags(1).recording.text in path]
 
 
 def test_free_space_is_that_of_the_directory() -> None:

@@ -1,11 +1,13 @@
 """The catalogue: one row for each recording, one tombstone for each that is gone.
 
 SQLAlchemy Core on SQLite (write-ahead journal, every commit synced). A row moves
-OPEN → SEALED → SHREDDING → (row removed, tombstone left), or OPEN → ABORTED →
-SHREDDING, or OPEN → DISCARDED (row removed, tombstone left). A change of state
-names the states it may start from in its WHERE clause, so two processes can not
-both make it. Purpose and expiry are NOT NULL: a recording without them cannot
-have a row, and without a row there is no audio (see ``storage.writer``).
+OPEN → SEALED → SHREDDING → (row removed, tombstone SHREDDED), or OPEN → ABORTED →
+SHREDDING, or OPEN → DISCARDING → (row removed, tombstone DISCARDED). The row says
+so before anything is destroyed, so that a missing file is never taken for a wish
+to erase. A change of state names the states it may start from in its WHERE
+clause, so two processes can not both make it. Purpose and expiry are NOT NULL: a
+recording without them cannot have a row, and without a row there is no audio (see
+``storage.writer``).
 
 Instants are stored in UTC. SQLite is told to overwrite what is deleted.
 """
@@ -156,6 +158,19 @@ class Catalogue(Queries):
         """
         self._move(recording, (State.OPEN,), state=State.ABORTED.value, reason=reason)
 
+    def mark_discarding(self, recording: RecordingId, cause: str) -> None:
+        """OPEN, ABORTED or DISCARDING → DISCARDING: from here on it can only be erased.
+
+        Raises:
+            CatalogueError: It is in another state, or the catalogue cannot be written.
+        """
+        self._move(
+            recording,
+            (State.OPEN, State.ABORTED, State.DISCARDING),
+            state=State.DISCARDING.value,
+            cause=cause,
+        )
+
     def claim_for_shredding(self, recording: RecordingId, cause: str) -> CatalogueRow:
         """SEALED, ABORTED or SHREDDING → SHREDDING, unless it is held.
 
@@ -200,8 +215,8 @@ class Catalogue(Queries):
         """Remove a row and leave its tombstone, in one step.
 
         Args:
-            tombstone: SHREDDED needs a row in SHREDDING, DISCARDED one in OPEN
-                or ABORTED.
+            tombstone: SHREDDED needs a row in SHREDDING, DISCARDED one in
+                DISCARDING.
 
         Returns:
             False if the tombstone stands already.
@@ -210,7 +225,7 @@ class Catalogue(Queries):
             CatalogueError: The row is in another state, or the catalogue cannot
                 be written.
         """
-        allowed = (State.SHREDDING,) if tombstone.state is State.SHREDDED else (State.OPEN, State.ABORTED)
+        allowed = State.SHREDDING if tombstone.state is State.SHREDDED else State.DISCARDING
         values = asdict(tombstone)
         values["id"] = tombstone.recording.text
         values["state"] = tombstone.state.value
@@ -223,13 +238,13 @@ class Catalogue(Queries):
             removed = connection.execute(
                 RECORDINGS.delete().where(
                     RECORDINGS.c.id == identity,
-                    RECORDINGS.c.state.in_([state.value for state in allowed]),
+                    RECORDINGS.c.state == allowed.value,
                 )
             ).rowcount
             if removed != 1:
                 raise CatalogueError(
                     f"recording {identity} cannot become {tombstone.state.value}: no row in state "
-                    f"{' or '.join(state.value for state in allowed)}"
+                    f"{allowed.value}"
                 )
             connection.execute(TOMBSTONES.insert().values(**values))
         return True

@@ -30,6 +30,7 @@ class State(Enum):
     SEALED = "sealed"
     ABORTED = "aborted"
     SHREDDING = "shredding"
+    DISCARDING = "discarding"
     SHREDDED = "shredded"
     DISCARDED = "discarded"
 
@@ -55,7 +56,7 @@ class CatalogueRow:
 
     Attributes:
         tags: Fixed when it was opened.
-        state: OPEN, SEALED, ABORTED or SHREDDING.
+        state: OPEN, SEALED, ABORTED, SHREDDING or DISCARDING.
         audio: Format of the samples.
         body: Path of the body in the data directory, without suffix.
         parties: Age payload that follows the same header as the body.
@@ -65,7 +66,7 @@ class CatalogueRow:
         size_bytes: Length of the sealed body, 0 before.
         sha256: Hash of the sealed body (ciphertext), empty before.
         reason: Why it was sealed or aborted, empty while open.
-        cause: Why it is being shredded, empty if it is not.
+        cause: Why it is being shredded or discarded, empty if it is not.
     """
 
     tags: RecordingTags

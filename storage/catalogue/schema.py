@@ -72,7 +72,9 @@ RECORDINGS: Final = sa.Table(
     sa.Column("sha256", sa.String(64), nullable=False, default=""),
     sa.Column("reason", sa.String(128), nullable=False, default=""),
     sa.Column("cause", sa.String(64), nullable=False, default=""),
-    sa.CheckConstraint("state in ('open', 'sealed', 'aborted', 'shredding')", name="known_state"),
+    sa.CheckConstraint(
+        "state in ('open', 'sealed', 'aborted', 'shredding', 'discarding')", name="known_state"
+    ),
     sa.CheckConstraint("expiry > started", name="expiry_after_start"),
     sa.CheckConstraint("length(purpose) > 0", name="has_purpose"),
     sa.CheckConstraint("state <> 'sealed' or length(sha256) = 64", name="sealed_has_hash"),

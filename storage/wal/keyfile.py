@@ -30,8 +30,7 @@ class RecordingKeys:
         body: Path of its body, without suffix.
         audio: Format of its samples.
         header_bytes: Length of the WAV header at the start of the plaintext.
-        header_sha256: Hash of its age header in the key store: a header that does
-            not match is being destroyed.
+        header_sha256: Hash of its age header in the key store, which recovery checks.
         file_key: age file key, 16 bytes.
         nonce: Payload nonce of the body, 16 bytes.
         secret: Secret of its log records, 32 bytes.

@@ -221,7 +221,9 @@ class RecordingWriter:
             )
 
     def discard(self, reason: str, now: datetime) -> None:
-        """Erase it: keys first, then the body; a tombstone stays.
+        """Erase it: the row says so, then keys, then the body; a tombstone stays.
+
+        Once the row says so a crash does not undo it: the next start finishes it.
 
         Args:
             reason: E.g. ``opt_out``; no personal data.
@@ -365,7 +367,7 @@ def erase_unsealed(parts: StoreParts, tags: RecordingTags, path: str, reason: st
 
     Args:
         parts: The store.
-        tags: Of the recording; its row is OPEN or ABORTED.
+        tags: Of the recording; its row is OPEN, ABORTED or DISCARDING.
         path: Path of its body, without suffix.
         reason: Cause in its tombstone.
         now: The current instant (aware).
@@ -373,6 +375,7 @@ def erase_unsealed(parts: StoreParts, tags: RecordingTags, path: str, reason: st
     Raises:
         StorageError: Repeat.
     """
+    parts.catalogue.mark_discarding(tags.recording, reason)
     parts.keys.destroy(tags.recording)
     destroy_keys(parts.files, tags.recording)
     parts.bodies.unlink(path)
