@@ -11,6 +11,8 @@ _SOURCES = (
     "relay.c",
     "forward.c",
     "io_epoll.c",
+    "io_uring.c",
+    "uring.c",
     "stream.c",
     "playback.c",
     "party.c",
@@ -18,7 +20,7 @@ _SOURCES = (
     "ring.c",
     "pages.c",
 )
-_HEADERS = ("relay_api.h", "engine.h", "forward.h", "party.h", "ring.h", "pages.h")
+_HEADERS = ("relay_api.h", "engine.h", "forward.h", "party.h", "ring.h", "pages.h", "uring.h")
 
 # What cffi generates is not ours to make clean; our own files carry every warning as an error.
 _PREAMBLE = """

@@ -21,7 +21,21 @@ enum {
     SLOT_BITS = 16,
     CHUNK = 256, /* streams allocated at a time, never freed before the end */
     CHUNKS = RELAY_MAX_STREAMS / CHUNK,
-    SOCKETS = 4, /* side * 2 + component */
+    SOCKETS = 4,    /* side * 2 + component */
+    TAILROOM = 160, /* bytes that a datagram of any length may grow by in place */
+};
+
+/* What the io keeps about a stream. */
+struct stream_io {
+    /* of the relay thread */
+    uint8_t armed; /* a bit for each socket that a request receives from */
+    bool live;     /* to be received from */
+    bool listed;
+    struct stream *next;
+    /* between it and the control side, under the lock of the io */
+    uint64_t id;
+    bool wanted, queued, released;
+    struct stream *next_changed;
 };
 
 /* A call's media. `id` is generation << SLOT_BITS | slot while it is open, 0 otherwise: whoever
@@ -39,7 +53,8 @@ struct stream {
     struct party parties[2];
     struct relay_side_stats stats[2];
     uint32_t socket_drops_seen[2]; /* SO_RXQ_OVFL as last told */
-    uint64_t generation;           /* of the slot; guarded by table.lock */
+    struct stream_io io;
+    uint64_t generation; /* of the slot; guarded by table.lock */
 };
 
 struct table {
@@ -77,7 +92,7 @@ struct io {
     void (*unwatch)(struct worker *worker, struct stream *stream);
 };
 
-extern const struct io io_epoll;
+extern const struct io io_epoll, io_uring;
 
 struct worker {
     struct relay *relay;
@@ -103,6 +118,9 @@ struct relay {
 /* stream.c: finds a stream and locks it; NULL if the number is not in use (any more). */
 struct stream *stream_lock(struct relay *relay, uint64_t id);
 void stream_unlock(struct stream *stream);
+
+/* The place that a number stands for, whoever has it now; NULL if it never was in use. */
+struct stream *stream_at(struct relay *relay, uint64_t id);
 int table_open(struct table *table);
 void table_close(struct table *table);
 

@@ -23,7 +23,7 @@ struct epoll_side {
     union control controls[BATCH];
     bool rtcp[BATCH]; /* of what goes out */
     struct epoll_event events[EVENTS];
-    uint8_t data[BATCH][RELAY_MAX_DATAGRAM];
+    uint8_t data[BATCH][RELAY_MAX_DATAGRAM + TAILROOM];
 };
 
 /* One that the system refuses is counted and the rest goes on. */

@@ -29,12 +29,9 @@ static void *run(void *argument)
     return NULL;
 }
 
-static int worker_open(struct relay *relay, struct worker *worker, uint64_t ring_bytes)
+static int worker_start(struct worker *worker, uint64_t ring_bytes)
 {
-    worker->relay = relay;
-    worker->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-    if (worker->wake_fd < 0 || ring_open(&worker->ring, ring_bytes) != 0 ||
-        relay->io->open(worker) != 0) {
+    if (ring_open(&worker->ring, ring_bytes) != 0) {
         return -1;
     }
     int cause = thread_start(&worker->thread, "rtp-relay", run, worker);
@@ -43,13 +40,47 @@ static int worker_open(struct relay *relay, struct worker *worker, uint64_t ring
     return cause == 0 ? 0 : -1;
 }
 
+/* Opens that way to read and send for all threads, or for none. */
+static int io_open(struct relay *relay, const struct io *io)
+{
+    uint32_t opened = 0;
+    while (opened < relay->threads && io->open(&relay->workers[opened]) == 0) {
+        opened++;
+    }
+    if (opened == relay->threads) {
+        relay->io = io;
+        return RELAY_OK;
+    }
+    int cause = errno;
+    for (uint32_t k = 0; k <= opened; k++) {
+        io->close(&relay->workers[k]);
+    }
+    errno = cause;
+    return RELAY_SYSTEM;
+}
+
+static int io_choose(struct relay *relay, uint32_t wish)
+{
+    if (wish != RELAY_IO_EPOLL) {
+        if (io_open(relay, &io_uring) == RELAY_OK) {
+            return RELAY_OK;
+        }
+        if (wish == RELAY_IO_URING) {
+            return RELAY_NO_URING;
+        }
+    }
+    return io_open(relay, &io_epoll);
+}
+
 static void worker_close(struct relay *relay, struct worker *worker)
 {
     if (worker->started) {
         eventfd_write(worker->wake_fd, 1);
         pthread_join(worker->thread, NULL);
     }
-    relay->io->close(worker);
+    if (relay->io != NULL) {
+        relay->io->close(worker);
+    }
     if (worker->wake_fd >= 0) {
         close(worker->wake_fd);
     }
@@ -60,7 +91,7 @@ static bool in_range(const struct relay_options *options)
 {
     return options->threads >= 1 && options->threads <= RELAY_MAX_THREADS &&
            options->dscp <= RELAY_MAX_DSCP && options->ring_bytes >= RELAY_MIN_RING &&
-           options->ring_bytes <= RELAY_MAX_RING;
+           options->ring_bytes <= RELAY_MAX_RING && options->io <= RELAY_IO_URING;
 }
 
 int relay_open(const struct relay_options *options, struct relay **out)
@@ -68,6 +99,7 @@ int relay_open(const struct relay_options *options, struct relay **out)
     if (!in_range(options)) {
         return RELAY_BAD_ARGUMENT;
     }
+    int status = RELAY_SYSTEM;
     struct relay *relay = aligned_alloc(CACHE_LINE, sizeof *relay);
     if (relay == NULL) {
         return RELAY_SYSTEM;
@@ -79,12 +111,23 @@ int relay_open(const struct relay_options *options, struct relay **out)
     for (uint32_t k = 0; k < relay->threads; k++) {
         relay->workers[k].wake_fd = -1;
     }
-    relay->io = &io_epoll;
     if (table_open(&relay->table) != 0) {
         goto failed;
     }
     for (uint32_t k = 0; k < relay->threads; k++) {
-        if (worker_open(relay, &relay->workers[k], options->ring_bytes) != 0) {
+        relay->workers[k].relay = relay;
+        relay->workers[k].wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+        if (relay->workers[k].wake_fd < 0) {
+            goto failed;
+        }
+    }
+    status = io_choose(relay, options->io);
+    if (status != RELAY_OK) {
+        goto failed;
+    }
+    status = RELAY_SYSTEM;
+    for (uint32_t k = 0; k < relay->threads; k++) {
+        if (worker_start(&relay->workers[k], options->ring_bytes) != 0) {
             goto failed;
         }
     }
@@ -97,7 +140,12 @@ failed:;
     int cause = errno;
     relay_close(relay);
     errno = cause;
-    return RELAY_SYSTEM;
+    return status;
+}
+
+int relay_io(const struct relay *relay)
+{
+    return relay->io == &io_uring ? RELAY_IO_URING : RELAY_IO_EPOLL;
 }
 
 void relay_close(struct relay *relay)
@@ -124,6 +172,15 @@ int relay_memory_locked(const struct relay *relay)
         }
     }
     return 1;
+}
+
+uint64_t relay_memory_bytes(const struct relay *relay)
+{
+    uint64_t bytes = 0;
+    for (uint32_t k = 0; k < relay->threads; k++) {
+        bytes += relay->workers[k].ring.pages.bytes + relay->workers[k].io_pages.bytes;
+    }
+    return bytes;
 }
 
 void relay_waiting(struct relay *relay, uint64_t *records, uint64_t *bytes)

@@ -16,6 +16,7 @@ from rtp.playback import PlaybackEvent, PlaybackState, Playout, check_playout
 from rtp.stats import SideStats, StreamStats
 
 __all__ = [
+    "IoChoice",
     "Latch",
     "PlaybackEvent",
     "PlaybackState",
@@ -30,6 +31,10 @@ __all__ = [
 
 _EVENTS = 64
 
+IoChoice = typing.Literal["auto", "epoll", "io_uring"]
+"""How packets are read and sent."""
+
+_IO: tuple[IoChoice, ...] = typing.get_args(IoChoice)
 
 _COUNTERS = tuple(field.name for field in dataclasses.fields(SideStats))
 
@@ -41,17 +46,27 @@ class Relay:
     Packets are moved by threads of its own that never hold the interpreter lock.
     """
 
-    def __init__(self, *, threads: int = 1, ring_bytes: int = 16 << 20, dscp: int = 46) -> None:
+    def __init__(
+        self,
+        *,
+        threads: int = 1,
+        ring_bytes: int = 16 << 20,
+        dscp: int = 46,
+        io: IoChoice = "auto",
+    ) -> None:
         """Start the engine.
 
         Args:
             threads: Relay threads, 1..64; one serves some thousand calls.
             ring_bytes: Payload bytes that each thread can hold for the recorder, 64 KiB..1 GiB;
-                rounded down to a power of two. 16 MiB hold 10 s of 100 calls in G.711.
+                rounded down to a power of two. 16 MiB hold 10 s of 100 calls in G.711;
+                `rtp.fork.ring_bytes_for` tells what a number of calls needs.
             dscp: Mark of outgoing packets, 0..63; 46 is expedited forwarding (RFC 3246).
+            io: How packets are read and sent. "auto" takes io_uring where the system allows it.
 
         Raises:
-            RelayError: A value is out of range, or threads or memory cannot be had.
+            RelayError: A value is out of range, threads or memory cannot be had, or io_uring was
+                asked for and the system does not allow it.
         """
         if not 1 <= threads <= lib.RELAY_MAX_THREADS:
             raise RelayError(f"relay threads: {threads}, must be 1 to {lib.RELAY_MAX_THREADS}")
@@ -61,18 +76,27 @@ class Relay:
             )
         if not 0 <= dscp <= lib.RELAY_MAX_DSCP:
             raise RelayError(f"relay dscp: {dscp}, must be 0 to {lib.RELAY_MAX_DSCP}")
-        options = ffi.new("struct relay_options *", (threads, dscp, ring_bytes))
+        if io not in _IO:
+            raise RelayError(f"relay io: {io!r}, must be one of {', '.join(_IO)}")
+        options = ffi.new("struct relay_options *", (threads, dscp, ring_bytes, _IO.index(io)))
         handle = ffi.new("struct relay **")
         self._lock = threading.Lock()
         self._handle: typing.Any = None
         self._borrowed: dict[int, tuple[typing.Any, ...]] = {}
-        if lib.relay_open(options, handle) != lib.RELAY_OK:
-            raise RelayError(f"the relay cannot start: {os.strerror(ffi.errno)}")
+        status = lib.relay_open(options, handle)
+        if status != lib.RELAY_OK:
+            raise RelayError(_why_no_start(status, ffi.errno))
         self._handle = handle[0]
+        self.io: typing.Literal["epoll", "io_uring"] = (
+            "io_uring" if lib.relay_io(self._handle) == lib.RELAY_IO_URING else "epoll"
+        )
+        """How packets are read and sent."""
         self.event_fd: int = lib.relay_event_fd(self._handle)
         """Readable while playback events wait."""
         self.memory_locked: bool = bool(lib.relay_memory_locked(self._handle))
-        """Whether the rings are kept out of swap; needs RLIMIT_MEMLOCK."""
+        """Whether speech in memory is kept out of swap; needs RLIMIT_MEMLOCK of `memory_bytes`."""
+        self.memory_bytes: int = lib.relay_memory_bytes(self._handle)
+        """Memory that holds speech: the rings of all threads and the packets in transit."""
 
     def __enter__(self) -> typing.Self:
         return self
@@ -368,6 +392,19 @@ def _stats(read: typing.Callable[..., int], handle: object, stream: int) -> Stre
     _check(read(handle, stream, native), f"stream {stream}")
     caller, callee = (SideStats(*(getattr(side, name) for name in _COUNTERS)) for side in native.side)
     return StreamStats(caller, callee)
+
+
+def _why_no_start(status: int, code: int) -> str:
+    if status != lib.RELAY_NO_URING:
+        return f"the relay cannot start: {os.strerror(code)}"
+    match code:
+        case errno.ENOSYS:
+            why = "Linux 6.12 or newer is needed"
+        case errno.EPERM | errno.EACCES:
+            why = "sysctl kernel.io_uring_disabled or a seccomp filter of the service forbids it"
+        case _:
+            why = os.strerror(code)
+    return f"relay io: io_uring cannot be had: {why}; allow it, or choose epoll or auto"
 
 
 def _why_no_socket(code: int, port: int, caller: PortPair, callee: PortPair) -> str:

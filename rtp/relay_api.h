@@ -20,7 +20,8 @@ enum relay_status {
     RELAY_BAD_ADDRESS = -3,  /* not a numeric address, or of another family than the socket */
     RELAY_BAD_ARGUMENT = -4, /* outside the range stated here */
     RELAY_FULL = -5,         /* the stream table (65,536) is full */
-    RELAY_BUSY = -6          /* that side of the stream is being played to already */
+    RELAY_BUSY = -6,         /* that side of the stream is being played to already */
+    RELAY_NO_URING = -7      /* io_uring was asked for and cannot be had; see errno */
 };
 
 enum relay_limits {
@@ -31,6 +32,13 @@ enum relay_limits {
     RELAY_MAX_FRAME = 9000,
     RELAY_MIN_RING = 65536,
     RELAY_MAX_RING = 1073741824
+};
+
+/* io_uring needs Linux 6.12 and a system that does not forbid it. */
+enum relay_io_kind {
+    RELAY_IO_AUTO = 0, /* io_uring if it can be had, epoll otherwise */
+    RELAY_IO_EPOLL = 1,
+    RELAY_IO_URING = 2
 };
 
 enum relay_side { RELAY_CALLER = 0, RELAY_CALLEE = 1 };
@@ -77,10 +85,14 @@ struct relay_options {
     uint32_t dscp;       /* 0..63, RFC 2474; 46 = expedited forwarding */
     uint64_t ring_bytes; /* payload bytes of the ring of each thread, 65,536..1 GiB; rounded down
                             to a power of two; the record table takes 40/128 of it on top */
+    uint32_t io;         /* enum relay_io_kind */
 };
 
 /* Starts the relay threads and the playback thread. */
 int relay_open(const struct relay_options *options, struct relay **out);
+
+/* How packets are read and sent: RELAY_IO_EPOLL or RELAY_IO_URING. */
+int relay_io(const struct relay *relay);
 
 /* Stops and joins the threads, closes every socket, frees everything. NULL is allowed. */
 void relay_close(struct relay *relay);
@@ -88,8 +100,10 @@ void relay_close(struct relay *relay);
 /* Readable while playback events wait; relay_poll_playbacks() makes it unreadable again. */
 int relay_event_fd(const struct relay *relay);
 
-/* 1 if the rings are locked into memory, 0 if RLIMIT_MEMLOCK is too low: they could be swapped. */
+/* 1 if all memory that holds speech is locked, 0 if RLIMIT_MEMLOCK is too low: it could be swapped.
+ * The other one tells how much it is: the rings and the packets in transit. */
 int relay_memory_locked(const struct relay *relay);
+uint64_t relay_memory_bytes(const struct relay *relay);
 
 int64_t relay_now_ns(void);
 

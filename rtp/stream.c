@@ -52,16 +52,17 @@ void table_close(struct table *table)
     free(table->free_slots);
 }
 
-static struct stream *slot_of(struct table *table, uint64_t id)
+struct stream *stream_at(struct relay *relay, uint64_t id)
 {
     uint32_t slot = (uint32_t)(id & (RELAY_MAX_STREAMS - 1));
-    struct stream *chunk = atomic_load_explicit(&table->chunks[slot / CHUNK], memory_order_acquire);
+    struct stream *chunk =
+        atomic_load_explicit(&relay->table.chunks[slot / CHUNK], memory_order_acquire);
     return chunk == NULL ? NULL : &chunk[slot % CHUNK];
 }
 
 struct stream *stream_lock(struct relay *relay, uint64_t id)
 {
-    struct stream *stream = slot_of(&relay->table, id);
+    struct stream *stream = stream_at(relay, id);
     if (stream == NULL || id == 0) {
         return NULL;
     }
@@ -222,7 +223,7 @@ int relay_add(struct relay *relay, const char *caller_address, uint16_t caller_p
     }
     port = 0;
     struct worker *worker = idlest(relay);
-    struct stream *place = slot_of(&relay->table, id);
+    struct stream *place = stream_at(relay, id);
     publish(place, id, sockets, worker);
     if (relay->io->watch(worker, place, id) != 0) {
         cause = errno;

@@ -5,6 +5,7 @@
 #include "relay_api.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -93,13 +94,13 @@ static void one_round(struct relay *relay, const struct relay_playout *playout)
     }
 }
 
-static void under_fire(void)
+static void under_fire(uint32_t io)
 {
     static uint8_t frames[FRAMES * FRAME];
     static const uint16_t lengths[FRAMES] = {FRAME, FRAME, FRAME, FRAME, FRAME};
     struct relay_playout playout = {
         .frames = frames, .lengths = lengths, .count = FRAMES, .frame_ms = 1, .timestamp_step = 8};
-    struct relay_options options = {.threads = 2, .dscp = 46, .ring_bytes = 1 << 17};
+    struct relay_options options = {.threads = 2, .dscp = 46, .ring_bytes = 1 << 17, .io = io};
     struct relay *relay;
     pthread_t talkers[2], recorder;
     CHECK(relay_open(&options, &relay) == RELAY_OK);
@@ -114,12 +115,17 @@ static void under_fire(void)
     pthread_join(talkers[1], NULL);
     pthread_join(recorder, NULL);
     relay_close(relay); /* with playbacks and events left */
+    atomic_store(&done, false);
 }
 
-static void refusals(void)
+static void refusals(uint32_t io)
 {
-    struct relay_options options = {.threads = 1, .dscp = 0, .ring_bytes = RELAY_MIN_RING};
-    struct relay_options bad[] = {{0, 0, 1 << 16}, {1, 64, 1 << 16}, {1, 0, 1}, {65, 0, 1 << 16}};
+    struct relay_options options = {
+        .threads = 1, .dscp = 0, .ring_bytes = RELAY_MIN_RING, .io = io};
+    struct relay_options bad[] = {
+        {0, 0, 1 << 16, io},  {1, 64, 1 << 16, io}, {1, 0, 1, io},
+        {65, 0, 1 << 16, io}, {1, 0, 1 << 16, 3},
+    };
     struct relay *relay = NULL;
     uint64_t stream = 1;
     uint16_t failed = 1;
@@ -140,6 +146,22 @@ static void refusals(void)
     relay_close(relay);
 }
 
+/* False, with errno, where the system does not allow it. */
+static bool has_uring(void)
+{
+    struct relay_options options = {
+        .threads = 1, .ring_bytes = RELAY_MIN_RING, .io = RELAY_IO_URING};
+    struct relay *relay;
+    int status = relay_open(&options, &relay);
+    if (status != RELAY_OK) {
+        CHECK(status == RELAY_NO_URING);
+        return false;
+    }
+    CHECK(relay_io(relay) == RELAY_IO_URING);
+    relay_close(relay);
+    return true;
+}
+
 int main(void)
 {
     /* Addresses of this process alone, so that runs beside each other do not meet. */
@@ -150,8 +172,14 @@ int main(void)
              number / 64 % 256);
     snprintf(callee_address, sizeof callee_address, "127.%u.%u.3", 128 + number % 64,
              number / 64 % 256);
-    refusals();
-    under_fire();
-    PASSED();
+    refusals(RELAY_IO_EPOLL);
+    under_fire(RELAY_IO_EPOLL);
+    if (has_uring()) {
+        refusals(RELAY_IO_URING);
+        under_fire(RELAY_IO_URING);
+        PASSED();
+    } else {
+        printf("ok   %s, without io_uring: %s\n", __FILE__, strerror(errno));
+    }
     return 0;
 }
