@@ -57,7 +57,7 @@ from storage.keys import (
     load_verify_key,
 )
 from storage.reader import Plaintext, Reader, Verdict, VerifyFault
-from storage.recovery import Outcome, RecoveredRecording, recover
+from storage.recovery import Outcome, RecoveredRecording, find_orphans, recover
 from storage.retention import (
     ClockBounds,
     ClockGuard,
@@ -158,6 +158,7 @@ __all__ = [
     "WalError",
     "WriterClosed",
     "due",
+    "find_orphans",
     "generate_identity",
     "generate_signing_key",
     "judge",

@@ -17,9 +17,11 @@ from enum import Enum
 from typing import Final
 
 from storage.age import CHUNK_BYTES, payload_key
-from storage.bodies import OPEN_SUFFIX, SEALED_SUFFIX, BodyFacts, BodyScan
-from storage.catalogue import CatalogueRow, State
+from storage.bodies import OPEN_SUFFIX, SEALED_SUFFIX, Bodies, BodyFacts, BodyScan
+from storage.catalogue import Catalogue, CatalogueRow, State
 from storage.errors import BodyMissing, FileFault, KeyUnavailable, RecordingDamaged, RecordingNotFound
+from storage.files import Files
+from storage.keys import KEYS_DIRECTORY, KeyStore
 from storage.tags import RecordingId, SealFacts
 from storage.wal import (
     LoggedRecording,
@@ -130,6 +132,29 @@ def recover(store: RecordingStore, now: datetime) -> list[RecoveredRecording]:
     parts.audit.flush()
     store.accept_recovered()
     return results
+
+
+def find_orphans(files: Files, catalogue: Catalogue) -> tuple[str, ...]:
+    """Look for headers and bodies that no row accounts for.
+
+    Recording never leaves any: the row comes first and goes last. They come from a
+    backup that was put back (of a shredded recording, or of the catalogue), so they
+    are for a person to judge; nothing is removed here. Walks all files.
+
+    Args:
+        files: The data directory.
+        catalogue: Its catalogue.
+
+    Returns:
+        Their paths, sorted.
+
+    Raises:
+        StorageError: The directory or the catalogue cannot be read.
+    """
+    paths = [f"{KEYS_DIRECTORY}/{recording}" for recording in KeyStore(files).recordings()]
+    paths += Bodies(files).all_paths()
+    known = {recording.text for recording in catalogue.ids()}  # read last: a row precedes its files
+    return tuple(sorted(path for path in paths if path.rpartition("/")[2].partition(".")[0] not in known))
 
 
 def _forget_finished(parts: StoreParts, rows: Mapping[RecordingId, CatalogueRow]) -> list[RecoveredRecording]:

@@ -49,6 +49,7 @@ from storage import (
     Trusted,
     VerifyFault,
     due,
+    find_orphans,
     judge,
     read_clock,
     recover,
@@ -354,6 +355,18 @@ def test_the_tombstone_holds_nothing_that_says_who_called() -> None:
     assert stone.sha256 == row.sha256
     line = machine.files.read("audit/chain.jsonl").splitlines()[stone.chain_seq - 1]
     assert b"shred.verified" in line
+
+
+def test_what_a_backup_brings_back_is_found() -> None:
+    machine = machine_with([DAY, 9 * DAY])
+    row = machine.catalogue.get(tags(0).recording)
+    copies = {path: machine.disk.read(path) for path in (f"{row.body}.age", f"keys/{row.tags.recording}")}
+    assert find_orphans(machine.files, machine.catalogue) == ()
+    retention(machine).sweep(Clocks().pass_time(2 * DAY))
+    assert find_orphans(machine.files, machine.catalogue) == ()
+    for path, data in copies.items():
+        machine.disk.put(path, data)
+    assert find_orphans(machine.files, machine.catalogue) == tuple(sorted(copies))
 
 
 def test_deleted_rows_leave_no_trace_in_the_catalogue_file(tmp_path: Path) -> None:

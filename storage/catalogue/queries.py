@@ -135,6 +135,11 @@ class Queries:
         table = TOMBSTONES if state in {State.SHREDDED, State.DISCARDED} else RECORDINGS
         return self._count(sa.select(sa.func.count()).select_from(table).where(table.c.state == state.value))
 
+    def ids(self) -> frozenset[RecordingId]:
+        """Ids of all rows; tombstones do not count."""
+        with self._reading() as connection:
+            return frozenset(RecordingId(text) for text in connection.scalars(sa.select(RECORDINGS.c.id)))
+
     def latest_start(self) -> datetime | None:
         """Start of the newest recording that has a row; None if there is no row."""
         with self._reading() as connection:
