@@ -6,7 +6,7 @@
     compare.py flat                    cost of a call from 50 to 2,000 calls
     compare.py load --calls 400        one target, many calls: loss and delay
     compare.py export                  speed of ``recordings export``
-    compare.py table                   of what was measured last
+    compare.py table                   of what was measured last; --into writes it into a document
     compare.py list                    the targets
 
 Everything happens on the loopback of a network namespace that ends with this program; so
@@ -34,7 +34,7 @@ from types import FrameType
 from typing import Final
 
 from accounting import machine
-from export_speed import measure_export
+from export_speed import archive, measure_export
 from launching import LaunchError, NotOfferedError
 from measuring import GeneratorError, Load, Rig, measure_media, measure_setup
 from proxy import ProxyError
@@ -58,6 +58,8 @@ from targets import TARGETS, Target, UnknownTargetError, chosen
 HERE: Final = Path(__file__).resolve().parent
 CONTEST: Final = "relay-c,recproxy,recproxy-uring,rtpengine-pcap,asterisk-mix"
 _SHARE_OF_MEDIA: Final = 0.7
+_BEGIN: Final = "<!-- bench: begin -->"
+_END: Final = "<!-- bench: end -->"
 _NAMESPACE: Final = "RECPROXY_BENCH_NAMESPACE"
 _BROKEN: Final = (LaunchError, GeneratorError, ProxyError, OSError)
 
@@ -78,6 +80,7 @@ class Batch:
         limits: Beyond which a row does not count.
         deadline: CLOCK_MONOTONIC after which nothing new is begun.
         repeats: How often a disturbed measurement is tried again.
+        ramp: Calls set up a second before they are held.
     """
 
     rig: Rig
@@ -85,6 +88,7 @@ class Batch:
     limits: Limits
     deadline: float
     repeats: int = 1
+    ramp: int = 50
 
     def rows(self) -> list[Row]:
         """What this batch has measured."""
@@ -165,22 +169,19 @@ def media(
                 if target.name in spared:
                     continue
                 what = f"round {number}, {count} calls, {target.name}"
-                load = Load(count, window_s)
+                load = Load(count, window_s, ramp=batch.ramp)
                 row = batch.take(what, partial(measure_media, batch.rig, target, load, number))
-                if not batch.over and (row is None or (isinstance(row, MediaRow) and _hopeless(row, calls))):
-                    spared.add(target.name)
-
-
-def _hopeless(row: MediaRow, calls: Sequence[int]) -> bool:
-    """Whether more calls would only show again that there is no more of its core."""
-    return saturated(row) and row.calls < max(calls)
+                if row is None and not batch.over:
+                    spared.add(target.name)  # it does not start here
+                elif isinstance(row, MediaRow) and not refusals(row, batch.limits) and saturated(row):
+                    spared |= {target.name} if count < max(calls) else set()
 
 
 def flat(batch: Batch, target: Target, calls: Sequence[int], rounds: int, window_s: float) -> None:
     """Cost of a call with few and with many calls; 160 ms of audio a packet, for the generator's sake."""
     for number in range(1, rounds + 1):
         for count in sorted(calls):
-            load = Load(count, window_s, series="flat", frame_ms=160)
+            load = Load(count, window_s, series="flat", ramp=batch.ramp, frame_ms=160)
             what = f"flat, round {number}, {count} calls, {target.name}"
             batch.take(what, partial(measure_media, batch.rig, target, load, number))
 
@@ -188,7 +189,7 @@ def flat(batch: Batch, target: Target, calls: Sequence[int], rounds: int, window
 def load(batch: Batch, target: Target, calls: int, rounds: int, window_s: float) -> None:
     """Loss and delay with many calls."""
     for number in range(1, rounds + 1):
-        many = Load(calls, window_s, series="load")
+        many = Load(calls, window_s, series="load", ramp=batch.ramp)
         what = f"load, round {number}, {calls} calls, {target.name}"
         batch.take(what, partial(measure_media, batch.rig, target, many, number))
 
@@ -207,7 +208,7 @@ def setup(batch: Batch, targets: Sequence[Target], rates: Sequence[int], seconds
     for target in targets:
         for rate in sorted(rates):
             what = f"{rate} calls a second, {target.name}"
-            row = batch.take(what, partial(measure_setup, batch.rig, target, rate, seconds, 200, 0))
+            row = batch.take(what, partial(measure_setup, batch.rig, target, rate, seconds, 200, 1))
             if row is None or (not refusals(row, batch.limits) and faults(row)):
                 break
 
@@ -215,13 +216,13 @@ def setup(batch: Batch, targets: Sequence[Target], rates: Sequence[int], seconds
 def export(batch: Batch, audio_s: int, formats: tuple[str, ...], rounds: int) -> None:
     """Speed of the export of a long recording."""
     try:
-        rows = measure_export(batch.rig, audio_s, formats, rounds)
+        with archive(batch.rig, audio_s) as proxy:
+            for number in range(1, rounds + 1):
+                for kind in formats:
+                    what = f"round {number}, export to {kind}"
+                    batch.take(what, partial(measure_export, batch.rig, proxy, audio_s, kind, number))
     except _BROKEN as err:
         say(f"export: {err}")
-        return
-    for row in rows:
-        batch.keep(row)
-        say(f"export to {row.audio_format}: {_outcome(row, refusals(row, batch.limits))}")
 
 
 def everything(batch: Batch, options: argparse.Namespace) -> None:
@@ -263,6 +264,29 @@ def _mount(peers: Path) -> None:
         subprocess.run(["mount", "--bind", f"/{name}", str(peers / name)], check=True)
 
 
+def _versions(peers: Path) -> list[str]:
+    """Packages of the peers with their versions."""
+    if not (peers / "bin").exists():
+        return []
+    names = ("asterisk", "rtpengine-daemon", "kamailio")
+    argv = ["chroot", str(peers), "dpkg-query", "-W", "-f", "${Package} ${Version}\n", *names]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    return done.stdout.split("\n")[:-1]
+
+
+def into(document: str, text: str) -> str:
+    """A document with what stands between its marks replaced.
+
+    Raises:
+        ResultsError: It has no marks.
+    """
+    before, begin, rest = document.partition(_BEGIN)
+    _, end, after = rest.partition(_END)
+    if not end:
+        raise ResultsError(f"the document has no lines {_BEGIN} and {_END} to write between")
+    return f"{before}{begin}\n\n{text}\n\n{end}{after}"
+
+
 @contextmanager
 def _alone(cache: Path) -> Iterator[None]:
     """One bench at a time."""
@@ -283,7 +307,7 @@ def _batch(options: argparse.Namespace) -> Batch:
         _mount(peers)
     rig = Rig(
         batch=datetime.now(UTC).isoformat(timespec="seconds"),
-        machine=machine(),
+        machine="; ".join([machine(), *_versions(peers)]),
         load=built[0],
         relay=built[1],
         peers=peers,
@@ -296,7 +320,7 @@ def _batch(options: argparse.Namespace) -> Batch:
         settle_s=options.settle,
     )
     deadline = time.monotonic() + options.minutes * 60
-    return Batch(rig, options.file, Limits(), deadline, options.repeats)
+    return Batch(rig, options.file, Limits(), deadline, options.repeats, options.ramp)
 
 
 def _numbers(text: str) -> list[int]:
@@ -316,6 +340,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3, help="repetitions of everything")
     parser.add_argument("--window", type=float, default=10, help="seconds measured")
     parser.add_argument("--settle", type=float, default=3, help="seconds from the last answer to the window")
+    parser.add_argument("--ramp", type=int, default=50, help="calls set up a second before they are held")
     parser.add_argument("--quantum", type=int, default=250, help="us; the generator sends in such steps")
     parser.add_argument("--most", type=int, default=450, help="calls that the generator can hold")
     parser.add_argument("--minutes", type=float, default=23, help="after which nothing new is begun")
@@ -324,6 +349,7 @@ def _options(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--target-core", type=int, default=1)
     parser.add_argument("--recproxy", default=f"{sys.executable} -m recproxy", help="how recproxy is run")
     parser.add_argument("--cache", type=Path, default=cache, help="for everything that is written")
+    parser.add_argument("--into", type=Path, help="document whose table is replaced by what was measured")
     parser.add_argument("--file", type=Path, help="results; default: results.jsonl in the cache")
     options = parser.parse_args(argv)
     options.file = options.file or options.cache / "results.jsonl"
@@ -372,7 +398,11 @@ def main(argv: Sequence[str]) -> int:
     if not rows:
         print(f"bench: error: nothing was measured into {options.file}", file=sys.stderr)
         return 1
-    print(f"{rows[0].conditions.batch}, {rows[0].conditions.machine}\n\n{report(rows, Limits())}")
+    shown = f"{rows[0].conditions.batch}, {rows[0].conditions.machine}\n\n{report(rows, Limits())}"
+    if options.into is not None:
+        document = options.into.read_text(encoding="utf-8")
+        options.into.write_text(into(document, shown), encoding="utf-8")
+    print(shown)
     return 0
 
 

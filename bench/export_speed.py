@@ -12,6 +12,8 @@ import random
 import resource
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -45,8 +47,9 @@ _RATE_HZ: Final = 8000
 _RECORDING: Final = "be" * 16
 
 
-def measure_export(rig: Rig, audio_s: int, formats: tuple[str, ...], rounds: int) -> list[ExportRow]:
-    """Time the export of one recording to each format.
+@contextmanager
+def archive(rig: Rig, audio_s: int) -> Iterator[Proxy]:
+    """An archive that holds one recording; gone afterwards.
 
     Raises:
         ProxyError: A command of recproxy failed.
@@ -56,12 +59,17 @@ def measure_export(rig: Rig, audio_s: int, formats: tuple[str, ...], rounds: int
         proxy = Proxy(rig.recproxy, directory, rig.cache / "prompts", calls=10)
         proxy.install()
         _record(proxy, audio_s)
-        return [_export(rig, proxy, audio_s, kind, number) for number in range(rounds) for kind in formats]
+        yield proxy
     finally:
         shutil.rmtree(directory)
 
 
-def _export(rig: Rig, proxy: Proxy, audio_s: int, kind: str, number: int) -> ExportRow:
+def measure_export(rig: Rig, proxy: Proxy, audio_s: int, kind: str, number: int) -> ExportRow:
+    """Time the export of the recording to a format.
+
+    Raises:
+        ProxyError: A command of recproxy failed.
+    """
     output = proxy.directory / f"export.{kind}"
     date, own = datetime.now(UTC).isoformat(timespec="seconds"), _children_s()
     before = snapshot([], [os.getpid()])

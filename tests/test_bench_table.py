@@ -204,3 +204,10 @@ def test_flatness_needs_two_thousand_calls() -> None:
     ]
     [flat] = [verdict for verdict in verdicts(rows, LIMITS) if "the same from" in verdict.goal]
     assert flat.kept is False
+
+
+def test_set_ups_that_were_all_disturbed_are_no_verdict() -> None:
+    noisy = msgspec.structs.replace(CALM, steal_pct=9.0)
+    row = msgspec.structs.replace(set_up(600), disturbance=noisy)
+    [rate] = [verdict for verdict in verdicts([row], LIMITS) if "set up a second" in verdict.goal]
+    assert rate.kept is None

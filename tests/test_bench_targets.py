@@ -18,7 +18,9 @@ if not BENCH.is_dir():
 sys.path.insert(0, str(BENCH))
 
 from accounting import Core, Snapshot, between, cores, cpu_seconds, descendants, dropped, memory_kb  # noqa: E402
+from compare import into  # noqa: E402
 from proxy import Held, Proxy  # noqa: E402
+from results import ResultsError  # noqa: E402
 from targets import TARGETS, Route, UnknownTargetError, chosen  # noqa: E402
 
 RECPROXY = (sys.executable, "-m", "recproxy")
@@ -87,6 +89,19 @@ def test_a_recording_that_is_missing_late_short_or_torn_is_a_fault(
 def test_a_recording_that_does_not_verify_is_a_fault(tmp_path: Path) -> None:
     proxy = Proxy(RECPROXY, tmp_path, tmp_path / "prompts", calls=1)  # there is nothing to verify
     assert "recordings verify" in proxy.fault(Held([_opened(1), _sealed(1)], 1, BEGUN, 10))
+
+
+def test_a_table_is_written_between_the_marks_of_a_document() -> None:
+    document = "before\n<!-- bench: begin -->\nold\n<!-- bench: end -->\nafter\n"
+    written = "before\n<!-- bench: begin -->\n\nnew\n\n<!-- bench: end -->\nafter\n"
+    assert into(document, "new") == written
+    assert into(written, "new") == written
+    with pytest.raises(ResultsError, match="no lines"):
+        into("a document", "new")
+
+
+def test_the_document_has_the_marks() -> None:
+    into((BENCH.parent / "docs" / "performance.md").read_text(encoding="utf-8"), "new")
 
 
 # ---------------------------------------------------------------- reading the machine
