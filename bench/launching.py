@@ -72,13 +72,13 @@ class Program:
         name: For messages and the name of its log.
         argv: How it is started.
         ready: When it is.
-        not_offered: If its output contains this when it ends early, it is not at fault.
+        not_offered: If its output contains one of these when it ends early, it is not at fault.
     """
 
     name: str
     argv: tuple[str, ...]
     ready: Ready
-    not_offered: str = ""
+    not_offered: tuple[str, ...] = ()
 
 
 class Running:
@@ -168,8 +168,9 @@ class Running:
         while not is_ready():
             if process.poll() is not None:
                 said = log.read_text(encoding="utf-8", errors="replace")
-                if program.not_offered and program.not_offered in said:
-                    raise NotOfferedError(f"{program.name} does not offer this: {program.not_offered}")
+                for missing in program.not_offered:
+                    if missing in said:
+                        raise NotOfferedError(f"{program.name} does not offer this: {missing}")
                 raise LaunchError(f"{program.name} ended with {process.returncode}{_tail(log)}")
             if time.monotonic() > deadline:
                 raise LaunchError(f"{program.name} was not ready within {within_s:.0f} s{_tail(log)}")

@@ -19,6 +19,8 @@ from typing import Final
 from launching import AnswersUdp, Program, Says, Succeeds, answers_options
 from proxy import Held, Proxy
 
+from recproxy.config.settings import MediaConfig
+
 CALLER, CALLEE = "127.0.0.2", "127.0.0.3"
 RELAY_BASE, CALLER_RTP, CALLEE_RTP = 10_000, 20_000, 26_000  # as the generator has them
 _STEREO_BYTES: Final = 16_000  # a second: two channels of G.711, or one of 16-bit PCM
@@ -89,15 +91,17 @@ class Target:
 # ---------------------------------------------------------------- recproxy
 
 
-def _recproxy(site: Site, calls: int, *, recording: bool = True, engine: str = "") -> Installed:
-    media = {"io": engine} if engine else None
+def _recproxy(site: Site, calls: int, *, recording: bool = True, engine: str = "epoll") -> Installed:
+    # A recproxy without the key has epoll only: it need not be named, and nothing else can be.
+    named = engine != "epoll" or "io" in MediaConfig.__struct_fields__
+    media = {"io": engine} if named else None
     proxy = Proxy(site.recproxy, site.scratch, site.prompts, calls, recording, media)
     proxy.install()
     program = Program(
         "recproxy",
         (*site.recproxy, "run", "--config", str(proxy.config)),
         Says('"daemon.ready"'),
-        not_offered="media.io" if engine else "",
+        not_offered=("media.io: unknown key", "io_uring cannot be had"),
     )
     if not recording:
         return Installed((program,))
@@ -204,7 +208,7 @@ TARGETS: Final = {
         Target("relay-c", "bare C relay, records nothing", partial(_relay, mode="plain"), Route.DIRECT),
         Target("relay-c-copy", "the same, copies each packet", partial(_relay, mode="copy"), Route.DIRECT),
         Target("relay-c-enc", "the same, AES-256-GCM to files", partial(_relay, mode="enc"), Route.DIRECT),
-        Target("recproxy", "announces, forks, encrypts with age, write-ahead log", _recproxy),
+        Target("recproxy", "announces, forks, encrypts, logs ahead; media.io: epoll", _recproxy),
         Target("recproxy-uring", "the same, media.io: io_uring", partial(_recproxy, engine="io_uring")),
         Target("recproxy-pass", "a call that no purpose applies to", partial(_recproxy, recording=False)),
         Target("rtpengine", "rtpengine + kamailio, no recording", _rtpengine),
