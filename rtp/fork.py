@@ -13,7 +13,10 @@ from rtp.errors import RelayError
 if typing.TYPE_CHECKING:
     from rtp.relay import Relay
 
-__all__ = ["FORK_DTYPE", "Fork", "ForkBatch"]
+__all__ = ["FORK_DTYPE", "Fork", "ForkBatch", "ring_bytes_for"]
+
+_CALL_BYTES_A_SECOND = 2 * 8000
+"""Both directions of G.711, the codec with the largest payload that telephony uses."""
 
 FORK_DTYPE = np.dtype(
     {
@@ -35,6 +38,24 @@ FORK_DTYPE = np.dtype(
     }
 )
 """One record a packet; the layout of `struct relay_record`."""
+
+
+def ring_bytes_for(calls: int, *, threads: int = 1, seconds: float = 4.0) -> int:
+    """Tell what `Relay` needs as `ring_bytes` so that a slow consumer loses nothing.
+
+    Args:
+        calls: Most calls that are recorded at once.
+        threads: Relay threads that they are spread over.
+        seconds: How long the consumer may stand still.
+
+    Returns:
+        Payload bytes of each thread's ring: a power of two, within what `Relay` accepts.
+    """
+    wanted = seconds * _CALL_BYTES_A_SECOND * -(-calls // threads)
+    size = int(lib.RELAY_MIN_RING)
+    while size < wanted and size < lib.RELAY_MAX_RING:
+        size *= 2
+    return size
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,6 +58,7 @@ struct uring_side {
     struct msghdr shape;     /* how the kernel lays out a buffer */
     uint64_t receiving;      /* armed requests */
     struct stream *disarmed; /* list: a request of theirs has ended */
+    uint32_t stopping;       /* streams whose owner waits for that */
     bool woken;
 
     pthread_mutex_t lock; /* guards the rest, and `wanted` to `next_changed` of each stream */
@@ -194,6 +195,7 @@ static void settle(struct uring_side *side)
                 }
             }
         } else if (stream->io.armed == 0) {
+            side->stopping--;
             pthread_mutex_lock(&side->lock);
             stream->io.released = true;
             pthread_cond_broadcast(&side->released);
@@ -222,6 +224,7 @@ static void take_changes(struct worker *worker)
     bool wanted;
     while ((stream = next_change(side, &wanted)) != NULL) {
         stream->io.live = wanted;
+        side->stopping += !wanted;
         for (uint32_t k = 0; k < SOCKETS; k++) {
             if (wanted) {
                 receive(side, stream, k);
@@ -396,7 +399,7 @@ static void run(struct worker *worker)
             side->woken = false;
             take_changes(worker);
         }
-        enter(side, more || side->disarmed != NULL ? 0 : BATCH);
+        enter(side, more || side->disarmed != NULL ? 0 : side->stopping > 0 ? 1 : BATCH);
         if (uring_unsent(&side->uring) == 0) {
             settle(side);
         }

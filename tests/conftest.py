@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from daemon import Settings
     from rig import Rig
 
+    from rtp.relay import IoChoice
+
 
 @pytest.fixture(scope="session")
 def prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -40,3 +42,17 @@ def make_rig(tmp_path: Path, prompts: Path) -> Iterator[Callable[..., Rig]]:
             return stack.enter_context(rigs.rig(directory, prompts, settings))
 
         yield make
+
+
+@pytest.fixture(params=["epoll", "io_uring"])
+def io(request: pytest.FixtureRequest) -> IoChoice:
+    """Each way in which the relay can read and send; skips what this system does not allow."""
+    from rtp.errors import RelayError  # noqa: PLC0415 - most tests need no engine
+    from rtp.relay import Relay  # noqa: PLC0415
+
+    wanted: IoChoice = request.param
+    try:
+        Relay(ring_bytes=1 << 16, io=wanted).close()
+    except RelayError as error:
+        pytest.skip(str(error))
+    return wanted

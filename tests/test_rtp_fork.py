@@ -10,14 +10,14 @@ from parties import Call, eventually, pool, rtp, starved_relay, udp
 from rtp._binding import ffi
 from rtp.endpoints import Side
 from rtp.errors import RelayError
-from rtp.fork import FORK_DTYPE, Fork, ForkBatch
+from rtp.fork import FORK_DTYPE, Fork, ForkBatch, ring_bytes_for
 from rtp.packet import Extension, RtpPacket, serialise
-from rtp.relay import Relay
+from rtp.relay import IoChoice, Relay
 
 
 @pytest.fixture
-def relay() -> Iterator[Relay]:
-    with Relay(ring_bytes=1 << 20) as opened:
+def relay(io: IoChoice) -> Iterator[Relay]:
+    with Relay(ring_bytes=1 << 20, io=io) as opened:
         yield opened
 
 
@@ -223,8 +223,8 @@ def test_what_waits_in_the_socket_counts_by_its_arrival(call: Call) -> None:
     assert Fork(call.relay).drain().records["sequence"].tolist() == list(range(100, 200))
 
 
-def test_a_full_ring_drops_counts_and_never_delays() -> None:
-    with Relay(ring_bytes=1 << 16) as relay:
+def test_a_full_ring_drops_counts_and_never_delays(io: IoChoice) -> None:
+    with Relay(ring_bytes=1 << 16, io=io) as relay:
         call = Call(relay, pool())
         fork = Fork(relay)
         relay.start_fork(call.stream)
@@ -245,8 +245,8 @@ def test_a_full_ring_drops_counts_and_never_delays() -> None:
         call.close()
 
 
-def test_tiny_packets_fill_the_record_table_first() -> None:
-    with Relay(ring_bytes=1 << 16) as relay:
+def test_tiny_packets_fill_the_record_table_first(io: IoChoice) -> None:
+    with Relay(ring_bytes=1 << 16, io=io) as relay:
         call = Call(relay, pool())
         relay.start_fork(call.stream)
         for sequence in range(600):
@@ -256,8 +256,8 @@ def test_tiny_packets_fill_the_record_table_first() -> None:
         call.close()
 
 
-def test_payloads_survive_the_end_of_the_ring() -> None:
-    with Relay(ring_bytes=1 << 16) as relay:
+def test_payloads_survive_the_end_of_the_ring(io: IoChoice) -> None:
+    with Relay(ring_bytes=1 << 16, io=io) as relay:
         call = Call(relay, pool())
         fork = Fork(relay)
         relay.start_fork(call.stream)
@@ -289,8 +289,8 @@ def test_a_batch_is_bounded_and_the_rest_waits(call: Call) -> None:
         fork.drain(max_bytes=9215)
 
 
-def test_streams_of_several_threads_come_in_one_order() -> None:
-    with Relay(threads=3, ring_bytes=1 << 20) as relay:
+def test_streams_of_several_threads_come_in_one_order(io: IoChoice) -> None:
+    with Relay(threads=3, ring_bytes=1 << 20, io=io) as relay:
         ports = pool()
         calls = [Call(relay, ports) for _ in range(6)]
         for call in calls:
@@ -307,9 +307,18 @@ def test_streams_of_several_threads_come_in_one_order() -> None:
             call.close()
 
 
-def test_the_fork_of_a_closed_relay_says_so() -> None:
-    with Relay(ring_bytes=1 << 16) as relay:
+def test_the_fork_of_a_closed_relay_says_so(io: IoChoice) -> None:
+    with Relay(ring_bytes=1 << 16, io=io) as relay:
         fork = Fork(relay)
         assert len(fork.drain().records) == 0
     with pytest.raises(RelayError, match="the relay is closed"):
         fork.drain()
+
+
+@pytest.mark.parametrize(
+    ("calls", "threads", "size"),
+    [(1, 1, 1 << 16), (100, 1, 1 << 23), (2000, 1, 1 << 27), (2000, 4, 1 << 25), (10**6, 1, 1 << 30)],
+)
+def test_the_ring_grows_with_the_calls(calls: int, threads: int, size: int) -> None:
+    assert ring_bytes_for(calls, threads=threads) == size
+    assert size == 1 << 30 or size / (-(-calls // threads) * 16000) >= 4

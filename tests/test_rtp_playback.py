@@ -11,14 +11,14 @@ from rtp.endpoints import Latch, Remote, Side
 from rtp.errors import RelayError
 from rtp.packet import RtpPacket, parse
 from rtp.playback import PlaybackEvent, PlaybackState, Playout
-from rtp.relay import Relay
+from rtp.relay import IoChoice, Relay
 
 _NOWHERE = Remote("255.255.255.255", 9, None)  # without SO_BROADCAST the system refuses it
 
 
 @pytest.fixture
-def relay() -> Iterator[Relay]:
-    with Relay(ring_bytes=1 << 16) as opened:
+def relay(io: IoChoice) -> Iterator[Relay]:
+    with Relay(ring_bytes=1 << 16, io=io) as opened:
         yield opened
 
 
@@ -217,8 +217,8 @@ def test_many_prompts_at_once_all_end_once_and_in_time(relay: Relay) -> None:
         call.close()
 
 
-def test_closing_the_relay_ends_what_still_plays() -> None:
-    with Relay(ring_bytes=1 << 16) as relay:
+def test_closing_the_relay_ends_what_still_plays(io: IoChoice) -> None:
+    with Relay(ring_bytes=1 << 16, io=io) as relay:
         call = Call(relay, pool())
         relay.play(call.stream, Side.CALLER, _playout(_frames(10_000), frame_ms=1))
         relay.play(call.stream, Side.CALLEE, _playout([b"x"], frame_ms=1))

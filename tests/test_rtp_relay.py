@@ -20,7 +20,7 @@ from parties import (
 
 from rtp.endpoints import Latch, Remote, Side
 from rtp.errors import RelayError
-from rtp.relay import Relay
+from rtp.relay import IoChoice, Relay
 from rtp.stats import SideStats
 
 _T38 = bytes.fromhex("000006c0018000000000")
@@ -30,8 +30,8 @@ _BROKEN = b"\x8f\x00" + bytes(12)
 
 
 @pytest.fixture
-def relay() -> Iterator[Relay]:
-    with Relay(ring_bytes=1 << 20) as opened:
+def relay(io: IoChoice) -> Iterator[Relay]:
+    with Relay(ring_bytes=1 << 20, io=io) as opened:
         yield opened
 
 
@@ -238,8 +238,8 @@ def test_a_refused_send_is_counted_and_the_rest_goes_on(call: Call) -> None:
     assert call.receive(Side.CALLEE) == rtp(99)
 
 
-def test_packets_carry_the_dscp_mark() -> None:
-    with Relay(dscp=46) as relay:
+def test_packets_carry_the_dscp_mark(io: IoChoice) -> None:
+    with Relay(dscp=46, io=io) as relay:
         call = Call(relay, pool())
         callee = call.phones[Side.CALLEE]
         callee.setsockopt(socket.IPPROTO_IP, socket.IP_RECVTOS, 1)

@@ -1,6 +1,7 @@
 import itertools
 import resource
 import threading
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,12 +21,12 @@ from parties import (
 from rtp.endpoints import Latch, Remote, Side
 from rtp.errors import RelayError
 from rtp.ports import PortPool
-from rtp.relay import Relay
+from rtp.relay import IoChoice, Relay
 
 
 @pytest.fixture
-def relay() -> Iterator[Relay]:
-    with Relay(ring_bytes=1 << 20) as opened:
+def relay(io: IoChoice) -> Iterator[Relay]:
+    with Relay(ring_bytes=1 << 20, io=io) as opened:
         yield opened
 
 
@@ -110,7 +111,7 @@ def test_removal_returns_the_final_counters_and_frees_the_ports(call: Call) -> N
         pass
 
 
-def test_four_thousand_streams_leave_no_descriptor_behind() -> None:
+def test_four_thousand_streams_leave_no_descriptor_behind(io: IoChoice) -> None:
     count = 4096
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     if limits[1] < 4 * count + 1000:
@@ -119,7 +120,7 @@ def test_four_thousand_streams_leave_no_descriptor_behind() -> None:
     before = _descriptors()
     ports = PortPool(RELAY_ADDRESS, 10000, 39999)
     try:
-        with Relay(threads=2, ring_bytes=1 << 16) as relay:
+        with Relay(threads=2, ring_bytes=1 << 16, io=io) as relay:
             opened = _descriptors()
             for _ in range(2):
                 pairs = [(ports.allocate(), ports.allocate()) for _ in range(count)]
@@ -141,7 +142,7 @@ def test_four_thousand_streams_leave_no_descriptor_behind() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
-def test_streams_come_and_go_while_packets_fly() -> None:
+def test_streams_come_and_go_while_packets_fly(io: IoChoice) -> None:
     stop = threading.Event()
 
     def bombard(address: str) -> None:
@@ -153,7 +154,7 @@ def test_streams_come_and_go_while_packets_fly() -> None:
                     return
 
     relayed = 0
-    with Relay(threads=2, ring_bytes=1 << 16) as relay:
+    with Relay(threads=2, ring_bytes=1 << 16, io=io) as relay:
         threads = [threading.Thread(target=bombard, args=(it,)) for it in (CALLER_ADDRESS, CALLEE_ADDRESS)]
         for thread in threads:
             thread.start()
@@ -186,15 +187,16 @@ def test_streams_come_and_go_while_packets_fly() -> None:
         ({"ring_bytes": 65535}, "relay ring: 65535 bytes"),
         ({"ring_bytes": (1 << 30) + 1}, "relay ring"),
         ({"dscp": 64}, "relay dscp: 64, must be 0 to 63"),
+        ({"io": "select"}, "relay io: 'select', must be one of auto, epoll, io_uring"),
     ],
 )
-def test_options_out_of_range_are_refused(options: dict[str, int], message: str) -> None:
+def test_options_out_of_range_are_refused(options: dict[str, typing.Any], message: str) -> None:
     with pytest.raises(RelayError, match=message):
         Relay(**options)
 
 
-def test_a_closed_relay_says_so() -> None:
-    relay = Relay(ring_bytes=1 << 16)
+def test_a_closed_relay_says_so(io: IoChoice) -> None:
+    relay = Relay(ring_bytes=1 << 16, io=io)
     relay.close()
     relay.close()
     with pytest.raises(RelayError, match="the relay is closed"):
@@ -203,15 +205,15 @@ def test_a_closed_relay_says_so() -> None:
         relay.poll_playbacks()
 
 
-def test_a_forgotten_relay_warns_and_is_closed() -> None:
+def test_a_forgotten_relay_warns_and_is_closed(io: IoChoice) -> None:
     before = _descriptors()
-    relay = Relay(ring_bytes=1 << 16)
+    relay = Relay(ring_bytes=1 << 16, io=io)
     with pytest.warns(ResourceWarning, match="a relay was not closed"):
         del relay
     assert _descriptors() == before
 
 
-def test_threads_of_the_engine_take_no_signals() -> None:
+def test_threads_of_the_engine_take_no_signals(io: IoChoice) -> None:
     def engine_masks() -> dict[str, int]:
         masks = {}
         for task in Path("/proc/self/task").iterdir():
@@ -221,7 +223,7 @@ def test_threads_of_the_engine_take_no_signals() -> None:
                 masks[f"{fields['Name']} {task.name}"] = int(fields["SigBlk"], 16)
         return masks
 
-    with Relay(threads=2, ring_bytes=1 << 16):
+    with Relay(threads=2, ring_bytes=1 << 16, io=io):
         masks = engine_masks()
     assert sorted(name.split()[0] for name in masks) == ["rtp-relay", "rtp-relay", "rtp-ticker"]
     sigterm, sigint = 1 << 14, 1 << 1
