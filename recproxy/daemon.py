@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 from announcer import PromptSet, PromptSpec
 from recproxy import config as settings
@@ -38,7 +38,7 @@ from recproxy.recorder import Recorder, RecorderConfig
 from recproxy.sdnotify import ServiceManager
 from recproxy.sip.endpoint import Listen, SipEndpoint, SipSettings
 from recproxy.sip.trunks import Trunk
-from rtp import Fork, Latch, PortPool, Relay, RtpError
+from rtp import Fork, Latch, PortPool, Relay, RtpError, ring_bytes_for
 from storage import (
     AuditLog,
     Catalogue,
@@ -61,6 +61,11 @@ _TIDY_S: Final = 60.0
 _END_GRACE_S: Final = 45.0
 _PR_SET_DUMPABLE: Final = 4  # linux/prctl.h
 _Key = TypeVar("_Key")
+_IO: Final[Mapping[settings.MediaIo, Literal["auto", "epoll", "io_uring"]]] = {
+    settings.MediaIo.AUTO: "auto",
+    settings.MediaIo.EPOLL: "epoll",
+    settings.MediaIo.IO_URING: "io_uring",
+}
 _LATCHES: Final = {
     settings.Latch.EXACT: Latch.EXACT,
     settings.Latch.ADDRESS: Latch.ADDRESS,
@@ -182,10 +187,11 @@ def _build(config: Config, log: EventLog, clock: SystemClock, stack: ExitStack) 
     store = _open_store(config, log, clock, stack)
     prompts = load_prompts(config, policy, log)
     try:
-        relay = stack.enter_context(Relay(threads=config.media.threads, dscp=config.media.dscp))
+        relay = stack.enter_context(_relay(config))
         ports = PortPool(config.media.address, config.media.ports.first, config.media.ports.last)
     except RtpError as err:
         raise StartError(f"media: {err}") from err
+    log.emit("media.opened", io=relay.io)
     sink = _Sink(log)
     current = _CurrentPolicy(policy)
     driver = Driver(current.get, Limits(), clock.monotonic)
@@ -316,6 +322,16 @@ def _sip_settings(config: Config) -> SipSettings:
         ),
         max_calls=config.sip.max_calls,
         user_agent=config.sip.user_agent,
+    )
+
+
+def _relay(config: Config) -> Relay:
+    media = config.media
+    return Relay(
+        threads=media.threads,
+        ring_bytes=ring_bytes_for(config.sip.max_calls, threads=media.threads),
+        dscp=media.dscp,
+        io=_IO[media.io],
     )
 
 

@@ -3,10 +3,11 @@
 from rtp.codecs import CodecSpec
 from rtp.endpoints import Latch, PortPair, Remote, Side
 from rtp.errors import PacketError, PortsExhausted, RelayError, RtpError
-from rtp.fork import FORK_DTYPE, Fork, ForkBatch
+from rtp.fork import FORK_DTYPE, Fork, ForkBatch, ring_bytes_for
 from rtp.playback import PlaybackEvent, PlaybackState, Playout
 from rtp.ports import PortPool
 from rtp.relay import Relay
+from rtp.srtp import SrtpKey, SrtpSuite
 from rtp.stats import SideStats, StreamStats
 from rtp.timeline import Encoding, Timeline, TimelineFacts, TimelineFormat, choose_format
 
@@ -30,9 +31,12 @@ __all__ = [
     "RtpError",
     "Side",
     "SideStats",
+    "SrtpKey",
+    "SrtpSuite",
     "StreamStats",
     "Timeline",
     "TimelineFacts",
     "TimelineFormat",
     "choose_format",
+    "ring_bytes_for",
 ]

@@ -30,6 +30,7 @@ __all__ = [
     "LogFormat",
     "LogLevel",
     "MediaConfig",
+    "MediaIo",
     "Network",
     "NodeName",
     "PortRange",
@@ -73,6 +74,14 @@ class Latch(Enum):
     EXACT = "exact"
     ADDRESS = "address"
     ANY = "any"
+
+
+class MediaIo(Enum):
+    """How packets are read and sent; ``AUTO`` takes io_uring where the system allows it."""
+
+    AUTO = "auto"
+    EPOLL = "epoll"
+    IO_URING = "io_uring"
 
 
 class PortRange(msgspec.Struct, frozen=True):
@@ -171,6 +180,7 @@ class MediaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         advertise: Address for SDP instead of the bound one; None for that.
         ports: UDP ports; four are needed for each call.
         threads: Relay threads.
+        io: How packets are read and sent.
         guard_ms: Milliseconds between the end of the announcement and the first
             recorded packet.
         dscp: Marking of the packets sent (46 is expedited forwarding).
@@ -180,6 +190,7 @@ class MediaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     advertise: IpAddress | None = None
     ports: PortRange = PortRange(20_000, 29_999)
     threads: Annotated[int, Meta(ge=1, le=64, description="a whole number of threads from 1 to 64")] = 1
+    io: MediaIo = MediaIo.AUTO
     guard_ms: Annotated[
         int, Meta(ge=0, le=1000, description="a whole number of milliseconds from 0 to 1000")
     ] = 20
