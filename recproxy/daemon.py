@@ -59,6 +59,7 @@ _POLL_MS: Final = 10
 _WATCHDOG_S: Final = 5.0
 _TIDY_S: Final = 60.0
 _END_GRACE_S: Final = 45.0
+_LOG_SEGMENT_BYTES: Final = 64 << 20  # 20 s of 200 calls: a new segment syncs the body of each of them
 _PR_SET_DUMPABLE: Final = 4  # linux/prctl.h
 _Key = TypeVar("_Key")
 _IO: Final[Mapping[settings.MediaIo, Literal["auto", "epoll", "io_uring"]]] = {
@@ -195,8 +196,10 @@ def _build(config: Config, log: EventLog, clock: SystemClock, stack: ExitStack) 
     sink = _Sink(log)
     current = _CurrentPolicy(policy)
     driver = Driver(current.get, Limits(), clock.monotonic)
+    # One drain for each sync: what is drained sooner is not safer, and costs.
+    interval_s = config.storage.sync_interval_ms / 1000
     recorder = Recorder(
-        RecorderConfig(node=config.node, sync_s=config.storage.sync_interval_ms / 1000),
+        RecorderConfig(node=config.node, tick_s=interval_s, sync_s=interval_s),
         store=store,
         fork=Fork(relay),
         clock=clock,
@@ -253,7 +256,7 @@ def _open_store(config: Config, log: EventLog, clock: SystemClock, stack: ExitSt
         catalogue = Catalogue.open(files, places.catalogue_url)
         stack.callback(catalogue.close)
         audit = AuditLog(files, signing_key, config.node, clock.utcnow)
-        store = RecordingStore(files, catalogue, audit, recipients)
+        store = RecordingStore(files, catalogue, audit, recipients, segment_bytes=_LOG_SEGMENT_BYTES)
         stack.callback(_close, store, log)
         for found in recover(store, clock.utcnow()):
             log.emit(
