@@ -1,13 +1,12 @@
 """RTP: the native relay with its fork, the timeline that orders what was forked, codecs and ports."""
 
 from rtp.codecs import CodecSpec
-from rtp.endpoints import Latch, PortPair, Remote, Side
+from rtp.endpoints import Latch, PortPair, Remote, Side, SrtpKey, SrtpSuite
 from rtp.errors import PacketError, PortsExhausted, RelayError, RtpError
 from rtp.fork import FORK_DTYPE, Fork, ForkBatch, ring_bytes_for
 from rtp.playback import PlaybackEvent, PlaybackState, Playout
 from rtp.ports import PortPool
 from rtp.relay import Relay
-from rtp.srtp import SrtpKey, SrtpSuite
 from rtp.stats import SideStats, StreamStats
 from rtp.timeline import Encoding, Timeline, TimelineFacts, TimelineFormat, choose_format
 

@@ -15,12 +15,14 @@ _SOURCES = (
     "uring.c",
     "stream.c",
     "playback.c",
+    "crypto.c",
+    "srtp.c",
     "party.c",
     "packet.c",
     "ring.c",
     "pages.c",
 )
-_HEADERS = ("relay_api.h", "engine.h", "forward.h", "party.h", "ring.h", "pages.h", "uring.h")
+_HEADERS = ("relay_api.h", "engine.h", "forward.h", "party.h", "ring.h", "pages.h", "uring.h", "srtp.h")
 
 # What cffi generates is not ours to make clean; our own files carry every warning as an error.
 _PREAMBLE = """
@@ -71,5 +73,6 @@ ffibuilder.set_source(
     include_dirs=["rtp"],
     depends=[f"rtp/{name}" for name in _HEADERS],
     extra_compile_args=_FLAGS,
+    libraries=["srtp2"],
     extra_link_args=["-pthread", "-Wl,-z,relro,-z,now"],
 )

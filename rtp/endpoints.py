@@ -1,9 +1,11 @@
-"""Where media comes from and goes to: the values that the relay and the port pool share."""
+"""Where media comes from and goes to, and under which key: values that the relay and others share."""
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-__all__ = ["Latch", "PortPair", "Remote", "Side"]
+from rtp.errors import RelayError
+
+__all__ = ["Latch", "PortPair", "Remote", "Side", "SrtpKey", "SrtpSuite"]
 
 
 class Side(enum.IntEnum):
@@ -57,3 +59,49 @@ class Remote:
     address: str
     rtp_port: int
     rtcp_port: int | None
+
+
+class SrtpSuite(enum.IntEnum):
+    """A crypto suite, by the number that the engine knows it by."""
+
+    AES_CM_128_HMAC_SHA1_80 = 0
+    """RFC 4568 section 6.2."""
+    AES_CM_128_HMAC_SHA1_32 = 1
+    """RFC 4568 section 6.2; SRTCP keeps the tag of 80 bits."""
+    AEAD_AES_128_GCM = 2
+    """RFC 7714 section 14.2."""
+    AEAD_AES_256_GCM = 3
+    """RFC 7714 section 14.2."""
+
+    @property
+    def key_bytes(self) -> int:
+        """Length of the master key with its salt."""
+        return _KEY_BYTES[self]
+
+
+_KEY_BYTES = {
+    SrtpSuite.AES_CM_128_HMAC_SHA1_80: 30,
+    SrtpSuite.AES_CM_128_HMAC_SHA1_32: 30,
+    SrtpSuite.AEAD_AES_128_GCM: 28,
+    SrtpSuite.AEAD_AES_256_GCM: 44,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SrtpKey:
+    """Master key and salt of one direction (RFC 3711 section 3.2.1).
+
+    Attributes:
+        suite: What it is for.
+        key: Master key, then salt; its length is `suite.key_bytes`. Never shown.
+    """
+
+    suite: SrtpSuite
+    key: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.key) != self.suite.key_bytes:
+            raise RelayError(
+                f"SRTP key for {self.suite.name}: {len(self.key)} bytes, must be {self.suite.key_bytes}: "
+                "the master key and its salt, decoded from base64"
+            )

@@ -11,6 +11,7 @@
 #include "party.h"
 #include "relay_api.h"
 #include "ring.h"
+#include "srtp.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -23,6 +24,11 @@ enum {
     CHUNKS = RELAY_MAX_STREAMS / CHUNK,
     SOCKETS = 4,    /* side * 2 + component */
     TAILROOM = 160, /* bytes that a datagram of any length may grow by in place */
+};
+
+/* SRTP between one party and us; NULL is plain RTP. */
+struct crypto {
+    struct srtp_direction *inbound, *outbound;
 };
 
 /* What the io keeps about a stream. */
@@ -51,6 +57,8 @@ struct stream {
     int64_t fork_until_ns;
     struct worker *worker;
     struct party parties[2];
+    struct crypto crypto[2];
+    uint32_t keyed; /* counts the changes of crypto */
     struct relay_side_stats stats[2];
     uint32_t socket_drops_seen[2]; /* SO_RXQ_OVFL as last told */
     struct stream_io io;
@@ -123,6 +131,9 @@ void stream_unlock(struct stream *stream);
 struct stream *stream_at(struct relay *relay, uint64_t id);
 int table_open(struct table *table);
 void table_close(struct table *table);
+
+/* crypto.c */
+void crypto_destroy(struct crypto *crypto);
 
 /* playback.c */
 int ticker_open(struct relay *relay);

@@ -132,7 +132,7 @@ static bool take_rtp(struct stream *stream, uint32_t side, const struct datagram
     return false;
 }
 
-bool forward(struct stream *stream, uint32_t index, const struct datagram *datagram,
+bool forward(struct stream *stream, uint32_t index, struct datagram *datagram,
              struct onward *onward)
 {
     uint32_t side = index / 2, far = 1 - side;
@@ -140,12 +140,22 @@ bool forward(struct stream *stream, uint32_t index, const struct datagram *datag
     struct relay_side_stats *stats = &stream->stats[side];
     const struct flow *flow = &stream->parties[far].flows[component];
     bool rtcp = component == RTCP;
+    struct srtp_direction *inbound = stream->crypto[side].inbound;
+    struct party before;
+    if (inbound != NULL) {
+        before = stream->parties[side];
+    }
     if (!party_accepts(&stream->parties[side], component, datagram->source)) {
         stats->foreign++;
         return false;
     }
     if (datagram->cut) {
         stats->malformed++;
+        return false;
+    }
+    if (inbound != NULL && !srtp_open(inbound, datagram->data, &datagram->length)) {
+        stream->parties[side] = before; /* a source is latched by what is authentic alone */
+        stats->unauthentic++;
         return false;
     }
     if (rtcp) {
@@ -159,6 +169,11 @@ bool forward(struct stream *stream, uint32_t index, const struct datagram *datag
     }
     if (flow->target_length == 0) {
         stats->unroutable++;
+        return false;
+    }
+    if (stream->crypto[far].outbound != NULL &&
+        !srtp_seal(stream->crypto[far].outbound, datagram->data, &datagram->length)) {
+        stats->unsealed++;
         return false;
     }
     *(rtcp ? &stats->rtcp_relayed : &stats->relayed) += 1;

@@ -45,8 +45,9 @@ struct onward {
 
 /* Checks, counts, copies to the ring, and tells in *onward what is to be sent, if it returns true.
  * That is counted as relayed; forward_refused() takes it back if the system then refuses it.
- * `index` is the socket it came from: side * 2 + component. */
-bool forward(struct stream *stream, uint32_t index, const struct datagram *datagram,
+ * `index` is the socket it came from: side * 2 + component. SRTP is opened and sealed in place: the
+ * datagram changes, and has TAILROOM bytes behind RELAY_MAX_DATAGRAM. */
+bool forward(struct stream *stream, uint32_t index, struct datagram *datagram,
              struct onward *onward);
 void forward_refused(struct stream *stream, uint32_t index, bool rtcp);
 

@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/prctl.h>
-#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -32,6 +31,10 @@ struct playback {
     int64_t frame_ns;
     int64_t failing_since_ns; /* 0 = not */
     struct playback *after;   /* in the list of the ended */
+    uint32_t keyed;           /* of the stream, when the packet was made */
+    size_t packet_length;     /* 0 = to be made */
+    uint8_t packet[];         /* with room to grow by SRTP; sent again unchanged if it was refused:
+                                 sealing it twice would be two packets of one sequence number */
 };
 
 /* ------------------------------------------------------- the heap, earliest first */
@@ -111,35 +114,42 @@ static void write32(uint8_t *at, uint32_t value)
 
 enum sending { SENT, REFUSED, NOWHERE };
 
-static enum sending send_frame(struct relay *relay, const struct playback *playback)
+/* Writes the packet of the next frame, as it leaves. False: it cannot be sealed. */
+static bool make_packet(struct playback *playback, const struct stream *stream)
 {
     const struct relay_playout *playout = &playback->playout;
-    uint8_t header[RTP_FIXED] = {0x80};
+    struct srtp_direction *outbound = stream->crypto[playback->side].outbound;
+    uint16_t frame = playout->lengths[playback->next];
+    uint8_t *packet = playback->packet;
     uint8_t marker = playback->next == 0 ? 0x80 : 0; /* RFC 3551 section 4.1: first of a spurt */
-    header[1] = marker | playout->payload_type;
-    write16(header + 2, (uint16_t)(playout->sequence + playback->next));
-    write32(header + 4, playout->timestamp + playback->next * playout->timestamp_step);
-    write32(header + 8, playout->ssrc);
-    struct iovec parts[2] = {
-        {.iov_base = header, .iov_len = sizeof header},
-        /* sendmsg does not write to it */
-        {.iov_base = (void *)(uintptr_t)(playout->frames + playback->offset),
-         .iov_len = playout->lengths[playback->next]},
-    };
+    packet[0] = 0x80;
+    packet[1] = marker | playout->payload_type;
+    write16(packet + 2, (uint16_t)(playout->sequence + playback->next));
+    write32(packet + 4, playout->timestamp + playback->next * playout->timestamp_step);
+    write32(packet + 8, playout->ssrc);
+    memcpy(packet + RTP_FIXED, playout->frames + playback->offset, frame);
+    playback->packet_length = RTP_FIXED + (size_t)frame;
+    playback->keyed = stream->keyed;
+    if (outbound != NULL && !srtp_seal(outbound, packet, &playback->packet_length)) {
+        playback->packet_length = 0;
+        return false;
+    }
+    return true;
+}
+
+static enum sending send_frame(struct relay *relay, struct playback *playback)
+{
     struct stream *stream = stream_lock(relay, playback->stream);
     if (stream == NULL) {
         return NOWHERE;
     }
     enum sending sending = NOWHERE;
     struct flow *flow = &stream->parties[playback->side].flows[RTP];
-    if (flow->target_length != 0) {
-        struct msghdr message = {
-            .msg_name = &flow->target,
-            .msg_namelen = flow->target_length,
-            .msg_iov = parts,
-            .msg_iovlen = 2,
-        };
-        ssize_t sent = sendmsg(stream->sockets[playback->side * 2], &message, MSG_DONTWAIT);
+    bool made = playback->packet_length != 0 && playback->keyed == stream->keyed;
+    if (flow->target_length != 0 && (made || make_packet(playback, stream))) {
+        ssize_t sent =
+            sendto(stream->sockets[playback->side * 2], playback->packet, playback->packet_length,
+                   MSG_DONTWAIT, &flow->target.any, flow->target_length);
         sending = sent >= 0 ? SENT : REFUSED;
     }
     stream_unlock(stream);
@@ -173,6 +183,7 @@ static void step(struct relay *relay)
         break;
     case SENT:
         playback->failing_since_ns = 0;
+        playback->packet_length = 0;
         playback->offset += playback->playout.lengths[playback->next];
         playback->next++;
         if (playback->next == playback->playout.count ||
@@ -270,6 +281,15 @@ static bool is_valid(const struct relay_playout *playout)
     return true;
 }
 
+static size_t longest_frame(const struct relay_playout *playout)
+{
+    size_t longest = 0;
+    for (uint32_t k = 0; k < playout->count; k++) {
+        longest = playout->lengths[k] > longest ? playout->lengths[k] : longest;
+    }
+    return longest;
+}
+
 /* Room for one more; only ever called by the control side, so the ticker never allocates. */
 static int make_room(struct ticker *ticker)
 {
@@ -308,7 +328,8 @@ int relay_play(struct relay *relay, uint64_t stream, uint32_t side,
         return RELAY_NO_STREAM;
     }
     stream_unlock(found);
-    struct playback *added = calloc(1, sizeof *added);
+    struct playback *added =
+        calloc(1, sizeof *added + RTP_FIXED + longest_frame(playout) + SRTP_GROWTH);
     if (added == NULL) {
         return RELAY_SYSTEM;
     }

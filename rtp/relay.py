@@ -10,7 +10,7 @@ import typing
 import warnings
 
 from rtp._binding import ffi, lib
-from rtp.endpoints import Latch, PortPair, Remote, Side
+from rtp.endpoints import Latch, PortPair, Remote, Side, SrtpKey, SrtpSuite
 from rtp.errors import RelayError
 from rtp.playback import PlaybackEvent, PlaybackState, Playout, check_playout
 from rtp.stats import SideStats, StreamStats
@@ -26,6 +26,8 @@ __all__ = [
     "Remote",
     "Side",
     "SideStats",
+    "SrtpKey",
+    "SrtpSuite",
     "StreamStats",
 ]
 
@@ -221,6 +223,44 @@ class Relay:
                 f"remote of the {side.name.lower()}: {remote.address!r} is not a numeric address of the "
                 "family that the port facing it has"
             )
+        _check(status, f"stream {stream}")
+
+    def set_crypto(
+        self, stream: int, side: Side, *, inbound: SrtpKey | None, outbound: SrtpKey | None
+    ) -> None:
+        """Speak SRTP with a party from now on, or plain RTP.
+
+        A key that is in use already is kept as it is, with its packet counters; so a re-offer
+        that repeats a key (RFC 4568 section 7.1.4) interrupts nothing.
+
+        Args:
+            stream: As returned by `add_stream`.
+            side: Which party.
+            inbound: Key of what it sends: what is not authentic, or a replay, is dropped and
+                counted. None: it sends plain RTP.
+            outbound: Key of all that goes to it, the announcement too. None: plain RTP.
+
+        Raises:
+            RelayError: No such stream, or the SRTP library cannot do the suite.
+        """
+        keys = [
+            ffi.NULL if key is None else ffi.new("struct relay_srtp_key *") for key in (inbound, outbound)
+        ]
+        try:
+            for native, key in zip(keys, (inbound, outbound), strict=True):
+                if key is not None:
+                    native.suite, native.length = key.suite, len(key.key)
+                    ffi.memmove(native.key, key.key, len(key.key))
+            with self.native() as handle:
+                status = lib.relay_set_crypto(handle, stream, side, *keys)
+                code = ffi.errno
+        finally:
+            for native in keys:
+                if native != ffi.NULL:
+                    ffi.memmove(native, bytes(ffi.sizeof("struct relay_srtp_key")), ffi.sizeof(native[0]))
+        if status == lib.RELAY_SYSTEM and code == errno.ENOTSUP:
+            names = " and ".join(key.suite.name for key in (inbound, outbound) if key is not None)
+            raise RelayError(f"SRTP of stream {stream}: libsrtp2 of this machine cannot do {names}")
         _check(status, f"stream {stream}")
 
     def set_gate(self, stream: int, opened: bool) -> None:

@@ -121,6 +121,27 @@ int relay_add(struct relay *relay, const char *caller_address, uint16_t caller_p
 int relay_set_remote(struct relay *relay, uint64_t stream, uint32_t side, const char *address,
                      uint16_t rtp_port, uint16_t rtcp_port, uint32_t latch);
 
+enum relay_suite {
+    RELAY_AES_CM_128_HMAC_SHA1_80 = 0, /* RFC 4568 section 6.2; key and salt: 30 bytes */
+    RELAY_AES_CM_128_HMAC_SHA1_32 = 1,
+    RELAY_AEAD_AES_128_GCM = 2, /* RFC 7714 section 14.2; 28 bytes */
+    RELAY_AEAD_AES_256_GCM = 3  /* 44 bytes */
+};
+
+struct relay_srtp_key {
+    uint32_t suite;  /* enum relay_suite */
+    uint32_t length; /* of the key with its salt */
+    uint8_t key[48]; /* key, then salt */
+};
+
+/* SRTP (RFC 3711) between that party and us. inbound is the key of what it sends: what is not
+ * authentic, or a replay, is counted and dropped. outbound is the key of all that goes to it, the
+ * announcement too. NULL: plain RTP that way. A key that is in use already stays as it is, with
+ * its rollover counter (RFC 3711 section 3.2.1); another one replaces it at once. The keys are
+ * copied. RELAY_SYSTEM with ENOTSUP: the library cannot do that suite. */
+int relay_set_crypto(struct relay *relay, uint64_t stream, uint32_t side,
+                     const struct relay_srtp_key *inbound, const struct relay_srtp_key *outbound);
+
 /* Open: packets of each party go to the other. Shut: they are dropped and counted. */
 int relay_set_gate(struct relay *relay, uint64_t stream, int opened);
 
@@ -148,6 +169,10 @@ struct relay_side_stats {
     uint64_t socket_dropped; /* lost in the kernel before we read them, as far as it told us */
     uint64_t rtcp_received;  /* on the RTCP port, or multiplexed on the RTP port */
     uint64_t rtcp_relayed;
+    uint64_t unauthentic;   /* of a party with SRTP: not authentic or a replay; neither relayed nor
+                               forked, in no other counter */
+    uint64_t unsealed;      /* not relayed, because SRTP to the other party cannot carry it: no RTP,
+                               or a sequence number that was used already */
     int64_t last_packet_ns; /* arrival of the last accepted one on the RTP port; 0 = none */
     uint32_t ssrc;          /* of the last RTP packet */
     uint32_t reserved;

@@ -28,6 +28,9 @@ class SideStats:
         rtcp_relayed: Of those, sent on.
         last_packet_ns: Arrival of the last accepted datagram on the RTP port, 0 if none.
         ssrc: Of the last RTP packet, 0 if none.
+        unauthentic: Of a party with SRTP, not authentic or a replay; in no other counter.
+        unsealed: Not relayed, since SRTP to the other party cannot carry it: neither RTP nor RTCP,
+            or a sequence number that was used already.
     """
 
     received: int
@@ -46,6 +49,8 @@ class SideStats:
     rtcp_relayed: int
     last_packet_ns: int
     ssrc: int
+    unauthentic: int = 0
+    unsealed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

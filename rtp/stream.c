@@ -43,6 +43,7 @@ void table_close(struct table *table)
         for (int k = 0; chunk != NULL && k < CHUNK; k++) {
             if (chunk[k].id != 0) {
                 close_sockets(chunk[k].sockets);
+                crypto_destroy(chunk[k].crypto);
             }
             pthread_mutex_destroy(&chunk[k].lock);
         }
@@ -176,6 +177,7 @@ static void publish(struct stream *stream, uint64_t id, const int *sockets, stru
     stream->worker = worker;
     party_set(&stream->parties[RELAY_CALLER], NULL, 0, RELAY_EXACT);
     party_set(&stream->parties[RELAY_CALLEE], NULL, 0, RELAY_EXACT);
+    memset(stream->crypto, 0, sizeof stream->crypto);
     memset(stream->stats, 0, sizeof stream->stats);
     memset(stream->socket_drops_seen, 0, sizeof stream->socket_drops_seen);
     stream->id = id;
@@ -336,6 +338,7 @@ int relay_stats_of(struct relay *relay, uint64_t stream, struct relay_stats *out
 int relay_remove(struct relay *relay, uint64_t stream, struct relay_stats *out)
 {
     int sockets[SOCKETS];
+    struct crypto crypto[2];
     struct stream *found = stream_lock(relay, stream);
     if (found == NULL) {
         return RELAY_NO_STREAM;
@@ -347,9 +350,12 @@ int relay_remove(struct relay *relay, uint64_t stream, struct relay_stats *out)
     pthread_mutex_lock(&found->lock);
     memcpy(sockets, found->sockets, sizeof sockets);
     memcpy(out->side, found->stats, sizeof out->side);
+    memcpy(crypto, found->crypto, sizeof crypto);
+    memset(found->crypto, 0, sizeof found->crypto);
     found->id = 0;
     pthread_mutex_unlock(&found->lock);
     close_sockets(sockets);
+    crypto_destroy(crypto);
     atomic_fetch_sub_explicit(&worker->streams, 1, memory_order_relaxed);
     give_back(&relay->table, stream);
     return RELAY_OK;

@@ -70,6 +70,8 @@ static void one_round(struct relay *relay, const struct relay_playout *playout)
     struct relay_stats stats;
     struct relay_playback_event events[4];
     int64_t instant;
+    struct relay_srtp_key keys[2] = {{.suite = RELAY_AES_CM_128_HMAC_SHA1_80, .length = 30},
+                                     {.suite = RELAY_AEAD_AES_256_GCM, .length = 44, .key = {1}}};
     for (uint16_t k = 0; k < STREAMS; k++) {
         uint16_t port = (uint16_t)(FIRST_PORT + 4 * k), failed;
         CHECK(relay_add(relay, relay_address, port, relay_address, (uint16_t)(port + 2),
@@ -83,7 +85,15 @@ static void one_round(struct relay *relay, const struct relay_playout *playout)
         CHECK(relay_set_gate(relay, streams[k], 1) == RELAY_OK);
         CHECK(relay_start_fork(relay, streams[k], 0, &instant) == RELAY_OK);
     }
-    usleep(3000);
+    usleep(1500);
+    for (uint16_t k = 0; k < STREAMS; k++) { /* keys come, change and go while packets fly */
+        CHECK(relay_set_crypto(relay, streams[k], k % 2, NULL, &keys[0]) == RELAY_OK);
+        CHECK(relay_set_crypto(relay, streams[k], k % 2, &keys[k / 4], &keys[1]) == RELAY_OK);
+    }
+    usleep(1500);
+    for (uint16_t k = 0; k < STREAMS; k += 3) {
+        CHECK(relay_set_crypto(relay, streams[k], k % 2, NULL, NULL) == RELAY_OK);
+    }
     CHECK(relay_stop_play(relay, playback) == RELAY_OK);
     relay_poll_playbacks(relay, events, 4);
     for (uint16_t k = 0; k < STREAMS; k++) {
@@ -143,6 +153,13 @@ static void refusals(uint32_t io)
     CHECK(relay_set_remote(relay, 5, 0, "127.0.0.1", 0, 0, 0) == RELAY_BAD_ARGUMENT);
     CHECK(relay_set_remote(relay, 5, 0, "127.0.0.1", 1, 0, 0) == RELAY_NO_STREAM);
     CHECK(relay_set_gate(relay, UINT64_MAX, 1) == RELAY_NO_STREAM);
+    struct relay_srtp_key key = {.suite = RELAY_AEAD_AES_128_GCM, .length = 28};
+    CHECK(relay_set_crypto(relay, 5, 0, &key, &key) == RELAY_NO_STREAM);
+    CHECK(relay_set_crypto(relay, 5, 2, &key, &key) == RELAY_BAD_ARGUMENT);
+    key.length = 30;
+    CHECK(relay_set_crypto(relay, 5, 0, NULL, &key) == RELAY_BAD_ARGUMENT);
+    key = (struct relay_srtp_key){.suite = 4, .length = 30};
+    CHECK(relay_set_crypto(relay, 5, 0, &key, NULL) == RELAY_BAD_ARGUMENT);
     relay_close(relay);
 }
 
