@@ -1,6 +1,7 @@
 /* Reading and sending by io_uring: one armed request a socket delivers all that comes to it into
  * buffers of the thread, and one system call a turn sends what the last turn forwarded and waits
- * for the next packets. The wait is for a batch: MIN_WAIT_US at most after the first one came. */
+ * for the next packets. Waking up costs more than a packet: within MIN_WAIT_US of the last turn a
+ * batch is waited for. A packet after a quiet moment is handled at once. */
 #define _GNU_SOURCE
 #include "forward.h"
 #include "uring.h"
@@ -12,10 +13,10 @@
 #include <sys/eventfd.h>
 
 enum {
-    REQUESTS = 512,
-    COMPLETIONS = 2048,
-    BUFFERS = 512, /* datagrams that may be in our hands; the others wait in their sockets */
-    TURN = 256,    /* completions handled before what they forward is sent */
+    REQUESTS = 256,
+    COMPLETIONS = 1024,
+    BUFFERS = 256, /* datagrams that may be in our hands; the others wait in their sockets */
+    TURN = 128,    /* completions handled before what they forward is sent */
     BATCH = 64,    /* sockets with packets that end the wait early */
     MIN_WAIT_US = 300,
     GROUP = 0,
@@ -289,7 +290,6 @@ static void on_received(struct worker *worker, struct held *held, const struct i
     if ((cqe->flags & IORING_CQE_F_BUFFER) != 0 && number < BUFFERS) {
         struct buffer *buffer = &side->buffers[number];
         size_t before = offsetof(struct buffer, data);
-        side->used[side->used_count++] = (uint16_t)number;
         /* What the kernel says is held against what we gave it, before anything is read. */
         bool sound = cqe->res >= (int32_t)before &&
                      cqe->res <= (int32_t)(before + RELAY_MAX_DATAGRAM) &&
@@ -297,6 +297,7 @@ static void on_received(struct worker *worker, struct held *held, const struct i
         if (sound && hold(worker, held, id) != NULL) {
             on_datagram(worker, held->stream, index, buffer, (size_t)cqe->res - before, instant);
         }
+        side->used[side->used_count++] = (uint16_t)number; /* after its request is filled in */
     }
     if ((cqe->flags & IORING_CQE_F_MORE) == 0) {
         disarm(side, stream_at(worker->relay, id), index);
@@ -386,6 +387,15 @@ static void sweep(struct worker *worker)
     }
 }
 
+/* Not a batch where somebody waits: for what is to be armed again, or for a stream to be gone. */
+static uint32_t completions_wanted(const struct uring_side *side)
+{
+    if (side->disarmed != NULL) {
+        return 0;
+    }
+    return side->stopping > 0 ? 1 : BATCH;
+}
+
 static void run(struct worker *worker)
 {
     struct uring_side *side = worker->io_side;
@@ -399,7 +409,7 @@ static void run(struct worker *worker)
             side->woken = false;
             take_changes(worker);
         }
-        enter(side, more || side->disarmed != NULL ? 0 : side->stopping > 0 ? 1 : BATCH);
+        enter(side, more ? 0 : completions_wanted(side));
         if (uring_unsent(&side->uring) == 0) {
             settle(side);
         }
