@@ -367,12 +367,16 @@ class SlowEndpoint(SipEndpoint):
         self._clock = clock
         self.drained_at: float | None = None
         self.polls = 0
+        self.tidied = 0
         self.on_poll: Callable[[], None] = lambda: None
 
     def poll(self, timeout_ms: int) -> None:
         self.polls += 1
         self._clock.pass_ms(timeout_ms)
         self.on_poll()
+
+    def tidy(self) -> None:
+        self.tidied += 1
 
     def drain(self) -> None:
         self.drained_at = self._clock.monotonic()
@@ -509,6 +513,12 @@ def test_the_watchdog_is_fed_every_five_seconds(whole: Whole) -> None:
     whole.stop_at(2050)
     whole.serve()
     assert whole.messages == ["READY=1", *["WATCHDOG=1"] * 4, "STOPPING=1"]
+
+
+def test_memory_of_ended_calls_is_given_back_every_minute(whole: Whole) -> None:
+    whole.stop_at(12_100)
+    whole.serve()
+    assert whole.endpoint.tidied == 2
 
 
 def test_cyclic_garbage_is_collected_on_the_signalling_thread_only(whole: Whole) -> None:
