@@ -18,7 +18,7 @@ enum { STAMP_ROOM = CMSG_SPACE(sizeof(struct timespec)) + CMSG_SPACE(sizeof(uint
 /* Room for SCM_TIMESTAMPNS and SO_RXQ_OVFL. */
 union control {
     char bytes[STAMP_ROOM];
-    struct cmsghdr aligned;
+    size_t aligned; /* as a struct cmsghdr is */
 };
 
 struct datagram {

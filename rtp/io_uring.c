@@ -46,10 +46,7 @@ _Static_assert(offsetof(struct buffer, data) % _Alignof(uint64_t) == 0, "payload
 
 /* In struct worker.io_pages: the ring of free buffers has to start on a page. */
 struct uring_side {
-    union {
-        struct io_uring_buf_ring ring;
-        struct io_uring_buf entries[BUFFERS];
-    } free;
+    struct io_uring_buf free[BUFFERS]; /* the tail of this ring is `resv` of the first entry */
     struct buffer buffers[BUFFERS];
     union address targets[REQUESTS]; /* of the request in the same place */
     uint16_t used[BUFFERS];          /* to be free once what was filled in is submitted */
@@ -76,8 +73,7 @@ static uint64_t tag(uint64_t stream, enum purpose purpose, uint32_t index)
 
 static void give_buffer(struct uring_side *side, uint16_t number)
 {
-    struct io_uring_buf *entry = &side->free.entries[side->free_tail++ % BUFFERS];
-    /* not `resv`: in the first entry it is the tail of the ring */
+    struct io_uring_buf *entry = &side->free[side->free_tail++ % BUFFERS];
     entry->addr = (uint64_t)(uintptr_t)&side->buffers[number];
     entry->len = offsetof(struct buffer, data) + RELAY_MAX_DATAGRAM;
     entry->bid = number;
@@ -92,7 +88,7 @@ static void enter(struct uring_side *side, uint32_t wait_for)
             give_buffer(side, side->used[k]);
         }
         side->used_count = 0;
-        __atomic_store_n(&side->free.ring.tail, side->free_tail, __ATOMIC_RELEASE);
+        __atomic_store_n(&side->free[0].resv, side->free_tail, __ATOMIC_RELEASE);
     }
 }
 
@@ -435,8 +431,8 @@ static int open_side(struct worker *worker)
     for (uint32_t k = 0; k < BUFFERS; k++) {
         give_buffer(side, (uint16_t)k);
     }
-    side->free.ring.tail = side->free_tail;
-    return uring_share_buffers(&side->uring, &side->free.ring, BUFFERS, GROUP);
+    side->free[0].resv = side->free_tail;
+    return uring_share_buffers(&side->uring, side->free, BUFFERS, GROUP);
 }
 
 static void close_side(struct worker *worker)

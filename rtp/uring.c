@@ -105,7 +105,7 @@ void uring_close(struct uring *uring)
     *uring = (struct uring){.fd = -1};
 }
 
-int uring_share_buffers(struct uring *uring, struct io_uring_buf_ring *buffers, uint32_t entries,
+int uring_share_buffers(struct uring *uring, const struct io_uring_buf *buffers, uint32_t entries,
                         uint16_t group)
 {
     struct io_uring_buf_reg shared = {

@@ -30,7 +30,7 @@ int uring_enable(struct uring *uring);
 void uring_close(struct uring *uring);
 
 /* Hands `entries` (a power of two, page-aligned memory) to the kernel as buffer group `group`. */
-int uring_share_buffers(struct uring *uring, struct io_uring_buf_ring *buffers, uint32_t entries,
+int uring_share_buffers(struct uring *uring, const struct io_uring_buf *buffers, uint32_t entries,
                         uint16_t group);
 
 /* The next request, zeroed; NULL if the queue is full. *place tells which entry it is. */

@@ -40,9 +40,10 @@ static void *talk(void *argument)
     for (uint32_t number = 0; !atomic_load(&done); number++) {
         packet[0] = number % 16 == 0 ? 0xb3 : 0x80; /* broken, now and then */
         packet[3] = (uint8_t)number;
+        size_t length = number % 8 == 7 ? 0 : sizeof packet; /* an empty one ends a receive */
         for (uint16_t k = 0; k < STREAMS * 4; k++) {
             struct sockaddr_in to = at(relay_address, (uint16_t)(FIRST_PORT + k));
-            sendto(fd, packet, sizeof packet, MSG_DONTWAIT, (struct sockaddr *)&to, sizeof to);
+            sendto(fd, packet, length, MSG_DONTWAIT, (struct sockaddr *)&to, sizeof to);
         }
     }
     close(fd);
@@ -66,6 +67,8 @@ static void *record(void *argument)
 
 static void one_round(struct relay *relay, const struct relay_playout *playout)
 {
+    struct relay_playout slow = *playout;
+    slow.frame_ms = 1000;
     uint64_t streams[STREAMS], playback;
     struct relay_stats stats;
     struct relay_playback_event events[4];
@@ -81,7 +84,8 @@ static void one_round(struct relay *relay, const struct relay_playout *playout)
         CHECK(relay_set_remote(relay, streams[k], RELAY_CALLEE, callee_address, PHONE_PORT, 9,
                                RELAY_ANY) == RELAY_OK);
         CHECK(relay_play(relay, streams[k], k % 2, playout, &playback) == RELAY_OK);
-        CHECK(relay_play(relay, streams[k], k % 2, playout, &playback) == RELAY_BUSY);
+        CHECK(relay_play(relay, streams[k], 1 - k % 2, &slow, &playback) == RELAY_OK);
+        CHECK(relay_play(relay, streams[k], 1 - k % 2, &slow, &playback) == RELAY_BUSY);
         CHECK(relay_set_gate(relay, streams[k], 1) == RELAY_OK);
         CHECK(relay_start_fork(relay, streams[k], 0, &instant) == RELAY_OK);
     }
