@@ -67,6 +67,11 @@ _IO: Final[Mapping[settings.MediaIo, Literal["auto", "epoll", "io_uring"]]] = {
     settings.MediaIo.EPOLL: "epoll",
     settings.MediaIo.IO_URING: "io_uring",
 }
+_SECURE: Final[Mapping[settings.TrunkMedia, bool | None]] = {
+    settings.TrunkMedia.AS_OFFERED: None,
+    settings.TrunkMedia.RTP: False,
+    settings.TrunkMedia.SRTP: True,
+}
 _LATCHES: Final = {
     settings.Latch.EXACT: Latch.EXACT,
     settings.Latch.ADDRESS: Latch.ADDRESS,
@@ -213,7 +218,11 @@ def _build(config: Config, log: EventLog, clock: SystemClock, stack: ExitStack) 
         ports=ports,
         advertise=config.media.announced,
         trunks={
-            name: TrunkMedia(_LATCHES[trunk.latch], _LATCHES[_next(config, trunk).latch])
+            name: TrunkMedia(
+                _LATCHES[trunk.latch],
+                _LATCHES[_next(config, trunk).latch],
+                _SECURE[_next(config, trunk).media],
+            )
             for name, trunk in config.trunks.items()
         },
         prompts=prompts,

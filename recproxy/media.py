@@ -8,6 +8,7 @@ packet.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -27,8 +28,10 @@ from recproxy.call.commands import (
     SealRecording,
     SetGate,
     StopPrompt,
+    StreamKeys,
 )
 from recproxy.call.events import (
+    SRTP_SECRET_BYTES,
     Codec,
     Event,
     LegFault,
@@ -53,6 +56,8 @@ from rtp import (
     RelayError,
     Remote,
     Side,
+    SrtpKey,
+    SrtpSuite,
     StreamStats,
 )
 
@@ -102,10 +107,17 @@ class RecordingSink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TrunkMedia:
-    """Media settings of the two sides of calls that come from one trunk."""
+    """Media settings of the two sides of calls that come from one trunk.
+
+    Attributes:
+        caller_latch: Where the caller's packets are taken from.
+        callee_latch: Where the callee's packets are taken from.
+        callee_secure: Whether recorded calls are SRTP towards the callee; None: as the caller has it.
+    """
 
     caller_latch: Latch
     callee_latch: Latch
+    callee_secure: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +139,11 @@ class _Prompt:
 @dataclass(slots=True)
 class _Call:
     latches: dict[LegName, Latch]
+    callee_secure: bool | None
     streams: list[_Stream] = field(default_factory=list)
     remotes: dict[tuple[int, LegName], Remote | None] = field(default_factory=dict)
+    keys: dict[tuple[int, LegName], StreamKeys] = field(default_factory=dict)
+    left: set[tuple[int, LegName, str]] = field(default_factory=set)
     prompt: _Prompt | None = None
     recorded: int | None = None
 
@@ -150,6 +165,7 @@ class Media:
         random32: Callable[[], int],
         post: Callable[[str, Event], None],
         note: Callable[[str, Note], None],
+        random_bytes: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         """Compose the media side.
 
@@ -166,6 +182,7 @@ class Media:
             random32: 32 random bits, for SSRC, sequence number and timestamp (RFC 3550 section 5.1).
             post: Takes events, any thread.
             note: Takes lines for the event log.
+            random_bytes: That many random bytes, for our keys of SRTP.
         """
         self._relay = relay
         self._ports = ports
@@ -176,6 +193,7 @@ class Media:
         self._guard_ns = guard_ns
         self._clock = clock
         self._random32 = random32
+        self._random_bytes = random_bytes
         self._post = post
         self._note = note
         self._calls: dict[str, _Call] = {}
@@ -234,7 +252,7 @@ class Media:
         if state is None:
             trunk = self._trunks[command.trunk]
             latches = {LegName.CALLER: trunk.caller_latch, LegName.CALLEE: trunk.callee_latch}
-            state = self._calls[call] = _Call(latches)
+            state = self._calls[call] = _Call(latches, trunk.callee_secure)
         opened: list[_Stream] = []
         try:
             for _ in range(command.streams):
@@ -248,10 +266,14 @@ class Media:
         self._post(
             call,
             MediaAllocated(
-                tuple(LocalMedia(self._advertise, stream.caller.rtp_port) for stream in opened),
-                tuple(LocalMedia(self._advertise, stream.callee.rtp_port) for stream in opened),
+                tuple(self._local(stream.caller) for stream in opened),
+                tuple(self._local(stream.callee) for stream in opened),
+                state.callee_secure,
             ),
         )
+
+    def _local(self, pair: PortPair) -> LocalMedia:
+        return LocalMedia(self._advertise, pair.rtp_port, self._random_bytes(SRTP_SECRET_BYTES))
 
     def _open_stream(self) -> _Stream:
         caller = self._ports.allocate()
@@ -277,9 +299,15 @@ class Media:
     def _connect(self, call: str, command: ConnectMedia) -> None:
         state = self._calls[call]
         side, latch = _SIDES[command.leg], state.latches[command.leg]
-        for stream, facts in zip(state.streams, command.streams, strict=False):
+        keys = command.keys or (None,) * len(command.streams)
+        for stream, facts, key in zip(state.streams, command.streams, keys, strict=False):
             remote = _remote(facts)
             place = (stream.number, command.leg)
+            try:
+                self._secure(state, place, key)
+            except RelayError as err:
+                self._post(call, LegFault(command.leg, str(err)))
+                return
             if place in state.remotes and state.remotes[place] == remote:
                 continue  # the same SDP again must not forget what was latched
             try:
@@ -288,6 +316,30 @@ class Media:
                 self._post(call, LegFault(command.leg, str(err)))
                 return
             state.remotes[place] = remote
+
+    def _secure(self, state: _Call, place: tuple[int, LegName], keys: StreamKeys | None) -> None:
+        """SRTP with a leg, before anything can be sent to it; the engine keeps a key that stays.
+
+        Without keys, as when the leg disabled the stream, those that it had stay: a key that is
+        set anew starts its packet counter anew, and two packets under one counter give away their
+        difference. For the same reason no leg goes back to a suite, hence to a key, that it left.
+
+        Raises:
+            RelayError: It went back, or the engine cannot do the suite.
+        """
+        if keys is None:
+            return
+        number, leg = place
+        former = state.keys.get(place)
+        if former is not None and former.suite != keys.suite:
+            state.left.add((*place, former.suite))
+        if (*place, keys.suite) in state.left:
+            raise RelayError(f"SRTP: the {leg.value} went back to {keys.suite}, whose key is spent")
+        suite = SrtpSuite[keys.suite]
+        self._relay.set_crypto(
+            number, _SIDES[leg], inbound=SrtpKey(suite, keys.inbound), outbound=SrtpKey(suite, keys.outbound)
+        )
+        state.keys[place] = keys
 
     def _play(self, call: str, command: PlayPrompt) -> None:
         state = self._calls[call]

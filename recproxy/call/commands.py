@@ -7,12 +7,34 @@ command answers with an event, never with an exception.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
-from recproxy.call.events import CallFacts, Codec, LegName, LocalMedia, StreamFacts
+from recproxy.call.events import CallFacts, Codec, CryptoOffer, LegName, LocalMedia, StreamFacts
 from storage.tags import LegalBasis
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSecurity:
+    """How a stream that we open and seal ourselves is described to one leg.
+
+    Attributes:
+        protocol: Of the m= line: ``RTP/AVP``, ``RTP/SAVP`` …
+        crypto: Our a=crypto lines; empty for plain RTP.
+    """
+
+    protocol: str
+    crypto: tuple[CryptoOffer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StreamKeys:
+    """SRTP with one leg: what it sends with, and what it is sent with. Never shown."""
+
+    suite: str
+    inbound: bytes = field(repr=False)
+    outbound: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +46,14 @@ class SdpToSend:
         local: Our address and port for each m= section, in order; None disables
             the section (port 0).
         keep: Payload types to keep, for each m= section; None keeps all.
+        security: For each m= section of a recorded call, how we secure it; its other
+            sections have None. Empty: keys pass through untouched, end to end.
     """
 
-    body: bytes
+    body: bytes = field(repr=False)
     local: tuple[LocalMedia | None, ...]
     keep: tuple[frozenset[int] | None, ...]
+    security: tuple[StreamSecurity | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +133,17 @@ class ReleaseMedia:
 
 @dataclass(frozen=True, slots=True)
 class ConnectMedia:
-    """Set where ``leg`` receives, from its SDP; None for a disabled stream."""
+    """Set where ``leg`` receives, from its SDP; None for a disabled stream.
+
+    Attributes:
+        leg: Which.
+        streams: In port order.
+        keys: For each of them, None if we do not speak SRTP with ``leg``; empty for none at all.
+    """
 
     leg: LegName
     streams: tuple[StreamFacts | None, ...]
+    keys: tuple[StreamKeys | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,24 @@ the machine never looks into the bytes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from storage.tags import Direction
+
+#: Length of master key and salt by crypto suite (RFC 4568 section 6.2, RFC 7714 section 12); the
+#: order is that of our offers, the tag of each is its place, from 1.
+SRTP_KEY_BYTES: Final = {
+    "AES_CM_128_HMAC_SHA1_80": 30,
+    "AEAD_AES_256_GCM": 44,
+    "AEAD_AES_128_GCM": 28,
+    "AES_CM_128_HMAC_SHA1_32": 30,
+}
+_SECRET_SHARE: Final = max(SRTP_KEY_BYTES.values())
+#: Random bytes that hold one key for each suite.
+SRTP_SECRET_BYTES: Final = _SECRET_SHARE * len(SRTP_KEY_BYTES)
 
 
 class LegName(Enum):
@@ -56,6 +68,21 @@ class Codec:
 
 
 @dataclass(frozen=True, slots=True)
+class CryptoOffer:
+    """One a=crypto line that can be served (RFC 4568); the key is never shown.
+
+    Attributes:
+        tag: Its number within the section.
+        suite: One of ``SRTP_KEY_BYTES``.
+        key: Master key and salt of the packets that its sender sends.
+    """
+
+    tag: int
+    suite: str
+    key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class StreamFacts:
     """One m= section as read.
 
@@ -68,6 +95,7 @@ class StreamFacts:
         direction: As declared, at media or session level.
         ptime_ms: From a=ptime, None if not given.
         codecs: In order of preference; empty if the protocol is not RTP.
+        crypto: Keys that its sender offers for SRTP, in order of preference.
     """
 
     kind: str
@@ -78,6 +106,7 @@ class StreamFacts:
     direction: MediaDirection
     ptime_ms: int | None
     codecs: tuple[Codec, ...]
+    crypto: tuple[CryptoOffer, ...] = ()
 
     @property
     def held(self) -> bool:
@@ -87,9 +116,9 @@ class StreamFacts:
 
 @dataclass(frozen=True, slots=True)
 class Sdp:
-    """An SDP body: the bytes, and what was read from them (RFC 8866)."""
+    """An SDP body: the bytes, and what was read from them (RFC 8866). It may hold keys."""
 
-    body: bytes
+    body: bytes = field(repr=False)
     streams: tuple[StreamFacts, ...]
 
 
@@ -120,10 +149,22 @@ class CallFacts:
 
 @dataclass(frozen=True, slots=True)
 class LocalMedia:
-    """Where we receive one stream of one leg."""
+    """Where we receive one stream of one leg.
+
+    Attributes:
+        address: Numeric.
+        rtp_port: Of RTP.
+        secret: ``SRTP_SECRET_BYTES`` random bytes of this stream and leg alone, for our keys.
+    """
 
     address: str
     rtp_port: int
+    secret: bytes = field(default=b"", repr=False)
+
+    def key(self, suite: str) -> bytes:
+        """Our master key and salt for ``suite``: each has one of its own."""
+        start = list(SRTP_KEY_BYTES).index(suite) * _SECRET_SHARE
+        return self.secret[start : start + SRTP_KEY_BYTES[suite]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +177,17 @@ class InviteReceived:
 
 @dataclass(frozen=True, slots=True)
 class MediaAllocated:
-    """Port pairs were opened for every stream, seen by each leg, in m-line order."""
+    """Port pairs were opened for every stream, seen by each leg, in m-line order.
+
+    Attributes:
+        caller: What faces the caller.
+        callee: What faces the callee.
+        callee_secure: Whether a recorded call is SRTP towards the callee; None: as the caller has it.
+    """
 
     caller: tuple[LocalMedia, ...]
     callee: tuple[LocalMedia, ...]
+    callee_secure: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,6 +138,7 @@ class CallMachine:
         self._answer: Sdp | None = None
         self._selection: pick.Selection | None = None
         self._local: dict[LegName, tuple[LocalMedia, ...]] = {}
+        self._secure: dict[LegName, bool] = {LegName.CALLER: False, LegName.CALLEE: False}
         self._held: dict[LegName, bool] = {LegName.CALLER: False, LegName.CALLEE: False}
         self._codecs: tuple[Codec, ...] = ()
         self._callee_call_id = ""
@@ -285,9 +286,11 @@ class CallMachine:
         selection, offer = self._ground()
         self._callee(Symbol.CALLEE_INVITED)
         self._deadline = now + self._limits.setup_s
+        self._secure[LegName.CALLER] = secure = self._is_secure(selection, offer)
+        self._secure[LegName.CALLEE] = secure if event.callee_secure is None else event.callee_secure
         return [
-            ConnectMedia(LegName.CALLER, selection.connect(offer)),
-            InviteCallee(selection.send(offer, event.callee)),
+            self._connect(LegName.CALLER, selection, offer),
+            InviteCallee(selection.offer(offer, event.callee, secure=self._secure[LegName.CALLEE])),
         ]
 
     def _no_media(self, event: MediaUnavailable, now: float) -> list[Command]:
@@ -306,14 +309,16 @@ class CallMachine:
         self._callee(Symbol.CALLEE_PROCEEDING)
         if self.caller is not CallerLeg.INVITED:
             return []
-        if event.sdp is None:
+        selection, offer = self._ground()
+        secure = self._secure[LegName.CALLEE]
+        if event.sdp is None or not pick.takes_key(selection, event.sdp, secure=secure):
             return [ProgressCaller(event.code, event.reason, None)]
         self._answer = event.sdp
-        selection, _ = self._ground()
+        early = selection.answer(offer, event.sdp, self._local[LegName.CALLER])
         return [
-            ConnectMedia(LegName.CALLEE, selection.connect(event.sdp)),
+            self._connect(LegName.CALLEE, selection, event.sdp),
             SetGate(opened=True),
-            ProgressCaller(event.code, event.reason, selection.send(event.sdp, self._local[LegName.CALLER])),
+            ProgressCaller(event.code, event.reason, early),
         ]
 
     def _answered(self, event: CalleeAnswered, now: float) -> list[Command]:
@@ -326,16 +331,18 @@ class CallMachine:
             return []
         if answer is None:
             return self._end_both(502, "Callee Answered Without SDP", now)
+        selection, offer = self._ground()
+        if not pick.takes_key(selection, answer, secure=self._secure[LegName.CALLEE]):
+            return self._end_both(502, "Callee Answered Without a Usable Key", now)
         self._answer = answer
         self._answered_at = now
         self._deadline = None
         self._held[LegName.CALLEE] = self._is_held(answer)
-        selection, _ = self._ground()
         self._caller(Symbol.CALLER_ANSWERED)
         commands: list[Command] = [
-            ConnectMedia(LegName.CALLEE, selection.connect(answer)),
+            self._connect(LegName.CALLEE, selection, answer),
             SetGate(opened=self.notice is not Notice.DUE),
-            AnswerCaller(selection.send(answer, self._local[LegName.CALLER])),
+            AnswerCaller(selection.answer(offer, answer, self._local[LegName.CALLER])),
             Note("call.answered", (("setup_s", round(now - self._invited_at, 3)),)),
         ]
         if self.notice is Notice.DUE:
@@ -502,7 +509,7 @@ class CallMachine:
             return [AnswerReoffer(event.leg, 491, "Request Pending", None)]
         current, _ = self._ground()
         selection = self._reselect(current, event.offer)
-        if selection is None:
+        if selection is None or (self._secure[event.leg] and not self._is_secure(selection, event.offer)):
             return [AnswerReoffer(event.leg, 488, "Not Acceptable Here", None)]
         commands: list[Command] = []
         held = self._is_held(event.offer, selection)
@@ -530,7 +537,8 @@ class CallMachine:
             reoffer.origin, reoffer.offer, reoffer.selection, sent=True, paused_for_it=reoffer.paused_for_it
         )
         target = reoffer.origin.other
-        return [SendReoffer(target, reoffer.selection.send(reoffer.offer, self._local[target]))]
+        offer = reoffer.selection.offer(reoffer.offer, self._local[target], secure=self._secure[target])
+        return [SendReoffer(target, offer)]
 
     def _reoffer_answered(self, event: ReofferAnswered, now: float) -> list[Command]:
         reoffer = self._reoffer
@@ -540,17 +548,22 @@ class CallMachine:
             resumed = self._close_reoffer(accepted=False)
             code = event.code if event.code >= 300 else 500  # noqa: PLR2004
             return [AnswerReoffer(reoffer.origin, code, event.reason, None), *resumed]
+        if not pick.takes_key(reoffer.selection, event.sdp, secure=self._secure[event.leg]):
+            self._reoffer = None
+            refused = AnswerReoffer(reoffer.origin, 488, "Not Acceptable Here", None)
+            return [refused, *self._end_both(502, "Answer Without a Usable Key", now)]
         self._selection = reoffer.selection
+        self._secure[reoffer.origin] = self._is_secure(reoffer.selection, reoffer.offer)
         self._held[reoffer.origin] = self._is_held(reoffer.offer)
         self._held[event.leg] = self._is_held(event.sdp)
         commands: list[Command] = [
-            ConnectMedia(reoffer.origin, reoffer.selection.connect(reoffer.offer)),
-            ConnectMedia(event.leg, reoffer.selection.connect(event.sdp)),
+            self._connect(reoffer.origin, reoffer.selection, reoffer.offer),
+            self._connect(event.leg, reoffer.selection, event.sdp),
             AnswerReoffer(
                 reoffer.origin,
                 200,
                 "OK",
-                reoffer.selection.send(event.sdp, self._local[reoffer.origin]),
+                reoffer.selection.answer(reoffer.offer, event.sdp, self._local[reoffer.origin]),
             ),
         ]
         if reoffer.selection.recorded is not None:
@@ -570,8 +583,13 @@ class CallMachine:
         return self._resume() if accepted or reoffer.paused_for_it else []
 
     def _reselect(self, current: pick.Selection, offer: Sdp) -> pick.Selection | None:
-        """Selection for a re-offer: the recorded section stays where it is."""
-        over = self.notice is Notice.FAILED or self.recording in {Recording.SEALED, Recording.ABORTED}
+        """Selection for a re-offer: the recorded section stays where it is.
+
+        So does one that we began to open and seal, when nothing is recorded any more.
+        """
+        over = not any(self._secure.values()) and (
+            self.notice is Notice.FAILED or self.recording in {Recording.SEALED, Recording.ABORTED}
+        )
         if current.recorded is None or over:
             return self._grown(pick.select_all(offer))
         again = pick.select_recordable(offer)
@@ -729,6 +747,14 @@ class CallMachine:
         if self._selection is None or self._offer is None:
             raise IllegalEvent("the call has no offer yet")
         return self._selection, self._offer
+
+    def _connect(self, leg: LegName, selection: pick.Selection, sdp: Sdp) -> ConnectMedia:
+        """Where ``leg`` receives and with which keys, by its own offer or answer."""
+        return ConnectMedia(leg, selection.connect(sdp), selection.keys(sdp, self._local[leg]))
+
+    @staticmethod
+    def _is_secure(selection: pick.Selection, offer: Sdp) -> bool:
+        return selection.recorded is not None and pick.is_secure(offer.streams[selection.recorded])
 
     def _recorded_port(self, selection: pick.Selection) -> int:
         """Index of the recorded section among the relayed ones."""

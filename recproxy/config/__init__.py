@@ -21,6 +21,7 @@ from recproxy.config.settings import (
     StorageConfig,
     Transport,
     TrunkConfig,
+    TrunkMedia,
 )
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "StorageConfig",
     "Transport",
     "TrunkConfig",
+    "TrunkMedia",
     "load",
     "parse",
     "parse_duration",

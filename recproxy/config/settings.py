@@ -40,6 +40,7 @@ __all__ = [
     "StorageConfig",
     "Transport",
     "TrunkConfig",
+    "TrunkMedia",
     "TrunkName",
 ]
 
@@ -82,6 +83,14 @@ class MediaIo(Enum):
     AUTO = "auto"
     EPOLL = "epoll"
     IO_URING = "io_uring"
+
+
+class TrunkMedia(Enum):
+    """How recorded calls are offered to a trunk; ``AS_OFFERED``: as the caller's side has it."""
+
+    AS_OFFERED = "as_offered"
+    RTP = "rtp"
+    SRTP = "srtp"
 
 
 class PortRange(msgspec.Struct, frozen=True):
@@ -163,6 +172,7 @@ class TrunkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         direction: What calls that come from this trunk are, seen from the organisation.
         forward_to: Name of the trunk that calls from this trunk go on to.
         latch: From where this trunk's media is taken.
+        media: Whether recorded calls go to this trunk as SRTP (RFC 3711, keys in the SDP).
     """
 
     peers: tuple[Network, ...]
@@ -170,6 +180,7 @@ class TrunkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     direction: Direction
     forward_to: str
     latch: Latch = Latch.ADDRESS
+    media: TrunkMedia = TrunkMedia.AS_OFFERED
 
 
 class MediaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

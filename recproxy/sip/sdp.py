@@ -18,9 +18,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
-from recproxy.call.commands import SdpToSend
+from recproxy.call.commands import SdpToSend, StreamSecurity
 from recproxy.call.events import Codec, LocalMedia, MediaDirection, Sdp, StreamFacts
 from recproxy.errors import SdpError
+from recproxy.sip.sdp_crypto import names_keys, read_crypto, write_crypto
 from recproxy.sip.sdp_lines import (
     MEDIA_LINE,
     PAYLOAD_TYPE_MAX,
@@ -114,6 +115,8 @@ def rewrite(to_send: SdpToSend) -> bytes:
     address, one that the sender had disabled, and one of which no payload type
     may stay get port 0; the last keeps its formats, since an m= line needs one.
     A connection address of all zeros is an old-style hold (RFC 2543) and stays.
+    With ``security``, all that is about keys is taken out too, and our keys and the
+    protocol that goes with them are put in.
 
     Args:
         to_send: The body, and for each m= section our address and the payload
@@ -133,12 +136,16 @@ def rewrite(to_send: SdpToSend) -> bytes:
             f"{len(cut.sections)} m= sections, but {len(to_send.local)} local addresses "
             f"and {len(to_send.keep)} lists of payload types",
         )
+    secured = bool(to_send.security)
+    security = to_send.security or (None,) * len(cut.sections)
     plans = [
-        _plan(section, local, keep)
-        for section, local, keep in zip(cut.sections, to_send.local, to_send.keep, strict=True)
+        _plan(section, local, keep, _Keys(secured, secures))
+        for section, local, keep, secures in zip(
+            cut.sections, to_send.local, to_send.keep, security, strict=True
+        )
     ]
     ours = _session_address(plans, to_send.local)
-    out = [_session_line(line, ours) for line in cut.head]
+    out = [_session_line(line, ours, strip_keys=secured) for line in cut.head]
     shared = _shared_connection(cut.head)
     for plan in plans:
         out.extend(_section_lines(plan, ours, shared))
@@ -167,6 +174,7 @@ def _facts(section: Section, address: str | None, direction: MediaDirection) -> 
         direction=_direction(attributes, direction),
         ptime_ms=_ptime(attributes),
         codecs=_codecs(section, attributes) if section.is_rtp else (),
+        crypto=read_crypto(value for name, value, _ in attributes if name == b"crypto"),
     )
 
 
@@ -259,23 +267,32 @@ def _attributes(lines: Iterable[Line]) -> _Attributes:
 
 
 @dataclass(frozen=True, slots=True)
+class _Keys:
+    """Whether the sender's keys are taken out, and what is put in their place."""
+
+    stripped: bool
+    ours: StreamSecurity | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Plan:
     """What becomes of one section: ``local`` is None if it is disabled."""
 
     section: Section
     local: LocalMedia | None
     removed: frozenset[bytes]
+    keys: _Keys
 
 
-def _plan(section: Section, local: LocalMedia | None, keep: frozenset[int] | None) -> _Plan:
+def _plan(section: Section, local: LocalMedia | None, keep: frozenset[int] | None, keys: _Keys) -> _Plan:
     if local is None or section.port == 0:
-        return _Plan(section, None, frozenset())
+        return _Plan(section, None, frozenset(), keys)
     if keep is None:
-        return _Plan(section, local, frozenset())
+        return _Plan(section, local, frozenset(), keys)
     removed = frozenset(text for text in section.formats if decimal(text, 0, PAYLOAD_TYPE_MAX) not in keep)
     if len(removed) == len(section.formats):
-        return _Plan(section, None, frozenset())
-    return _Plan(section, local, removed)
+        return _Plan(section, None, frozenset(), keys)
+    return _Plan(section, local, removed, keys)
 
 
 def _session_address(plans: list[_Plan], local: tuple[LocalMedia | None, ...]) -> str:
@@ -287,15 +304,17 @@ def _session_address(plans: list[_Plan], local: tuple[LocalMedia | None, ...]) -
     return "0.0.0.0"  # noqa: S104 - not bound: nothing is left to send to
 
 
-def _session_line(line: Line, ours: str) -> bytes:
+def _session_line(line: Line, ours: str, *, strip_keys: bool) -> bytes:
     if line.kind == "o":
         prefix = line.value.rsplit(None, 3)[0]
         return replace(line, value=prefix + b" " + _net(ours)).raw
     if line.kind == "c":
         return _connection_line(line, ours)
+    if line.kind == "k" and strip_keys:
+        return b""
     if line.kind == "a":
         name, _ = line.attribute
-        if name == b"rtcp" or _is_past_the_relay(name):
+        if name == b"rtcp" or _is_past_the_relay(name) or (strip_keys and names_keys(name)):
             return b""
     return line.raw
 
@@ -316,13 +335,18 @@ def _section_lines(plan: _Plan, ours: str, shared: str | None) -> Iterator[bytes
         yield Line(0, "c", _net(address), media.ending).raw
     else:
         yield media.raw
+    crypto = _crypto_lines(plan)
     for line in section.lines[1:]:
         if line.kind == "c":
             yield _connection_line(line, address)
         elif line.kind == "a":
+            yield crypto
             yield _attribute_line(line, plan)
-        else:
+            crypto = b""
+        elif line.kind != "k" or not plan.keys.stripped:  # RFC 4566 section 5.12: a key in the clear
             yield line.raw
+    if crypto:
+        yield (b"" if section.lines[-1].ending else b"\r\n") + crypto
 
 
 def _media_line(plan: _Plan) -> Line:
@@ -332,9 +356,19 @@ def _media_line(plan: _Plan) -> Line:
         raise line.error("not a media type, port, protocol and formats")
     kind, gap, _, count, next_gap, protocol, formats, end = found.groups()
     port = str(plan.local.rtp_port if plan.local else 0).encode()
+    if plan.keys.ours is not None:
+        protocol = plan.keys.ours.protocol.encode()
     if plan.removed:
         formats = b"".join(b" " + text for text in formats.split() if text not in plan.removed)
     return replace(line, value=b"".join((kind, gap, port, count or b"", next_gap, protocol, formats, end)))
+
+
+def _crypto_lines(plan: _Plan) -> bytes:
+    """Our a=crypto lines, to stand before the other attributes."""
+    if plan.keys.ours is None or plan.local is None:
+        return b""
+    ending = plan.section.lines[0].ending or b"\r\n"
+    return b"".join(Line(0, "a", write_crypto(offer), ending).raw for offer in plan.keys.ours.crypto)
 
 
 def _connection_line(line: Line, address: str) -> bytes:
@@ -346,7 +380,7 @@ def _connection_line(line: Line, address: str) -> bytes:
 
 def _attribute_line(line: Line, plan: _Plan) -> bytes:
     name, value = line.attribute
-    if _is_past_the_relay(name):
+    if _is_past_the_relay(name) or (plan.keys.stripped and names_keys(name)):
         return b""
     if name == b"rtcp":
         return _rtcp_line(line, value, plan)

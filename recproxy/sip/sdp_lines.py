@@ -198,6 +198,9 @@ def to_ascii(line: Line, text: bytes) -> str:
 
 
 def _shown(text: bytes) -> str:
+    """Its beginning, for an error: never a key (RFC 4568)."""
+    before, inline, key = text.partition(b"inline:")
+    text = before + inline + b"..." * bool(key)
     shown = text[:_SHOWN].decode("ascii", "backslashreplace")
     escaped = "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in shown)
     return escaped + ("…" if len(text) > _SHOWN else "")
