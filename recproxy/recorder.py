@@ -556,6 +556,12 @@ def _channel(facts: TimelineFacts) -> ChannelFacts:
         duplicates=facts.duplicates,
         ssrc_changes=facts.ssrc_changes,
         silence_samples=facts.silence_samples,
+        reanchored=facts.reanchored,
+        drift_shifts=facts.drift_shifts,
+        telephone_events=facts.telephone_events,
+        undecodable=facts.undecodable,
+        overrun=facts.overrun,
+        jitter_ms=facts.jitter_ms,
     )
 
 

@@ -145,6 +145,8 @@ class Parties:
 class ChannelFacts:
     """Quality of one channel, counted while it was recorded; all counts ≥ 0.
 
+    Recordings of an earlier version have 0 for what was not counted then.
+
     Attributes:
         packets: RTP packets placed.
         lost: Packets that never came (by sequence number).
@@ -153,6 +155,12 @@ class ChannelFacts:
         duplicates: Packets whose sequence number had been placed already.
         ssrc_changes: Times the stream's SSRC changed.
         silence_samples: Samples of silence put where no audio was received.
+        reanchored: Times a stream was put anew on the clock: timestamps that disagreed with arrival.
+        drift_shifts: Times a stream was moved because its clock ran fast or slow.
+        telephone_events: Keys pressed, as telephone-events; which ones is not kept.
+        undecodable: Packets that no decoder took; silence in the recording.
+        overrun: Packets beyond the room for audio that was not yet written.
+        jitter_ms: Highest interarrival jitter (RFC 3550 section 6.4.1), milliseconds.
     """
 
     packets: int = 0
@@ -162,6 +170,12 @@ class ChannelFacts:
     duplicates: int = 0
     ssrc_changes: int = 0
     silence_samples: int = 0
+    reanchored: int = 0
+    drift_shifts: int = 0
+    telephone_events: int = 0
+    undecodable: int = 0
+    overrun: int = 0
+    jitter_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -19,16 +20,18 @@ from storage import (
     CatalogueBusy,
     CatalogueError,
     CatalogueRow,
+    ChannelFacts,
     HeldRecording,
     OsFiles,
     RecordingId,
     RecordingNotFound,
     RecordingTags,
+    SealFacts,
     State,
     Tombstone,
     sqlite_url,
 )
-from storage.catalogue import length_bucket
+from storage.catalogue import length_bucket, rows
 from storage.catalogue.schema import SCHEMA_VERSION
 
 FACTS = AudioFacts("ULAW", 8000, 2)
@@ -299,3 +302,19 @@ def test_a_locked_catalogue_may_be_tried_again(tmp_path: Path, monkeypatch: pyte
     add(catalogue, tags(1))
     catalogue.close()
     assert NOW.tzinfo is UTC
+
+
+def test_facts_of_an_earlier_version_are_read_with_nothing_in_what_was_not_counted() -> None:
+    facts = SealFacts(
+        ended=datetime(2026, 11, 24, tzinfo=UTC),
+        frames=8000,
+        caller=ChannelFacts(packets=50, lost=1, silence_samples=160),
+        callee=None,
+        dropped_packets=0,
+        paused=timedelta(0),
+        reason="hangup",
+    )
+    text = json.loads(rows.encode_facts(facts))
+    for name in ("reanchored", "drift_shifts", "telephone_events", "undecodable", "overrun", "jitter_ms"):
+        del text["caller"][name]
+    assert rows.decode_facts(json.dumps(text)) == facts

@@ -31,6 +31,8 @@ class TimelineFacts:
         converted: Packets that were not kept as sent: decoded, changed in law or in rate.
         held: Packets that came before the start, or while the recording was paused; not kept.
         overrun: Packets beyond the room for audio that was not yet taken.
+        jitter_ms: Highest interarrival jitter (RFC 3550 section 6.4.1), in milliseconds; of
+            audio packets that could be placed.
     """
 
     packets: int = 0
@@ -49,6 +51,7 @@ class TimelineFacts:
     converted: int = 0
     held: int = 0
     overrun: int = 0
+    jitter_ms: float = 0.0
 
 
 @dataclass(slots=True)
@@ -71,6 +74,7 @@ class Tally:
     converted: int = 0
     held: int = 0
     overrun: int = 0
+    jitter_ms: float = 0.0
 
     def facts(self, *, lost: int) -> TimelineFacts:
         """Freeze the counts.

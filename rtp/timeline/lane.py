@@ -14,6 +14,7 @@ from rtp.timeline.canvas import Canvas
 from rtp.timeline.facts import Tally, TimelineFacts
 from rtp.timeline.formats import TimelineFormat
 from rtp.timeline.holds import Holds
+from rtp.timeline.jitter import Jitter
 from rtp.timeline.packets import Packets
 from rtp.timeline.payloadtypes import DEFERRED, DIRECT, EVENT, NOISE, UNKNOWN, PayloadTypes
 from rtp.timeline.placement import FAR_NS, Placement
@@ -75,6 +76,7 @@ class Lane:
         self._floor = 0
         self._latest_ns = -(1 << 62)
         self._holds = Holds()
+        self._jitter = Jitter()
 
     def agree(self, codecs: Mapping[int, CodecSpec]) -> None:
         """Take note of payload types; others keep their meaning.
@@ -143,6 +145,7 @@ class Lane:
     def facts(self) -> TimelineFacts:
         """Give the counts so far."""
         lost = sum(stream.ledger.lost for stream in (self._stream, self._previous) if stream is not None)
+        self._tally.jitter_ms = self._jitter.peak_ms
         return self._tally.facts(lost=lost)
 
     # --- the common case: one stream, nothing missing, nothing out of order ---------------------
@@ -201,6 +204,7 @@ class Lane:
         end = start + count * length
         clock.saw(end - length, int(timestamps[-1]), end)
         clock.observe(least, count)
+        self._jitter.observe(lateness)
         self._latest_ns = max(self._latest_ns, arrival_ns)
         stream.ledger.advance(count)
         return True
@@ -228,6 +232,7 @@ class Lane:
             stream.suspect = True
             stream.late_since_ns = None
             stream.ledger.restart()
+            self._jitter.begin()
         self._floor = max(self._floor, frame)
 
     def _push_streams(self, packets: Packets) -> None:
@@ -366,6 +371,7 @@ class Lane:
         elif count < len(packets):
             stream.trial = Trial(int(packets.arrival_ns[count]))
         if count:
+            self._jitter.observe(lateness[:count].tolist())
             self._placement.write(clock, packets[:count], relative[:count], lateness[:count], self._floor)
         return count
 
@@ -421,6 +427,8 @@ class Lane:
             max_drift_ns=self._max_drift_ns,
         )
         stream.clock = clock
+        self._jitter.begin()
+        self._jitter.observe((starts - anchor_ns)[:count].tolist())
         self._placement.epoch += 1
         self._placement.write(clock, packets[:count], relative[:count], (starts - anchor_ns)[:count], floor)
         return count

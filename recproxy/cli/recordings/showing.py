@@ -11,7 +11,7 @@ from recproxy.cli.display import fields, instant, length, print_json, size, tabl
 from recproxy.cli.options import config_option, identity_option, json_option, why_option
 from recproxy.cli.recordings.documents import body_path, of_parties, of_row, of_tombstone
 from recproxy.errors import UsageError
-from storage import CatalogueRow, Parties, Tombstone
+from storage import CatalogueRow, ChannelFacts, Parties, Tombstone
 
 __all__ = ["showing"]
 
@@ -94,7 +94,18 @@ def _print_row(row: CatalogueRow, parties: Parties | None) -> None:
     channels = [(name, side) for name, side in (("left", facts.caller), ("right", facts.callee)) if side]
     if channels:
         table(
-            ("channel", "packets", "lost", "late", "reordered", "duplicates", "ssrc changes", "silence"),
+            (
+                "channel",
+                "packets",
+                "lost",
+                "late",
+                "reordered",
+                "duplicates",
+                "ssrc changes",
+                "silence",
+                "jitter",
+                "keys",
+            ),
             (
                 (
                     name,
@@ -105,17 +116,41 @@ def _print_row(row: CatalogueRow, parties: Parties | None) -> None:
                     str(side.duplicates),
                     str(side.ssrc_changes),
                     f"{side.silence_samples / audio.rate_hz:.2f} s",
+                    f"{side.jitter_ms:.1f} ms",
+                    str(side.telephone_events),
                 )
                 for name, side in channels
             ),
-            right=("packets", "lost", "late", "reordered", "duplicates", "ssrc changes", "silence"),
+            right=(
+                "packets",
+                "lost",
+                "late",
+                "reordered",
+                "duplicates",
+                "ssrc changes",
+                "silence",
+                "jitter",
+                "keys",
+            ),
         )
     fields(
         (
             ("paused", length(facts.paused.total_seconds()) if facts.paused else ""),
             ("dropped packets", str(facts.dropped_packets) if facts.dropped_packets else ""),
+            *((f"odd on the {name}", _odd(side)) for name, side in channels),
         )
     )
+
+
+def _odd(side: ChannelFacts) -> str:
+    """What seldom happens, where it did."""
+    counts = (
+        ("put anew on the clock", side.reanchored),
+        ("moved for drift", side.drift_shifts),
+        ("not decodable", side.undecodable),
+        ("beyond the room", side.overrun),
+    )
+    return ", ".join(f"{what}: {count}" for what, count in counts if count)
 
 
 def _print_tombstone(stone: Tombstone) -> None:
