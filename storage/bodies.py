@@ -80,6 +80,10 @@ class OpenBody:
         chunks: Whole chunks in the file already.
         digest: Hash over all bytes in the file already.
         size_bytes: Length of the file.
+
+    Attributes:
+        chunks: Whole chunks in the file.
+        dirty: True if some of them are not durable yet.
     """
 
     def __init__(
@@ -100,6 +104,7 @@ class OpenBody:
         self._size_bytes = size_bytes
         self._final = False
         self.chunks = chunks
+        self.dirty = False
 
     @property
     def sealed_bytes(self) -> int:
@@ -121,6 +126,7 @@ class OpenBody:
         if self._final:
             raise ValueError(f"{self._path}: a chunk after the final one")
         sealed = seal_chunk(self._key, self.chunks, plaintext, final=final)
+        self.dirty = True
         self._handle.write(sealed)
         self._digest.update(sealed)
         self._size_bytes += len(sealed)
@@ -134,6 +140,7 @@ class OpenBody:
             FileFault: Chunks since the last good sync may be lost.
         """
         self._handle.sync()
+        self.dirty = False
 
     def finish(self) -> BodyFacts:
         """Sync, close and publish under the final name; durable on return.

@@ -69,6 +69,11 @@ class Wal:
         return self._failure
 
     @property
+    def half_full(self) -> bool:
+        """True if a rotation will come soon: bodies had better be synced by then."""
+        return self._size_bytes > self._segment_bytes // 2
+
+    @property
     def full(self) -> bool:
         """True if the segment should be rotated."""
         return self._size_bytes > self._segment_bytes

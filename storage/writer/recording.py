@@ -259,6 +259,20 @@ class RecordingWriter:
         self._durable = self._logged
         self._seal_durable_chunks()
 
+    @property
+    def body_dirty(self) -> bool:
+        """True if chunks of the body are not durable there yet (they are in the log)."""
+        return self._body.dirty
+
+    def sync_body(self) -> None:
+        """Make the chunks of the body durable there, if there are any that are not.
+
+        Raises:
+            FileFault: The recording must be failed.
+        """
+        if self._body.dirty:
+            self._body.sync()
+
     def tail(self) -> Tail:
         """What no chunk holds, for the next segment of the log.
 
@@ -266,7 +280,7 @@ class RecordingWriter:
             FileFault: The body cannot be synced; the recording must be failed.
         """
         keys = self._usable()
-        self._body.sync()
+        self.sync_body()
         return Tail(keys, self._body.sealed_bytes, bytes(self._tail))
 
     def note_rotated(self) -> None:

@@ -37,8 +37,9 @@ from storage.wal import (
 )
 from storage.writer.recording import RecordingWriter, StoreParts, erase_unsealed, seal_parties
 
-DEFAULT_SEGMENT_BYTES: Final = 8 << 20
+DEFAULT_SEGMENT_BYTES: Final = 32 << 20
 LOCK_PATH: Final = "daemon.lock"
+_BODY_SHARE: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +194,8 @@ class RecordingStore:
         faults = self._sync_log()
         if not faults and self._parts.wal.full:
             faults = self._rotate()
+        elif not faults and self._parts.wal.half_full:
+            faults = self._sync_some_bodies()
         self._destroy_leftover_keys()
         self._parts.audit.flush()
         return tuple(faults)
@@ -245,6 +248,17 @@ class RecordingStore:
         for writer in sound:
             try:
                 writer.note_synced()
+            except FileFault as err:
+                faults.append(_failed(writer, err))
+        return faults
+
+    def _sync_some_bodies(self) -> list[RecordingFault]:
+        """Spread the syncs that a rotation needs, so that it does not take long itself."""
+        faults: list[RecordingFault] = []
+        dirty = [writer for writer in self._sound() if writer.body_dirty]
+        for writer in dirty[: len(self._open) // _BODY_SHARE + 1]:
+            try:
+                writer.sync_body()
             except FileFault as err:
                 faults.append(_failed(writer, err))
         return faults
