@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/eventfd.h>
 
 enum {
@@ -17,7 +16,7 @@ enum {
     COMPLETIONS = 1024,
     BUFFERS = 256, /* datagrams that may be in our hands; the others wait in their sockets */
     TURN = 128,    /* completions handled before what they forward is sent */
-    BATCH = 64,    /* sockets with packets that end the wait early */
+    BATCH = 32,    /* completions that end the wait early */
     MIN_WAIT_US = 300,
     GROUP = 0,
     ALIGNMENT = 64,
@@ -144,13 +143,11 @@ static void send_on(struct uring_side *side, uint64_t stream, uint32_t index,
     sqe->flags = IOSQE_CQE_SKIP_SUCCESS;
 }
 
-/* Exclusive: the kernel then wakes the thread at once, not when a batch is there. */
 static void listen_to_wake(struct worker *worker)
 {
-    struct uring_side *side = worker->io_side;
-    uint32_t place, events = POLLIN | EPOLLEXCLUSIVE;
-    struct io_uring_sqe *sqe =
-        next_request(side, IORING_OP_POLL_ADD, worker->wake_fd, tag(0, RECEIVE, WAKE), &place);
+    uint32_t place, events = POLLIN;
+    struct io_uring_sqe *sqe = next_request(worker->io_side, IORING_OP_POLL_ADD, worker->wake_fd,
+                                            tag(0, RECEIVE, WAKE), &place);
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
     events = events << 16 | events >> 16;
 #endif
@@ -328,8 +325,10 @@ static void on_wake(struct worker *worker, const struct io_uring_cqe *cqe)
 {
     struct uring_side *side = worker->io_side;
     eventfd_t count;
-    side->woken = true;
-    eventfd_read(worker->wake_fd, &count);
+    if (!side->woken) {
+        side->woken = true;
+        eventfd_read(worker->wake_fd, &count);
+    }
     if ((cqe->flags & IORING_CQE_F_MORE) == 0 && !atomic_load(&worker->relay->stopping)) {
         listen_to_wake(worker);
     }
@@ -398,7 +397,9 @@ static void run(struct worker *worker)
     if (uring_enable(&side->uring) != 0) {
         return; /* it was set up for this: cannot be refused */
     }
-    listen_to_wake(worker);
+    for (int k = 0; k < BATCH; k++) { /* or the wait would not end before its time */
+        listen_to_wake(worker);
+    }
     while (!atomic_load_explicit(&worker->relay->stopping, memory_order_relaxed)) {
         bool more = reap(worker);
         if (side->woken) {
