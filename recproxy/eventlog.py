@@ -8,15 +8,17 @@ free text are masked, whoever wrote them there.
 
 from __future__ import annotations
 
+import json
 import re
 import sys
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import Enum, auto
-from typing import Any, Final, TextIO, TypeAlias
+from threading import Lock
+from typing import Final, TextIO, TypeAlias
 
 import msgspec
-import structlog
 
 __all__ = [
     "EVENTS",
@@ -35,10 +37,13 @@ __all__ = [
 
 Value: TypeAlias = str | int | float | bool
 Now: TypeAlias = Callable[[], datetime]
+_Entry: TypeAlias = dict[str, Value]
+_Render: TypeAlias = Callable[[_Entry], str]
 
 _HIDDEN: Final = 5  # digits of a telephone number that are never shown
 _TAIL: Final = 2
 _LONGEST: Final = 300  # characters of one value
+_MOST_GATHERED: Final = 256  # lines that wait for a flush
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 # Seven digits or more, with the separators people write, not inside a longer word.
 _NUMBER: Final = re.compile(r"(?<![0-9A-Za-z])(?:\+|00)?[0-9](?:[ ()./\u00a0-]{0,2}[0-9]){6,}(?![0-9A-Za-z])")
@@ -107,6 +112,7 @@ KEYS: Final[Mapping[str, Kind]] = {
     "code": Kind.COUNT,
     "count": Kind.COUNT,
     "decision": Kind.WORD,
+    "digits": Kind.COUNT,
     "direction": Kind.WORD,
     "dropped_packets": Kind.COUNT,
     "due": Kind.COUNT,
@@ -209,6 +215,7 @@ EVENTS: Final[Mapping[str, Event]] = {
         "duration_s",
         "setup_s",
         "talk_s",
+        "digits",
         *_PACKETS,
     ),
     "call.confused": Event(_E, "what", "why"),
@@ -268,6 +275,8 @@ class UndeclaredEvent(Exception):  # noqa: N818 - our own bug, named for what it
 class EventLog:
     """Writes events; safe to use from any thread.
 
+    Each line is written at once, in the order of its time, except inside ``gathered``.
+
     Attributes:
         left_out: How often what was left out: undeclared events and keys, and lines that
             the stream did not take.
@@ -286,11 +295,7 @@ class EventLog:
         self._bound: dict[str, Value] = {}
         self._least = _RANK[config.level]
         self.left_out: dict[str, int] = {}
-        self._logger = structlog.wrap_logger(
-            structlog.WriteLogger(stream),
-            processors=[_stamp(now), _renderer(config.format)],
-            wrapper_class=structlog.BoundLogger,
-        )
+        self._lines = _Lines(stream, now, _RENDERERS[config.format], self._count)
 
     @classmethod
     def to_stdout(cls, config: LogConfig, *, now: Now | None = None, strict: bool = False) -> EventLog:
@@ -321,30 +326,93 @@ class EventLog:
             return
         if _RANK[declared.level] < self._least:
             return
-        written: dict[str, Value] = {}
-        for key, value in {**self._bound, **fields}.items():
-            if key not in declared.keys:
+        keys = declared.keys
+        entry: _Entry = {"ts": "", "level": declared.level.value, "event": event}
+        for key, value in ({**self._bound, **fields} if self._bound else fields).items():
+            if key not in keys:
                 if key in fields:
                     self._refuse(f"{event} {key}", "key is not declared for this event")
                 continue
-            clean = _clean(KEYS[key], value)
+            clean = _CLEANERS[key](value)
             if clean is None:
                 self._refuse(f"{event} {key}", f"{type(value).__name__} is not {KEYS[key].name.lower()}")
             elif clean != "":
-                written[key] = clean
+                entry[key] = clean
+        self._lines.put(entry, at_once=declared.level is LogLevel.ERROR)
+
+    @contextmanager
+    def gathered(self) -> Iterator[None]:
+        """Keep lines until ``flush``, so that many share one system call; for a busy loop.
+
+        An error, and many lines, are written without waiting for it, after all that came
+        before. At the end, however it comes about, everything is written and each line is
+        again written at once. Only the death of the process inside loses what waits.
+        """
+        self._lines.gather(gathering=True)
         try:
-            self._logger.msg(event, level=declared.level.value, **written)
-        except OSError as err:
-            # A full disk or a closed pipe behind the log must not end a call.
-            self._count(f"line not written: {err.strerror}")
+            yield
+        finally:
+            self._lines.gather(gathering=False)
+
+    def flush(self) -> None:
+        """Write the lines that were gathered."""
+        self._lines.flush()
 
     def _refuse(self, what: str, why: str) -> None:
         if self._strict:
             raise UndeclaredEvent(f"{what}: {why}; see recproxy.eventlog")
         self._count(what)
 
-    def _count(self, what: str) -> None:
-        self.left_out[what] = self.left_out.get(what, 0) + 1
+    def _count(self, what: str, times: int = 1) -> None:
+        self.left_out[what] = self.left_out.get(what, 0) + times
+
+
+class _Lines:
+    """The lines on their way to the stream, in the order of their times; any thread."""
+
+    def __init__(self, stream: TextIO, now: Now, render: _Render, lost: Callable[[str, int], None]) -> None:
+        self._stream = stream
+        self._now = now
+        self._render = render
+        self._lost = lost
+        self._lock = Lock()
+        self._gathering = False
+        self._waiting: list[str] = []
+
+    def put(self, entry: _Entry, *, at_once: bool) -> None:
+        """Stamp an entry (RFC 3339, UTC, milliseconds) and write it, now or later."""
+        with self._lock:
+            at = self._now().astimezone(UTC).isoformat(timespec="milliseconds")
+            entry["ts"] = at.replace("+00:00", "Z")
+            self._waiting.append(self._render(entry))
+            if at_once or not self._gathering or len(self._waiting) >= _MOST_GATHERED:
+                self._write()
+
+    def gather(self, *, gathering: bool) -> None:
+        """From now on keep lines, or write each; what waits is written."""
+        with self._lock:
+            self._gathering = gathering
+            self._write()
+
+    def flush(self) -> None:
+        """Write what waits."""
+        with self._lock:
+            self._write()
+
+    def _write(self) -> None:
+        if not self._waiting:
+            return
+        waiting, self._waiting = self._waiting, []
+        text = "".join(waiting)
+        try:
+            try:
+                self._stream.write(text)
+            except UnicodeEncodeError as err:  # a terminal that lacks a character of ours
+                self._stream.write(text.encode(err.encoding, "backslashreplace").decode(err.encoding))
+            self._stream.flush()
+        except OSError as err:
+            # A full disk or a closed pipe behind the log must not end a call.
+            self._lost(f"line not written: {err.strerror}", len(waiting))
 
 
 def mask_number(number: str) -> str:
@@ -376,52 +444,59 @@ def _masked_user(user: str, at: str) -> str:
     return mask_number(user) if at or user[:1] in "+0123456789" else user
 
 
-def _clean(kind: Kind, value: Value) -> Value | None:
-    """The value as it may be written, None if it is of another kind."""
-    match kind, value:
-        case Kind.COUNT, int() if not isinstance(value, bool):
-            return value
-        case Kind.NUMBER, int() | float() if not isinstance(value, bool):
-            return value
-        case Kind.WORD, str():
-            return _clipped(value)
-        case Kind.TEXT, str():
-            return _clipped(mask_numbers(value))
-        case Kind.PHONE, str():
-            return mask_number(value)
-        case _:
-            return None
+def _word(value: Value) -> str | None:
+    return _clipped(value) if isinstance(value, str) else None
+
+
+def _count(value: Value) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _number(value: Value) -> float | None:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _text(value: Value) -> str | None:
+    return _clipped(mask_numbers(value)) if isinstance(value, str) else None
+
+
+def _phone(value: Value) -> str | None:
+    return mask_number(value) if isinstance(value, str) else None
 
 
 def _clipped(text: str) -> str:
+    if text.isprintable() and len(text) <= _LONGEST:  # nothing in it that _CONTROL finds
+        return text
     plain = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
     return plain if len(plain) <= _LONGEST else plain[:_LONGEST] + "…"
 
 
 _RANK: Final = {level: rank for rank, level in enumerate(LogLevel)}
-_Entry: TypeAlias = MutableMapping[str, Any]
+# The value as it may be written, None if it is of another kind.
+_OF_KIND: Final[Mapping[Kind, Callable[[Value], Value | None]]] = {
+    Kind.WORD: _word,
+    Kind.COUNT: _count,
+    Kind.NUMBER: _number,
+    Kind.TEXT: _text,
+    Kind.PHONE: _phone,
+}
+_CLEANERS: Final = {key: _OF_KIND[kind] for key, kind in KEYS.items()}
+_to_json: Final = json.JSONEncoder().encode
 
 
-def _stamp(now: Now) -> Callable[[Any, str, _Entry], _Entry]:
-    """RFC 3339, UTC, milliseconds; first in the line."""
-
-    def stamp(_logger: Any, _method: str, entry: _Entry) -> _Entry:  # noqa: ANN401 - structlog's signature
-        at = now().astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        return {"ts": at, "level": entry.pop("level"), "event": entry.pop("event"), **entry}
-
-    return stamp
-
-
-def _renderer(form: LogFormat) -> Callable[[Any, str, _Entry], str]:
-    if form is LogFormat.JSON:
-        json = structlog.processors.JSONRenderer()
-        return lambda logger, method, entry: str(json(logger, method, entry))
-    return lambda _logger, _method, entry: _for_people(entry)
+def _for_machines(entry: _Entry) -> str:
+    return _to_json(entry) + "\n"
 
 
 def _for_people(entry: _Entry) -> str:
     fields = " ".join(f"{key}={value}" for key, value in entry.items() if key not in {"ts", "level", "event"})
-    return f"{entry['ts']} {entry['level']:<7} {entry['event']:<20} {fields}".rstrip()
+    return f"{entry['ts']} {entry['level']:<7} {entry['event']:<20} {fields}".rstrip() + "\n"
+
+
+_RENDERERS: Final[Mapping[LogFormat, _Render]] = {
+    LogFormat.JSON: _for_machines,
+    LogFormat.CONSOLE: _for_people,
+}
 
 
 def _utcnow() -> datetime:

@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recproxy.call.commands import AuditNote, Note, OpenRecording
-from recproxy.call.events import Codec, Event, LegName, RecordingFailed, RecordingOpened
+from recproxy.call.events import Codec, DigitPressed, Event, LegName, RecordingFailed, RecordingOpened
 from recproxy.media import Clock
 from rtp import CodecSpec, Encoding, Fork, RtpError, Side, Timeline, TimelineFacts, choose_format
 from storage import (
@@ -50,6 +50,7 @@ _ENCODINGS: Final = {
     Encoding.ALAW: StoredEncoding.ALAW,
     Encoding.PCM16: StoredEncoding.PCM16,
 }
+_LEGS: Final = {Side.CALLER: LegName.CALLER, Side.CALLEE: LegName.CALLEE}
 _SECOND_NS: Final = 1_000_000_000
 _STOPPED: Final = "the recorder has stopped"
 _MOST_UNWRITTEN: Final = 10_000
@@ -394,6 +395,8 @@ class Recorder:
     def _feed(self, live: _Live) -> None:
         for records, data in self._packets.pop(live.stream, ()):
             live.timeline.push(records, data)
+        for side, digit in live.timeline.take_digits():
+            self._post(live.call, DigitPressed(_LEGS[side], digit))
 
     def _write(self, live: _Live, frames: bytes) -> None:
         if frames:

@@ -23,6 +23,7 @@ from recproxy.call.commands import (
     Command,
     EndLeg,
     InviteCallee,
+    Note,
     OpenRecording,
     PauseRecording,
     PlayPrompt,
@@ -39,6 +40,7 @@ from recproxy.call.events import (
     CallerConfirmed,
     CallFacts,
     Codec,
+    DigitPressed,
     DrainExpired,
     Event,
     InviteReceived,
@@ -557,3 +559,15 @@ def test_states_md_is_what_the_tables_say() -> None:
         [sys.executable, tree / "tools" / "states.py"], capture_output=True, text=True, check=True
     ).stdout
     assert (tree / "recproxy" / "call" / "STATES.md").read_text(encoding="utf-8") == printed
+
+
+def test_keys_are_counted_and_never_told() -> None:
+    m = machine(Record(plan()))
+    for event in (INVITE, ALLOCATED, CalleeAnswered(sdp(), "cid-b"), CallerConfirmed(), STARTED, HEARD):
+        m.receive(event, 0.0)
+    for digit in "42#":
+        assert m.receive(DigitPressed(CALLER, digit), 1.0) == []
+    m.receive(LegEnded(CALLER, 200, "", by_us=False), 2.0)
+    commands = m.receive(LegEnded(CALLEE, 200, "", by_us=True), 2.0)
+    (ended,) = [c for c in commands if isinstance(c, Note) and c.event == "call.ended"]
+    assert dict(ended.fields)["digits"] == 3

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from recorder_stage import FRAME, MS, SECOND, Packet, Stage, batch_of, noise, staged
 
 from recproxy.call.commands import AuditNote
-from recproxy.call.events import Codec, RecordingFailed, RecordingOpened
+from recproxy.call.events import Codec, DigitPressed, LegName, RecordingFailed, RecordingOpened
 from recproxy.recorder import _Stop, by_stream
 from rtp import Side, Timeline
 from storage import OsFiles, State, read_events, verify_chain
@@ -66,6 +66,18 @@ def test_both_sides_are_kept_bit_for_bit(stage: Stage) -> None:
     assert caller.startswith(left)
     assert callee.startswith(SILENCE * 80 + right)
     assert len(caller) == len(callee) == 2100 * 8
+
+
+def test_a_key_is_told_to_its_call_and_is_silence_in_the_recording(stage: Stage) -> None:
+    recording = opened(stage, "c1", 1, PCMU, DTMF, guard_ms=0)
+    key = b"\x07\x0a\x00\xa0"
+    stage.fork.ring.append(Packet(1, Side.CALLEE, stage.clock.now_ns, 1, key, DTMF.payload_type))
+    stage.turn(210)
+    seal(stage)
+    assert stage.journal.of(DigitPressed, "c1") == [DigitPressed(LegName.CALLEE, "7")]
+    assert "7" not in repr(DigitPressed(LegName.CALLEE, "7"))
+    assert stage.channels(recording)[1] == SILENCE * 210 * 8
+    assert stage.row(recording).facts.callee.telephone_events == 1  # type: ignore[union-attr]
 
 
 def test_nothing_that_arrived_before_the_start_is_kept(stage: Stage) -> None:

@@ -306,6 +306,14 @@ class RecordingFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class DigitPressed:
+    """A party pressed a key while it was recorded (RFC 4733). Which one is never logged or stored."""
+
+    leg: LegName
+    digit: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class DrainExpired:
     """The daemon stops: end the call now."""
 
@@ -326,5 +334,6 @@ Event: TypeAlias = (
     | PromptFailed
     | RecordingOpened
     | RecordingFailed
+    | DigitPressed
     | DrainExpired
 )

@@ -49,6 +49,7 @@ from recproxy.call.events import (
     CallerConfirmed,
     CallFacts,
     Codec,
+    DigitPressed,
     DrainExpired,
     Event,
     InviteReceived,
@@ -146,6 +147,7 @@ class CallMachine:
         self._prompt_asked = False
         self._prompt_started: PromptStarted | None = None
         self._recording_id = ""
+        self._digits = 0
         self._invited_at = 0.0
         self._answered_at: float | None = None
         self._deadline: float | None = None
@@ -211,6 +213,9 @@ class CallMachine:
                 return self._recording_opened(event)
             case RecordingFailed():
                 return self._recording_failed(event, now)
+            case DigitPressed():
+                self._digits += 1
+                return []
             case DrainExpired():
                 return self._end_both(200, "", now)
         assert_never(event)
@@ -720,6 +725,7 @@ class CallMachine:
                 ("recording", self._recording_id),
                 ("duration_s", round(now - self._invited_at, 3)),
                 ("talk_s", round(talk, 3)),
+                ("digits", self._digits),
             ),
         )
 
