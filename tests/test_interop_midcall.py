@@ -85,6 +85,7 @@ def test_refresh_in_mid_announcement_is_no_hold(make_rig: Callable[..., Rig]) ->
     call.left.wait_count(25)
     assert call.caller.reinvite(_reoffer(call.left, 2)).code == 200
     recording = rig.recorded(call)
+    rig.talk_on(call, 0.5)
     call.hang_up()
     rig.sealed(call)
     end_ns = rigs.announcement_end_ns(call, 0x22220001, call.left)
