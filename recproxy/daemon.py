@@ -56,6 +56,7 @@ from storage import (
 
 _CODECS: Final = ("PCMU", "PCMA", "G722", "OPUS")
 _POLL_MS: Final = 10
+_FLUSH_S: Final = 0.01  # the longest that a loop without rest keeps lines of the event log
 _WATCHDOG_S: Final = 5.0
 _TIDY_S: Final = 60.0
 _END_GRACE_S: Final = 45.0
@@ -387,6 +388,7 @@ class _Daemon:
         self._media = media
         self._policy = policy
         self._signals = _Signals()
+        self._flushed = 0.0
         self._reader = ThreadPoolExecutor(1, "policy")
         self._reading: Future[tuple[Policy, PromptSet]] | None = None
 
@@ -395,14 +397,18 @@ class _Daemon:
         # A cyclic collection in a foreign thread could destroy a pj.Call there, which PJLIB does not
         # survive: collect on this thread only.
         gc.disable()
+        gc.collect()
+        gc.freeze()  # what the start has made stays: no later collection looks at it
         self._signals.install()
         self._log.emit("daemon.ready", max_calls=self._config.sip.max_calls)
         manager.ready()
         try:
-            self._loop(manager)
-            manager.stopping()
-            self._drain()
+            with self._log.gathered():
+                self._loop(manager)
+                manager.stopping()
+                self._drain()
         finally:
+            gc.unfreeze()
             self._reader.shutdown(cancel_futures=True)
 
     def _loop(self, manager: ServiceManager) -> None:
@@ -423,6 +429,10 @@ class _Daemon:
         self._endpoint.poll(_POLL_MS)
         self._media.poll()
         self._driver.pump()
+        now = self._clock.monotonic()
+        if now - self._flushed >= _FLUSH_S:
+            self._flushed = now
+            self._log.flush()
 
     def _drain(self) -> None:
         self._endpoint.drain()

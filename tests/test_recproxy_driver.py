@@ -363,6 +363,32 @@ def test_a_callee_that_never_answers_is_given_up_at_the_deadline_and_not_before(
     assert {c.code for c in bench.outside.commands("c1") if isinstance(c, EndLeg)} == {408}
 
 
+def test_a_long_wait_is_remembered_among_many_short_calls(bench: Bench) -> None:
+    bench.happen("waits", INVITE, CalleeProgress(180, "Ringing", None))
+    for number in range(1000):
+        bench.happen(f"c{number}", INVITE)
+        bench.hang_up(f"c{number}")
+    assert bench.driver.active == 1
+    bench.clock.pass_ms(LIMITS.setup_s * 1000 - 1)
+    bench.driver.pump()
+    assert EndLeg not in bench.outside.kinds("waits")
+    bench.clock.pass_ms(1)
+    bench.driver.pump()
+    assert {c.code for c in bench.outside.commands("waits") if isinstance(c, EndLeg)} == {408}
+
+
+def test_a_deadline_that_changed_nothing_comes_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.happen("c1", INVITE)
+    with monkeypatch.context() as broken:
+        broken.setattr(CallMachine, "expire", lambda _machine, _now: 1 // 0)
+        broken.setattr(CallMachine, "receive", lambda _machine, _event, _now: [])
+        bench.clock.pass_ms(LIMITS.setup_s * 1000)
+        bench.driver.pump()
+    assert bench.confused() == ["deadline"]
+    bench.driver.pump()
+    assert {c.code for c in bench.outside.commands("c1") if isinstance(c, EndLeg)} == {408}
+
+
 def test_a_prompt_that_never_ends_is_given_up(bench: Bench) -> None:
     bench.talking("c1")
     bench.clock.pass_ms(LIMITS.prompt_s * 1000)

@@ -3,8 +3,10 @@ from __future__ import annotations
 
 import ast
 import io
+import itertools
 import json
 import re
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -127,6 +129,121 @@ def test_a_stream_that_takes_nothing_ends_no_call() -> None:
     written = EventLog(Full(), LogConfig(), lambda: AT, strict=True)
     written.emit("daemon.stopped")
     assert written.left_out == {"line not written: No space left on device": 1}
+
+
+def test_a_terminal_that_lacks_a_character_gets_it_escaped() -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="latin-1", newline="")
+    written = EventLog(stream, LogConfig(format=LogFormat.CONSOLE), lambda: AT, strict=True)
+    written.emit("call.offered", caller=NUMBER)
+    assert raw.getvalue().endswith(rb"caller=+3130\u2022\u2022\u2022\u2022\u202204" b"\n")
+
+
+# Gathering.
+
+
+class Counted(io.StringIO):
+    """Counts its writes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[str] = []
+
+    def write(self, text: str) -> int:
+        self.writes.append(text)
+        return super().write(text)
+
+    def events(self) -> list[list[str]]:
+        """The events of each write."""
+        return [[json.loads(line)["event"] for line in text.splitlines()] for text in self.writes]
+
+
+def counted() -> tuple[EventLog, Counted]:
+    stream = Counted()
+    return EventLog(stream, LogConfig(), lambda: AT, strict=True), stream
+
+
+def test_gathered_lines_share_a_write_and_keep_their_order() -> None:
+    written, stream = counted()
+    with written.gathered():
+        written.emit("daemon.ready")
+        written.bind(call_ref="c0ffee").emit("call.answered")
+        assert stream.writes == []
+        written.flush()
+        written.flush()
+        written.emit("daemon.draining")
+    written.emit("daemon.stopped")
+    assert stream.events() == [
+        ["daemon.ready", "call.answered"],
+        ["daemon.draining"],
+        ["daemon.stopped"],
+    ]
+
+
+def test_an_error_is_written_at_once_after_what_came_before() -> None:
+    written, stream = counted()
+    with written.gathered():
+        written.emit("call.answered")
+        written.emit("call.refused")
+        written.emit("media.unavailable", why="no ports")
+        assert stream.events() == [["call.answered", "call.refused", "media.unavailable"]]
+
+
+def test_what_was_gathered_is_written_when_the_loop_fails() -> None:
+    written, stream = counted()
+
+    def loop() -> None:
+        with written.gathered():
+            written.emit("call.answered")
+            raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        loop()
+    assert stream.events() == [["call.answered"]]
+
+
+def test_lines_do_not_pile_up_without_a_flush() -> None:
+    written, stream = counted()
+    with written.gathered():
+        for _ in range(1000):
+            written.emit("call.answered")
+        assert sum(map(len, stream.events())) >= 744
+    assert sum(map(len, stream.events())) == 1000
+
+
+def test_every_gathered_line_that_is_lost_is_counted() -> None:
+    class Full(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise OSError(28, "No space left on device")
+
+    written = EventLog(Full(), LogConfig(), lambda: AT, strict=True)
+    with written.gathered():
+        for _ in range(3):
+            written.emit("call.answered")
+    assert written.left_out == {"line not written: No space left on device": 3}
+
+
+def test_lines_of_several_threads_are_all_there_in_the_order_of_their_times() -> None:
+    times = itertools.count()
+    stream = Counted()
+    written = EventLog(stream, LogConfig(), lambda: AT + timedelta(milliseconds=next(times)), strict=True)
+
+    def speak(thread: int) -> None:
+        for number in range(200):
+            written.emit("media.dropped", stream=thread, count=number)
+            if number % 7 == thread:
+                written.flush()
+
+    threads = [threading.Thread(target=speak, args=(number,)) for number in range(4)]
+    with written.gathered():
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    found = lines(stream)
+    assert [line["ts"] for line in found] == sorted(line["ts"] for line in found)
+    for number in range(4):
+        assert [line["count"] for line in found if line["stream"] == number] == list(range(200))
 
 
 def test_standard_output_is_the_usual_place(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,11 +8,12 @@ the machine is a fault of ours, it ends that call and no other.
 
 from __future__ import annotations
 
+import heapq
 import queue
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, assert_never
+from typing import Final, Protocol, assert_never
 
 from recproxy.call.commands import (
     AllocateMedia,
@@ -40,6 +41,8 @@ from recproxy.call.commands import (
 from recproxy.call.events import DrainExpired, Event, InviteReceived, LegFault
 from recproxy.call.machine import CallMachine, Decider, Limits
 from recproxy.errors import IllegalEvent
+
+_SPARE_DEADLINES: Final = 256  # old ones among the deadlines before they are swept out
 
 
 class SipPort(Protocol):
@@ -103,6 +106,7 @@ class Driver:
         self._clock = clock
         self._queue: queue.SimpleQueue[tuple[str, Event]] = queue.SimpleQueue()
         self._calls: dict[str, CallMachine] = {}
+        self._due: list[tuple[float, str]] = []  # a heap; what a machine no longer waits for stays in it
         self._unreported = 0
         self._ports: Ports | None = None
 
@@ -131,10 +135,14 @@ class Driver:
             self._treat(call, event)
             count += 1
         now = self._clock()
-        for call, machine in list(self._calls.items()):
-            deadline = machine.deadline()
-            if deadline is not None and deadline <= now:
-                self._advance(call, machine, "deadline", partial(machine.expire, now))
+        for call in self._passed(now):
+            machine = self._calls.get(call)
+            deadline = machine.deadline() if machine is not None else None
+            if machine is None or deadline is None or deadline > now:
+                continue  # the call has ended, or what it waited for has come
+            self._advance(call, machine, "deadline", partial(machine.expire, now))
+            if call in self._calls and machine.deadline() == deadline:
+                heapq.heappush(self._due, (deadline, call))  # the step failed; again at the next pump
         return count
 
     def drain(self) -> None:
@@ -149,6 +157,24 @@ class Driver:
             except queue.Empty:
                 return
 
+    def _passed(self, now: float) -> list[str]:
+        """Calls of which a deadline, perhaps an old one, has passed."""
+        passed = []
+        while self._due and self._due[0][0] <= now:
+            passed.append(heapq.heappop(self._due)[1])
+        return passed
+
+    def _watch(self, call: str, deadline: float) -> None:
+        """Look at ``call`` again at its new deadline."""
+        heapq.heappush(self._due, (deadline, call))
+        if len(self._due) > 2 * len(self._calls) + _SPARE_DEADLINES:
+            self._due = [
+                (waiting, name)
+                for name, machine in self._calls.items()
+                if (waiting := machine.deadline()) is not None
+            ]
+            heapq.heapify(self._due)
+
     def _treat(self, call: str, event: Event) -> None:
         machine = self._calls.get(call)
         if machine is None:
@@ -160,6 +186,7 @@ class Driver:
 
     def _advance(self, call: str, machine: CallMachine, what: str, step: Callable[[], list[Command]]) -> None:
         """Let the machine take a step and carry out what it says; a step that fails ends the call."""
+        before = machine.deadline()
         try:
             commands = step()
         except Exception as err:  # noqa: BLE001 - the boundary: one call's fault ends that call only
@@ -174,6 +201,10 @@ class Driver:
         self._carry_out(call, commands)
         if machine.ended:
             self._drop(call)
+            return
+        deadline = machine.deadline()
+        if deadline is not None and deadline != before:
+            self._watch(call, deadline)
 
     def _carry_out(self, call: str, commands: list[Command]) -> None:
         for command in commands:
