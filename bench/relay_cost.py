@@ -1,9 +1,11 @@
-"""CPU time a packet: the RTP engine against a bare C relay, in one run, on loopback.
+"""CPU time a packet and added delay: the RTP engine against a bare C relay, in one run, on loopback.
 
 The bare relay is a C program of the form `relay N BASE A_IP:BASE B_IP:BASE [plain|copy]` that
 binds BASE+2i and BASE+2i+1 on 127.0.0.1 for call i and forwards between A_IP:A_BASE+2i and
 B_IP:B_BASE+2i. Each round measures every contestant once, so that noise hits them alike; CPU time
-is that of the contestant's whole process, the interpreter and the draining of the fork included.
+is that of the contestant's whole process, the interpreter and the draining of the fork included;
+delay is from before the sending call to the kernel's stamp at the receiver. On a machine that is
+busy otherwise, real-time priority (`chrt -r 10`) makes the delays mean something.
 
     python bench/relay_cost.py --bare path/to/relay.c --calls 100 --seconds 4 --rounds 5
 """
@@ -13,6 +15,7 @@ import os
 import selectors
 import socket
 import statistics
+import struct
 import subprocess
 import sys
 import tempfile
@@ -32,7 +35,10 @@ from rtp.relay import IoChoice, Relay
 RELAY, CALLER, CALLEE = "127.0.0.1", "127.0.0.2", "127.0.0.3"
 FAR_BASE = 30000
 DRAIN_SECONDS = 0.1
-PACKET = bytes((0x80, 0, 0, 1)) + bytes(8) + b"\xd5" * 160
+HEADER = bytes((0x80, 0, 0, 1)) + bytes(8)
+PAYLOAD = struct.Struct("q152x")  # time of sending
+STAMP = struct.Struct("@ll")
+SO_TIMESTAMPNS = 35
 
 _SPAWN = get_context("spawn")
 _FORK = get_context("fork")
@@ -46,6 +52,16 @@ class Load:
     base: int
     seconds: float
     frame_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Microseconds of CPU a packet, share lost, microseconds of delay: median and 99 %."""
+
+    cost: float
+    lost: float
+    delay: float
+    delay_p99: float
 
 
 def engine(load: Load, io: IoChoice, with_fork: bool, ready: Connection) -> None:
@@ -68,20 +84,22 @@ def engine(load: Load, io: IoChoice, with_fork: bool, ready: Connection) -> None
 
 
 def sink(sockets: list[socket.socket], stop: Connection) -> None:
-    """Count what arrives until told to stop."""
+    """Take what arrives until told to stop, then tell the delays."""
     selector = selectors.DefaultSelector()
     for endpoint in sockets:
         endpoint.setblocking(False)
         selector.register(endpoint, selectors.EVENT_READ)
     selector.register(stop, selectors.EVENT_READ)
-    received = 0
+    delays: list[float] = []
     while True:
         for key, _ in selector.select():
-            if key.fileobj is stop:
-                stop.send(received)
+            if not isinstance(key.fileobj, socket.socket):
+                stop.send(delays)
                 return
-            os.read(key.fd, 2048)
-            received += 1
+            data, control, _, _ = key.fileobj.recvmsg(2048, socket.CMSG_SPACE(STAMP.size))
+            seconds, nanoseconds = STAMP.unpack(control[0][2])
+            (sent_ns,) = PAYLOAD.unpack_from(data, len(HEADER))
+            delays.append((seconds * 10**9 + nanoseconds - sent_ns) / 1000)
 
 
 def cpu_ns(pid: int) -> int:
@@ -89,14 +107,15 @@ def cpu_ns(pid: int) -> int:
     return time.clock_gettime_ns((~pid << 3) | 2)
 
 
-def measure(pid: int, targets: list[tuple[str, int]], load: Load) -> tuple[float, float]:
-    """Send G.711 both ways of each call; microseconds a packet, and the share lost."""
+def measure(pid: int, targets: list[tuple[str, int]], load: Load) -> Run:
+    """Send as much as G.711 both ways of each call."""
     calls = len(targets) // 2
     phones = []
     for address in (CALLER, CALLEE):
         for index in range(calls):
             endpoint = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
             endpoint.bind((address, FAR_BASE + 2 * index))
+            endpoint.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
             phones.append(endpoint)
     ours, theirs = _FORK.Pipe()
     receiver = _FORK.Process(target=sink, args=(phones, theirs))
@@ -109,20 +128,25 @@ def measure(pid: int, targets: list[tuple[str, int]], load: Load) -> tuple[float
     while (now := time.monotonic_ns()) - start < load.seconds * 1e9:
         while sent * pace_ns <= now - start:
             k = order[sent % len(order)]
-            phones[k].sendto(PACKET, targets[k])
+            phones[k].sendto(HEADER + PAYLOAD.pack(time.time_ns()), targets[k])
             sent += 1
         time.sleep(pace_ns / 1e9)
     time.sleep(0.2)
     used = cpu_ns(pid) - used
     ours.send("stop")
-    received = int(ours.recv())
+    delays: list[float] = sorted(ours.recv())
     receiver.join()
     for endpoint in phones:
         endpoint.close()
-    return used / 1000 / sent, 1 - received / sent
+    return Run(
+        cost=used / 1000 / sent,
+        lost=1 - len(delays) / sent,
+        delay=delays[len(delays) // 2],
+        delay_p99=delays[len(delays) * 99 // 100],
+    )
 
 
-def run_engine(load: Load, io: IoChoice, *, with_fork: bool) -> tuple[float, float]:
+def run_engine(load: Load, io: IoChoice, *, with_fork: bool) -> Run:
     """Measure the engine in a process of its own."""
     ours, theirs = _SPAWN.Pipe()
     process: BaseProcess = _SPAWN.Process(target=engine, args=(load, io, with_fork, theirs))
@@ -138,7 +162,7 @@ def run_engine(load: Load, io: IoChoice, *, with_fork: bool) -> tuple[float, flo
         process.join()
 
 
-def run_bare(program: Path, load: Load, mode: str) -> tuple[float, float]:
+def run_bare(program: Path, load: Load, mode: str) -> Run:
     """Measure the bare relay."""
     process = subprocess.Popen(
         [program, str(load.calls), str(load.base), f"{CALLER}:{FAR_BASE}", f"{CALLEE}:{FAR_BASE}", mode],
@@ -171,7 +195,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         program = Path(directory) / "relay"
         subprocess.run(["gcc", "-O2", "-o", program, options.bare, "-lcrypto"], check=True)
-        contestants: dict[str, Callable[[], tuple[float, float]]] = {
+        contestants: dict[str, Callable[[], Run]] = {
             "bare": lambda: run_bare(program, load, "plain"),
             "bare, copy": lambda: run_bare(program, load, "copy"),
             "epoll": lambda: run_engine(load, "epoll", with_fork=False),
@@ -179,7 +203,7 @@ def main() -> None:
             "io_uring": lambda: run_engine(load, "io_uring", with_fork=False),
             "io_uring, fork": lambda: run_engine(load, "io_uring", with_fork=True),
         }
-        results: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
+        results: dict[str, list[Run]] = {name: [] for name in contestants}
         for _ in range(options.rounds):
             for name, run in contestants.items():
                 results[name].append(run())
@@ -189,13 +213,15 @@ def main() -> None:
         f"{options.calls} calls, {options.rounds} rounds of {options.seconds} s, "
         f"load {os.getloadavg()[0]:.1f}"
     )
-    bare = statistics.median(cost for cost, _ in results["bare"])
+    bare = statistics.median(run.cost for run in results["bare"])
     for name, runs in results.items():
-        costs = sorted(cost for cost, _ in runs)
-        lost = max(loss for _, loss in runs)
+        cost = statistics.median(run.cost for run in runs)
         print(
-            f"{name:14} {statistics.median(costs):6.2f} us a packet ({costs[0]:.2f} to {costs[-1]:.2f}), "
-            f"{statistics.median(costs) / bare:.2f} of bare, lost at most {lost:.2%}"
+            f"{name:14} {cost:6.2f} us a packet ({min(run.cost for run in runs):.2f} to "
+            f"{max(run.cost for run in runs):.2f}), {cost / bare:.2f} of bare, "
+            f"delay {statistics.median(run.delay for run in runs):4.0f} us, "
+            f"p99 {statistics.median(run.delay_p99 for run in runs):4.0f} us, "
+            f"lost at most {max(run.lost for run in runs):.2%}"
         )
 
 

@@ -12,7 +12,7 @@ from rtp.endpoints import Latch, Side, SrtpKey, SrtpSuite
 from rtp.errors import RelayError
 from rtp.fork import Fork
 from rtp.playback import PlaybackState, Playout
-from rtp.relay import Relay
+from rtp.relay import IoChoice, Relay
 
 SUITES = pytest.mark.parametrize("suite", SrtpSuite)
 
@@ -27,8 +27,8 @@ def report(ssrc: int = 1) -> bytes:
 
 
 @pytest.fixture
-def relay() -> Iterator[Relay]:
-    with Relay(ring_bytes=1 << 20) as opened:
+def relay(io: IoChoice) -> Iterator[Relay]:
+    with Relay(ring_bytes=1 << 20, io=io) as opened:
         yield opened
 
 
