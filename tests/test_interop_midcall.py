@@ -199,6 +199,7 @@ def test_digits_are_relayed_and_are_silence_in_the_recording(make_rig: Callable[
     assert len(run) == 1
     assert set(left[run[0].recorded + run[0].samples :]) == {ULAW_SILENCE}
     assert "digit" not in rig.daemon.everything_said
+    assert rig.daemon.wait("call.ended", call_ref=call.ref)["keys_pressed"] == 3, "how many, never which"
 
 
 def test_call_in_which_nobody_speaks_leaves_a_recording_of_silence(make_rig: Callable[..., Rig]) -> None:

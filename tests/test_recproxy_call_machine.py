@@ -570,4 +570,4 @@ def test_keys_are_counted_and_never_told() -> None:
     m.receive(LegEnded(CALLER, 200, "", by_us=False), 2.0)
     commands = m.receive(LegEnded(CALLEE, 200, "", by_us=True), 2.0)
     (ended,) = [c for c in commands if isinstance(c, Note) and c.event == "call.ended"]
-    assert dict(ended.fields)["digits"] == 3
+    assert dict(ended.fields)["keys_pressed"] == 3

@@ -725,7 +725,7 @@ class CallMachine:
                 ("recording", self._recording_id),
                 ("duration_s", round(now - self._invited_at, 3)),
                 ("talk_s", round(talk, 3)),
-                ("digits", self._digits),
+                ("keys_pressed", self._digits),
             ),
         )
 
