@@ -274,6 +274,7 @@ def _open_store(config: Config, log: EventLog, clock: SystemClock, stack: ExitSt
                 recording=found.recording.text,
                 outcome=found.outcome.value,
                 frames=found.frames,
+                why=found.detail,
             )
     except StoreLocked as err:
         raise AlreadyRunning(f"storage.directory: {err}") from err

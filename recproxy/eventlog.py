@@ -245,7 +245,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     ),
     "recording.failed": Event(_E, "recording", "purpose", "why"),
     "recording.discarded": Event(_W, "recording", "purpose", "reason", "why"),
-    "recording.recovered": Event(_W, "recording", "purpose", "outcome", "frames", "bytes"),
+    "recording.recovered": Event(_W, "recording", "purpose", "outcome", "frames", "bytes", "why"),
     "recording.shredded": Event(_I, "recording", "purpose", "expiry", "reason"),
     "media.opened": Event(_I, "io"),
     "media.unavailable": Event(_E, "why"),

@@ -571,3 +571,14 @@ def test_keys_are_counted_and_never_told() -> None:
     commands = m.receive(LegEnded(CALLEE, 200, "", by_us=True), 2.0)
     (ended,) = [c for c in commands if isinstance(c, Note) and c.event == "call.ended"]
     assert dict(ended.fields)["keys_pressed"] == 3
+
+
+@pytest.mark.parametrize(
+    "odd", [Codec(96, "PCMU", 16000), Codec(96, "PCMU", 8000, 2), Codec(96, "OPUS", 16000, 2)]
+)
+def test_a_codec_at_another_clock_is_another_codec(odd: Codec) -> None:
+    m = machine(Record(plan()))
+    m.receive(InviteReceived(FACTS, sdp(stream(odd, PCMU))), 0.0)
+    commands = m.receive(ALLOCATED, 0.0)
+    invite = next(c for c in commands if isinstance(c, InviteCallee))
+    assert invite.offer.keep[0] == frozenset({0})

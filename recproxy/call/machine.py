@@ -370,7 +370,7 @@ class CallMachine:
             raise IllegalEvent("a notice is due without a plan")
         self._prompt_asked = True
         self._deadline = now + self._limits.prompt_s
-        speech = next(codec for codec in self._codecs if codec.name in pick.RECORDABLE)
+        speech = next(codec for codec in self._codecs if pick.is_speech(codec))
         return [
             PlayPrompt(
                 prompt=plan.prompt,

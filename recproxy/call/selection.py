@@ -10,14 +10,16 @@ whatever it offers, keys included.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from recproxy.call.commands import SdpToSend, StreamKeys, StreamSecurity
 from recproxy.call.events import SRTP_KEY_BYTES, Codec, CryptoOffer, LocalMedia, Sdp, StreamFacts
 
-#: Encoding names that can be announced in and recorded (RFC 3551, RFC 7587).
-RECORDABLE: Final = frozenset({"PCMU", "PCMA", "G722", "OPUS"})
+#: RTP clock of each encoding that can be announced in and recorded (RFC 3551 table 4, RFC 7587);
+#: the same name at another clock is another thing.
+RECORDABLE: Final[Mapping[str, int]] = {"PCMU": 8000, "PCMA": 8000, "G722": 8000, "OPUS": 48000}
 #: Kept beside them: digits are reported, never recorded as sound (RFC 4733).
 COMPANIONS: Final = frozenset({"TELEPHONE-EVENT"})
 #: Transports whose payload is in the clear (RFC 3551, RFC 4585).
@@ -133,8 +135,7 @@ def select_recordable(offer: Sdp) -> Selection | None:
     for index, stream in enumerate(offer.streams):
         if not is_recordable(stream):
             continue
-        allowed = RECORDABLE | COMPANIONS
-        kept = frozenset(codec.payload_type for codec in stream.codecs if codec.name in allowed)
+        kept = frozenset(codec.payload_type for codec in stream.codecs if is_kept(codec))
         return Selection(
             recorded=index,
             active=tuple(place == index for place in range(len(offer.streams))),
@@ -143,13 +144,24 @@ def select_recordable(offer: Sdp) -> Selection | None:
     return None
 
 
+def is_speech(codec: Codec) -> bool:
+    """Whether the codec can be announced in and recorded: by name, clock and, but for Opus, one channel."""
+    one = codec.channels == 1 or codec.name == "OPUS"
+    return one and RECORDABLE.get(codec.name) == codec.clock_hz
+
+
+def is_kept(codec: Codec) -> bool:
+    """Whether a recorded call may use the codec."""
+    return is_speech(codec) or codec.name in COMPANIONS
+
+
 def is_recordable(stream: StreamFacts) -> bool:
     """Whether the section is audio that we can open, with at least one codec we can record."""
     return (
         stream.kind == "audio"
         and stream.port != 0
         and (stream.protocol in PLAIN_RTP or is_secure(stream))
-        and any(codec.name in RECORDABLE for codec in stream.codecs)
+        and any(is_speech(codec) for codec in stream.codecs)
     )
 
 
@@ -182,4 +194,4 @@ def agreed_codecs(selection: Selection, answer: Sdp) -> tuple[Codec, ...]:
     stream = answer.streams[selection.recorded]
     if not is_recordable(stream):
         return ()
-    return tuple(codec for codec in stream.codecs if codec.name in RECORDABLE | COMPANIONS)
+    return tuple(codec for codec in stream.codecs if is_kept(codec))
