@@ -86,6 +86,7 @@ class SipEndpoint:
         self._condemned: list[Leg] = []
         self._by_call_id: dict[str, str] = {}
         self._draining = False
+        self._admitted: bool | None = None  # what the stack was told last
 
     # ---------------------------------------------------------- life cycle
 
@@ -97,6 +98,7 @@ class SipEndpoint:
         """
         self._stack.open()
         native.allow(self._trunks.peers, silent=self._settings.silent)
+        self._admitted = None
         self._admit()
 
     def poll(self, timeout_ms: int) -> None:
@@ -356,7 +358,9 @@ class SipEndpoint:
 
     def _admit(self) -> None:
         admitted = not self._draining and len(self._bridges) < self._settings.max_calls
-        native.admit(admitted=admitted, retry_after_s=_RETRY_AFTER_S)
+        if admitted is not self._admitted:
+            self._admitted = admitted
+            native.admit(admitted=admitted, retry_after_s=_RETRY_AFTER_S)
 
 
 def _rewritten(to_send: SdpToSend | None) -> bytes:

@@ -11,8 +11,7 @@ its slot by then.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Final, Protocol
 
 import pjsua2 as pj
@@ -195,12 +194,8 @@ class Leg(pj.Call):
         if code < 300:  # noqa: PLR2004
             self._bodies.settle()
 
-    @contextmanager
-    def _guard(self, where: str) -> Iterator[None]:
-        try:
-            yield
-        except Exception as err:  # noqa: BLE001 - the boundary: SWIG would print it and go on
-            self._host.leg_failed(self, f"{where}: {type(err).__name__}")
+    def _guard(self, where: str) -> _Guard:
+        return _Guard(self._host, self, where)
 
     def _state_changed(self, info: pj.CallInfo, event: pj.SipEvent) -> None:
         if info.state == pj.PJSIP_INV_STATE_CONNECTING and self.name is LegName.CALLEE:
@@ -280,6 +275,26 @@ class Leg(pj.Call):
                 prm.txOption.headers.append(header(name, value))
                 self._sent.add((name, value))
         return prm
+
+
+class _Guard:
+    """Turns an exception into the end of the leg; SWIG would print it and go on."""
+
+    __slots__ = ("_host", "_leg", "_where")
+
+    def __init__(self, host: LegHost, leg: Leg, where: str) -> None:
+        self._host = host
+        self._leg = leg
+        self._where = where
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: object, err: BaseException | None, _trace: object) -> bool:
+        if not isinstance(err, Exception):
+            return False
+        self._host.leg_failed(self._leg, f"{self._where}: {type(err).__name__}")
+        return True
 
 
 def header(name: str, value: str) -> pj.SipHeader:

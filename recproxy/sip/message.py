@@ -90,13 +90,20 @@ class Message:
 
     def first(self, name: str) -> str | None:
         """Value of the first header line of this name (long form, any case), None if none."""
-        wanted = name.lower()
-        return next((header.value for header in self.headers if header.name.lower() == wanted), None)
+        wanted, length = name.lower(), len(name)
+        for header in self.headers:
+            if len(header.name) == length and header.name.lower() == wanted:
+                return header.value
+        return None
 
     def values(self, name: str) -> tuple[str, ...]:
         """Every value of a header that may be a list, over all its lines."""
-        wanted = name.lower()
-        lines = [header.value for header in self.headers if header.name.lower() == wanted]
+        wanted, length = name.lower(), len(name)
+        lines = [
+            header.value
+            for header in self.headers
+            if len(header.name) == length and header.name.lower() == wanted
+        ]
         return tuple(value for line in lines for value in split_list(line))
 
     def address(self, name: str) -> Address:
@@ -216,7 +223,7 @@ def _headers(lines: list[bytes]) -> Iterator[Header]:
 
 def _text(where: str, raw: bytes) -> str:
     text = raw.decode("utf-8", "replace").strip()
-    if _CONTROL.search(text):
+    if not text.isprintable() and _CONTROL.search(text):
         raise SipError(where, "a control character", shown(text))
     return text
 

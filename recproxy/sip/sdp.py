@@ -15,7 +15,8 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 from recproxy.call.commands import SdpToSend, StreamSecurity
@@ -38,6 +39,7 @@ __all__ = ["SdpError", "parse", "rewrite"]
 _CLOCK_MAX: Final = 10_000_000
 _CHANNELS_MAX: Final = 255
 _PTIME_MAX: Final = 1_000
+_ADDRESSES: Final = 1_024  # that are remembered as read; a call names the same few several times
 # RFC 3551 section 6, tables 4 and 5: what a payload type means without rtpmap.
 _STATIC: Final[dict[int, tuple[str, int, int]]] = {
     0: ("PCMU", 8000, 1),
@@ -187,14 +189,18 @@ def _connection(lines: Iterable[Line], *, needed: bool = True) -> str | None:
     try:
         if len(fields) != 3 or fields[0].upper() != b"IN":  # noqa: PLR2004 - RFC 8866 section 5.7
             raise ValueError  # noqa: TRY301 - one way out for every kind of bad address
-        family = _FAMILIES[fields[1].upper()]
-        parsed: ipaddress.IPv4Address | ipaddress.IPv6Address = family(fields[2].decode("ascii"))
-        if parsed.is_multicast or getattr(parsed, "scope_id", None):
-            raise ValueError  # noqa: TRY301
+        return _unicast(fields[1].upper(), fields[2])
     except (ValueError, KeyError) as err:
         if not needed:
             return None
         raise line.error("not IN IP4 or IN IP6 and a numeric unicast address") from err
+
+
+@lru_cache(_ADDRESSES)
+def _unicast(family: bytes, address: bytes) -> str:
+    parsed: ipaddress.IPv4Address | ipaddress.IPv6Address = _FAMILIES[family](address.decode("ascii"))
+    if parsed.is_multicast or getattr(parsed, "scope_id", None):
+        raise ValueError(address)
     return str(parsed)
 
 
@@ -227,12 +233,12 @@ def _ptime(attributes: _Attributes) -> int | None:
 
 
 def _codecs(section: Section, attributes: _Attributes) -> tuple[Codec, ...]:
-    maps: dict[int, Codec] = {}
+    maps: dict[int, tuple[str, int, int]] = {}
     parameters: dict[int, str] = {}
     for name, value, line in attributes:
         if name == b"rtpmap":
-            codec = _rtpmap(line, value)
-            maps.setdefault(codec.payload_type, codec)
+            mapped, meaning = _rtpmap(line, value)
+            maps.setdefault(mapped, meaning)
         elif name == b"fmtp":
             payload_type, _, text = value.partition(b" ")
             number = decimal(payload_type, 0, PAYLOAD_TYPE_MAX)
@@ -243,12 +249,13 @@ def _codecs(section: Section, attributes: _Attributes) -> tuple[Codec, ...]:
         number = decimal(text, 0, PAYLOAD_TYPE_MAX)
         if number is None:
             raise section.lines[0].error(f"payload type is not a number from 0 to {PAYLOAD_TYPE_MAX}", text)
-        codec = maps.get(number) or Codec(number, *_STATIC.get(number, ("", 0, 1)))
-        found.append(replace(codec, fmtp=parameters.get(number, "")))
+        encoding, clock_hz, channels = maps.get(number) or _STATIC.get(number, ("", 0, 1))
+        found.append(Codec(number, encoding, clock_hz, channels, parameters.get(number, "")))
     return tuple(found)
 
 
-def _rtpmap(line: Line, value: bytes) -> Codec:
+def _rtpmap(line: Line, value: bytes) -> tuple[int, tuple[str, int, int]]:
+    """Payload type, and its encoding name, clock rate and channels."""
     found = _RTPMAP.match(value)
     payload_type = decimal(found[1], 0, PAYLOAD_TYPE_MAX) if found else None
     clock_hz = decimal(found[3], 1, _CLOCK_MAX) if found else None
@@ -256,7 +263,7 @@ def _rtpmap(line: Line, value: bytes) -> Codec:
         raise line.error("not a payload type, encoding name and clock rate")
     # The third field is the number of channels for audio only (RFC 8866 section 6.6).
     channels = decimal(found[4] or b"1", 1, _CHANNELS_MAX)
-    return Codec(payload_type, to_ascii(line, found[2]).upper(), clock_hz, channels or 1)
+    return payload_type, (to_ascii(line, found[2]).upper(), clock_hz, channels or 1)
 
 
 def _attributes(lines: Iterable[Line]) -> _Attributes:
@@ -307,7 +314,7 @@ def _session_address(plans: list[_Plan], local: tuple[LocalMedia | None, ...]) -
 def _session_line(line: Line, ours: str, *, strip_keys: bool) -> bytes:
     if line.kind == "o":
         prefix = line.value.rsplit(None, 3)[0]
-        return replace(line, value=prefix + b" " + _net(ours)).raw
+        return line._replace(value=prefix + b" " + _net(ours)).raw
     if line.kind == "c":
         return _connection_line(line, ours)
     if line.kind == "k" and strip_keys:
@@ -331,7 +338,7 @@ def _section_lines(plan: _Plan, ours: str, shared: str | None) -> Iterator[bytes
     inherits = all(line.kind != "c" for line in section.lines)
     if inherits and address != ours and shared is not None and not _is_unspecified(shared):
         # Its relay socket has another address than the session's c= line now names.
-        yield replace(media, ending=media.ending or b"\r\n").raw
+        yield media._replace(ending=media.ending or b"\r\n").raw
         yield Line(0, "c", _net(address), media.ending).raw
     else:
         yield media.raw
@@ -360,7 +367,7 @@ def _media_line(plan: _Plan) -> Line:
         protocol = plan.keys.ours.protocol.encode()
     if plan.removed:
         formats = b"".join(b" " + text for text in formats.split() if text not in plan.removed)
-    return replace(line, value=b"".join((kind, gap, port, count or b"", next_gap, protocol, formats, end)))
+    return line._replace(value=b"".join((kind, gap, port, count or b"", next_gap, protocol, formats, end)))
 
 
 def _crypto_lines(plan: _Plan) -> bytes:
@@ -375,7 +382,7 @@ def _connection_line(line: Line, address: str) -> bytes:
     received = _connection((line,), needed=False)
     if received is not None and _is_unspecified(received):
         return line.raw
-    return replace(line, value=_net(address)).raw
+    return line._replace(value=_net(address)).raw
 
 
 def _attribute_line(line: Line, plan: _Plan) -> bytes:
@@ -397,13 +404,14 @@ def _rtcp_line(line: Line, value: bytes, plan: _Plan) -> bytes:
     same = decimal(fields[0], 0, PORT_MAX) == plan.section.port
     port = str(plan.local.rtp_port + (0 if same else 1)).encode()
     tail = b" " + _net(plan.local.address) if len(fields) > 1 else b""
-    return replace(line, value=b"rtcp:" + port + tail).raw
+    return line._replace(value=b"rtcp:" + port + tail).raw
 
 
 def _is_past_the_relay(name: bytes) -> bool:
     return name in _PAST_THE_RELAY or name.startswith(_ICE_PREFIX)
 
 
+@lru_cache(_ADDRESSES)
 def _net(address: str) -> bytes:
     try:
         parsed = ipaddress.ip_address(address)
@@ -412,5 +420,6 @@ def _net(address: str) -> bytes:
     return f"IN IP{parsed.version} {parsed}".encode()
 
 
+@lru_cache(_ADDRESSES)
 def _is_unspecified(address: str) -> bool:
     return ipaddress.ip_address(address).is_unspecified

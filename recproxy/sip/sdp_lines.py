@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 from recproxy.errors import SdpError
 
@@ -44,8 +44,7 @@ PAYLOAD_TYPE_MAX: Final = 127
 MEDIA_LINE: Final = re.compile(rb"(\S+)( +)([0-9]+)(/[0-9]+)?( +)(\S+)((?: +\S+)*)( *)\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """One line as received; ``number`` counts from 1."""
 
     number: int
@@ -131,11 +130,11 @@ def _lines(body: bytes) -> tuple[list[Line], bytes]:
 def _line(number: int, raw: bytes) -> Line:
     text = raw.rstrip(b"\r\n")
     ending = raw[len(text) :]
+    kind = _KINDS.get(text[:2])
     if len(text) > MAX_LINE_BYTES:
         raise SdpError(f"SDP line {number}", f"{len(text)} bytes, more than {MAX_LINE_BYTES}")
     if ending == b"\r" or b"\0" in text:
         raise SdpError(f"SDP line {number}", "a NUL or a lone carriage return", _shown(text))
-    kind = _KINDS.get(text[:2])
     if kind is None:
         raise SdpError(f"SDP line {number}", "not a line of SDP", _shown(text))
     return Line(number, kind, text[2:], ending)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from recproxy.sip.uri import Uri
 from storage.tags import Direction
@@ -14,6 +14,7 @@ __all__ = ["Trunk", "TrunkTable", "source_host"]
 
 _Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 _SOS_NUMBER = "112"
+_MOST_HOSTS: Final = 1024  # addresses whose trunk is remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Trunk:
 
 
 class TrunkTable:
-    """The trunks, by source address and by name; never changes."""
+    """The trunks, by source address and by name; they never change."""
 
     def __init__(self, trunks: Iterable[Trunk]) -> None:
         """Index the trunks.
@@ -54,6 +55,7 @@ class TrunkTable:
             (ipaddress.ip_network(peer), trunk) for trunk in self._by_name.values() for peer in trunk.peers
         ]
         self._networks = sorted(networks, key=lambda pair: pair[0].prefixlen, reverse=True)
+        self._by_host: dict[str, Trunk | None] = {}
 
     @property
     def peers(self) -> tuple[str, ...]:
@@ -62,6 +64,14 @@ class TrunkTable:
 
     def source(self, host: str) -> Trunk | None:
         """The trunk that ``host``, a numeric address, belongs to."""
+        if host in self._by_host:
+            return self._by_host[host]
+        trunk = self._look_up(host)
+        if len(self._by_host) < _MOST_HOSTS:
+            self._by_host[host] = trunk
+        return trunk
+
+    def _look_up(self, host: str) -> Trunk | None:
         address = ipaddress.ip_address(host)
         if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
             address = address.ipv4_mapped

@@ -207,8 +207,8 @@ class Address:
         text = text.strip()
         if len(text) > MAX_LENGTH:
             raise SipError("address", f"longer than {MAX_LENGTH} characters", shown(text))
-        opening = next((at for at, char in _outside_quotes(text) if char == "<"), None)
-        if opening is None:
+        opening = _opening(text)
+        if opening < 0:
             uri, *parameters = _split(text, ";")
             return cls("", Uri.parse(uri), _parameters(parameters))
         closing = text.find(">", opening)
@@ -260,6 +260,8 @@ def quoted(text: str) -> str:
 
 def escaped(user: str) -> str:
     """Escape what a user part may not hold raw but often does: ``#`` and non-ASCII."""
+    if user.isascii() and "#" not in user:
+        return user
     return "".join(
         char
         if char.isascii() and char != "#"
@@ -322,6 +324,13 @@ def _header_value(value: str) -> bool:
     return bool(_PARAMETER.match(value) or _TOKEN.match(value))
 
 
+def _opening(text: str) -> int:
+    """Where the first angle bracket outside quotes is; -1 if there is none."""
+    if '"' not in text:
+        return text.find("<")
+    return next((at for at, char in _outside_quotes(text) if char == "<"), -1)
+
+
 def _outside_quotes(text: str) -> Iterator[tuple[int, str]]:
     """Characters that are not part of a quoted string, with their index."""
     inside = skip = False
@@ -341,6 +350,8 @@ def _outside_quotes(text: str) -> Iterator[tuple[int, str]]:
 
 def _split(text: str, separator: str) -> list[str]:
     """Split outside quotes and angle brackets."""
+    if '"' not in text and "<" not in text:
+        return text.split(separator)
     parts: list[str] = []
     start = depth = 0
     for at, char in _outside_quotes(text):
