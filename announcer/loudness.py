@@ -8,13 +8,16 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["PEAK_DBFS", "TARGET_DBFS", "loudness", "normalised"]
+__all__ = ["PEAK_DBFS", "TARGET_DBFS", "loudness", "normalised", "without_tail"]
 
 TARGET_DBFS: Final = -22.0
 """Level of the spoken parts: a little above the -26 dB of nominal telephone speech, as a prompt
 has to be understood at once."""
 PEAK_DBFS: Final = -2.0
 """No sample gets louder; a peaky recording is made less loud instead of being limited."""
+
+_TAIL_DBFS: Final = -55.0
+_TAIL_S: Final = 0.12
 
 _FULL_SCALE: Final = 32_768.0
 _BLOCK_S: Final = 0.4
@@ -65,3 +68,18 @@ def normalised(pcm: npt.NDArray[np.int16], rate_hz: int) -> npt.NDArray[np.int16
     gain = min(10 ** ((TARGET_DBFS - level) / 20), 10 ** (PEAK_DBFS / 20) * (_FULL_SCALE - 1) / peak)
     louder: npt.NDArray[np.int16] = np.rint(pcm * gain).astype(np.int16)
     return louder
+
+
+def without_tail(pcm: npt.NDArray[np.int16], rate_hz: int) -> npt.NDArray[np.int16]:
+    """Cut silence off the end, but for 120 ms: both parties wait for the last frame.
+
+    Args:
+        pcm: Mono samples.
+        rate_hz: Their rate.
+
+    Returns:
+        The samples up to a little after the last one above -55 dB of full scale.
+    """
+    heard = np.flatnonzero(np.abs(pcm.astype(np.int32)) > 10 ** (_TAIL_DBFS / 20) * _FULL_SCALE)
+    end = int(heard[-1]) + 1 + int(_TAIL_S * rate_hz) if len(heard) else len(pcm)
+    return pcm[:end]

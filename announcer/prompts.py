@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from announcer.encode import PCM_HZ, EncodedPrompt, encode
 from announcer.errors import PromptError
-from announcer.loudness import loudness, normalised
+from announcer.loudness import loudness, normalised, without_tail
 from announcer.synthesis import speak
 from announcer.texts import built_in
 from rtp.codecs import resample
@@ -183,7 +183,7 @@ def _load(directory: Path, spec: PromptSpec) -> Prompt:
             raise PromptError(f"announcement {spec.name!r} has no words; give it a text or a file")
         file = speak(spec.name, spec.language, text, directory)
     content = _content(file)
-    pcm = normalised(_checked(file, *_decoded(file, content)), PCM_HZ)
+    pcm = without_tail(normalised(_checked(file, *_decoded(file, content)), PCM_HZ), PCM_HZ).copy()
     pcm.flags.writeable = False
     return Prompt(spec.name, spec.language, file, hashlib.sha256(content).hexdigest(), pcm)
 

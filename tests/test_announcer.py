@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from announcer import PCM_HZ, EncodedPrompt, Pacer, PromptError, PromptSet, PromptSpec, encode, playout
-from announcer.loudness import PEAK_DBFS, TARGET_DBFS, loudness, normalised
+from announcer.loudness import PEAK_DBFS, TARGET_DBFS, loudness, normalised, without_tail
 from announcer.synthesis import voice_for
 from announcer.texts import BUILT_IN, built_in
 
@@ -269,3 +269,16 @@ def test_each_frame_is_due_once_in_order_never_early(steps: list[int]) -> None:
     assert given_out == list(range(len(given_out)))
     assert list(pacer.due(10_000 * MS)) == list(range(len(given_out), 3))
     assert pacer.heard(10_000 * MS)
+
+
+@pytest.mark.parametrize(("tail_s", "kept_s"), [(2.0, 1.12), (0.05, 1.05), (0.0, 1.0)])
+def test_silence_at_the_end_is_cut_but_for_a_breath(tail_s: float, kept_s: float) -> None:
+    speech = np.full(PCM_HZ, 8000, np.int16)
+    pcm = np.concatenate([speech, np.zeros(int(tail_s * PCM_HZ), np.int16)])
+    cut = without_tail(pcm, PCM_HZ)
+    assert len(cut) == round(kept_s * PCM_HZ)
+    assert np.array_equal(cut[:PCM_HZ], speech)
+
+
+def test_silence_alone_is_not_cut() -> None:
+    assert len(without_tail(np.zeros(PCM_HZ, np.int16), PCM_HZ)) == PCM_HZ
