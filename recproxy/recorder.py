@@ -65,12 +65,15 @@ class RecorderConfig:
         node: Name of this node, stamped on each recording.
         tick_s: Time between two drains of the fork.
         sync_s: Time between two syncs of the log; what power loss may cost.
+        reorder_ms: How late a packet may be and still be recorded. A crash costs at
+            most this, a tick and a sync.
         min_free_bytes: Below this much free space nothing new is recorded.
     """
 
     node: str
     tick_s: float = 0.2
     sync_s: float = 0.4
+    reorder_ms: int = 240
     min_free_bytes: int = 256 << 20
 
 
@@ -332,7 +335,7 @@ class Recorder:
         started = max(self._wall(job.start_ns), plan.notice.completed)
         layout = choose_format(_specs(plan.codecs).values())
         audio = AudioFormat(_ENCODINGS[layout.encoding], layout.rate_hz)
-        timeline = Timeline(layout, _specs(plan.codecs), job.start_ns)
+        timeline = Timeline(layout, _specs(plan.codecs), job.start_ns, reorder_ms=self._config.reorder_ms)
         tags = RecordingTags(
             recording=recording,
             call=job.call,

@@ -88,7 +88,7 @@ def test_the_least_that_is_needed_and_the_defaults() -> None:
     assert read.storage.directory == Path("/var/lib/recproxy")
     assert read.storage.recipients == Path("/etc/recproxy/recipients.txt")
     assert read.storage.catalogue_url == "sqlite:////var/lib/recproxy/catalogue.sqlite"
-    assert read.storage.sync_interval_ms == 500
+    assert read.storage.sync_interval_ms == 400
     assert read.retention.interval == timedelta(minutes=10)
     assert (read.log.level, read.log.format) == (LogLevel.INFO, LogFormat.JSON)
 

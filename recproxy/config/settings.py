@@ -230,8 +230,8 @@ class StorageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     audit_key: Path
     catalogue: str = ""
     sync_interval_ms: Annotated[
-        int, Meta(ge=50, le=700, description="a whole number of milliseconds from 50 to 700")
-    ] = 500
+        int, Meta(ge=50, le=600, description="a whole number of milliseconds from 50 to 600")
+    ] = 400
 
     @property
     def catalogue_url(self) -> str:
