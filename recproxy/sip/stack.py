@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import ipaddress
 import re
 import socket
 from collections.abc import Callable
@@ -155,12 +156,11 @@ class Stack:
             endpoint.libCreate()
             endpoint.libInit(self._library_settings())
             native.start()
-            endpoint.audDevManager().setNullDev()
-            for listen in self._settings.listen:
-                _listen(endpoint, listen)
+            endpoint.audDevManager().setNoDev()
+            transports = [_listen(endpoint, listen) for listen in self._settings.listen]
             endpoint.libStart()
             self._door = _Door(self._arrived)
-            self._door.create(_account_settings(self._settings.listen[0].contact), True)
+            self._door.create(_account_settings(self._settings.listen, transports), True)
         except pj.Error as err:
             self.close(idle=True)
             raise SipStackError(f"{err.title}: {err.reason}") from err
@@ -213,7 +213,8 @@ class Stack:
         return settings
 
 
-def _listen(endpoint: pj.Endpoint, listen: Listen) -> None:
+def _listen(endpoint: pj.Endpoint, listen: Listen) -> int:
+    """Open a transport and return its number."""
     version = 6 if ":" in listen.address else 4
     kind = _TRANSPORTS.get((listen.transport, version))
     if kind is None:
@@ -228,15 +229,20 @@ def _listen(endpoint: pj.Endpoint, listen: Listen) -> None:
                 pj.SockOpt(socket.SOL_SOCKET, option, _SOCKET_BUFFER_BYTES)
             )
     try:
-        endpoint.transportCreate(getattr(pj, kind), settings)
+        transport: int = endpoint.transportCreate(getattr(pj, kind), settings)
     except pj.Error as err:
         where = f"{listen.transport} {listen.address} port {listen.port}"
         raise SipStackError(f"cannot listen on {where}: {err.reason}") from err
+    return transport
 
 
-def _account_settings(contact: str) -> pj.AccountConfig:
+def _account_settings(listen: tuple[Listen, ...], transports: list[int]) -> pj.AccountConfig:
     settings = pj.AccountConfig()
-    settings.idUri = contact
+    settings.idUri = listen[0].contact
+    if len(listen) == 1 and not ipaddress.ip_address(listen[0].address).is_unspecified:
+        # There is no other. PJSIP would ask the system, by three sockets a call, for the address
+        # that a peer sees.
+        settings.sipConfig.transportId = transports[0]
     settings.callConfig.prackUse = 0
     settings.callConfig.timerUse = 1
     settings.mediaConfig.lockCodecEnabled = False

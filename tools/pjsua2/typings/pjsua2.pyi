@@ -114,7 +114,7 @@ class TransportConfig:
     def __init__(self) -> None: ...
 
 class AudDevManager:
-    def setNullDev(self) -> None: ...
+    def setNoDev(self) -> int: ...
 
 class Endpoint:
     def __init__(self) -> None: ...
@@ -145,8 +145,12 @@ class AccountNatConfig:
     sdpNatRewriteUse: int
     udpKaIntervalSec: int
 
+class AccountSipConfig:
+    transportId: int
+
 class AccountConfig:
     idUri: str
+    sipConfig: AccountSipConfig
     callConfig: AccountCallConfig
     mediaConfig: AccountMediaConfig
     natConfig: AccountNatConfig
