@@ -12,6 +12,7 @@ _SOURCES = (
     "forward.c",
     "io_epoll.c",
     "io_uring.c",
+    "uring_requests.c",
     "uring.c",
     "stream.c",
     "playback.c",
@@ -22,7 +23,17 @@ _SOURCES = (
     "ring.c",
     "pages.c",
 )
-_HEADERS = ("relay_api.h", "engine.h", "forward.h", "party.h", "ring.h", "pages.h", "uring.h", "srtp.h")
+_HEADERS = (
+    "relay_api.h",
+    "engine.h",
+    "forward.h",
+    "party.h",
+    "ring.h",
+    "pages.h",
+    "uring.h",
+    "uring_side.h",
+    "srtp.h",
+)
 
 # What cffi generates is not ours to make clean; our own files carry every warning as an error.
 _PREAMBLE = """
