@@ -59,6 +59,20 @@ def test_a_call_is_bridged_and_ended_by_the_caller(stage: Bench) -> None:
     assert ends == [(LegName.CALLER, 200, False), (LegName.CALLEE, 200, True)]
 
 
+def test_a_single_listener_names_its_own_address_in_every_request() -> None:
+    with bench(transports=("udp",)) as stage:
+        a, b = stage.establish(_offer(stage), _answer(stage))
+        ours = f"{stage.lease.addresses.daemon}:5060"
+        stage.callee.send(b.request("BYE"))
+        stage.receive(stage.callee, "200")
+        bye = stage.receive(stage.caller, "BYE")
+        assert bye.all("via")[0].split(";")[0] == f"SIP/2.0/UDP {ours}"
+        stage.caller.send(a.response(bye, 200))
+        stage.quiet()
+        assert stage.endpoint.active == 0
+        assert b.request("INFO").start.startswith(f"INFO sip:recproxy@{ours}")
+
+
 def test_the_callee_may_end_the_call_and_its_reason_is_carried(stage: Bench) -> None:
     _, b = stage.establish(_offer(stage), _answer(stage))
     why = ("Reason", 'Q.850;cause=16;text="Normal call clearing"')

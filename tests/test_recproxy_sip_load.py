@@ -173,8 +173,9 @@ def _run(stage: Bench, directory: Path, calls: int, rate: int, hold_ms: int, tra
         stage.mirror.pump(stage.endpoint)
 
 
-def test_a_call_over_tcp(tmp_path: Path) -> None:
-    with bench(via="tcp") as stage:
+@pytest.mark.parametrize("transports", [("udp", "tcp"), ("tcp",)], ids="-".join)
+def test_a_call_over_tcp(tmp_path: Path, transports: tuple[str, ...]) -> None:
+    with bench(via="tcp", transports=transports) as stage:
         _run(stage, tmp_path, calls=10, rate=10, hold_ms=100, transport="t1")
         assert stage.endpoint.counters()["bodies_lost"] == 0
 

@@ -69,6 +69,16 @@ def test_a_call_is_addressed_to_the_next_trunk(asked: str, becomes: str) -> None
     assert str(TABLE.request_uri(Uri.parse(asked), _trunk("one"))) == becomes
 
 
+def test_an_address_keeps_its_trunk_however_many_came_before() -> None:
+    table = TrunkTable([_trunk("wide", "10.0.0.0/8"), _trunk("narrow", "10.0.8.0/24")])
+    hosts = [f"10.0.{third}.{fourth}" for third in range(16) for fourth in range(0, 256, 2)]
+    for _ in range(2):
+        for host in hosts:
+            found = table.source(host)
+            assert found is not None
+            assert found.name == ("narrow" if host.startswith("10.0.8.") else "wide")
+
+
 def test_unknown_names_have_no_trunk() -> None:
     assert TABLE.named("nowhere") is None
     assert TABLE.named("one") is not None
