@@ -212,7 +212,8 @@ def compare(call: Call, wave: RiffWave) -> Compared:
 def _origin_ns(run: Match, talk: Talk) -> float:
     """When sample 0 of the channel was spoken: the median over the frames of this run."""
     first = -(-run.sent // FRAME_SAMPLES)
-    frames = range(first, (run.sent + run.samples) // FRAME_SAMPLES)
+    whole = range(first, (run.sent + run.samples) // FRAME_SAMPLES)
+    frames = whole or (run.sent // FRAME_SAMPLES,)  # a run shorter than a frame
     shift = run.recorded - run.sent
     return statistics.median(
         talk.sample_ns(frame * FRAME_SAMPLES) - (frame * FRAME_SAMPLES + shift) * SAMPLE_NS

@@ -47,8 +47,9 @@ def test_killed_twenty_times_in_mid_call_each_recording_opens_and_lacks_at_most_
         if recovered["outcome"] == "sealed":
             compared = rigs.compare(call, read_wave(rig.daemon.open_with_age(recording)))
             for runs, samples in ((compared.left, spoken[0]), (compared.right, spoken[1])):
-                assert len(runs) == 1, f"turn {turn}: a gap inside the recording: {runs}"
-                lacking.append((samples - runs[0].sent - runs[0].samples) / RATE_HZ)
+                assert len(runs) <= 1, f"turn {turn}: a gap inside the recording: {runs}"
+                kept = runs[0].sent + runs[0].samples if runs else samples - packets * 160
+                lacking.append((samples - kept) / RATE_HZ)
         else:  # killed before the first sync: there is no audio, nor a file
             assert recovered["outcome"] == "discarded"
             assert not [path for path in rig.daemon.bodies() if recording in path.name]
