@@ -11,14 +11,15 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import Enum, auto
 from threading import Lock
-from typing import Final, TextIO, TypeAlias
+from typing import Any, Final, TextIO, TypeAlias
 
 import msgspec
+import structlog
 
 __all__ = [
     "EVENTS",
@@ -37,8 +38,8 @@ __all__ = [
 
 Value: TypeAlias = str | int | float | bool
 Now: TypeAlias = Callable[[], datetime]
-_Entry: TypeAlias = dict[str, Value]
-_Render: TypeAlias = Callable[[_Entry], str]
+_Entry: TypeAlias = MutableMapping[str, Any]
+_Processor: TypeAlias = Callable[[Any, str, _Entry], Any]
 
 _HIDDEN: Final = 5  # digits of a telephone number that are never shown
 _TAIL: Final = 2
@@ -327,7 +328,7 @@ class EventLog:
         if _RANK[declared.level] < self._least:
             return
         keys = declared.keys
-        entry: _Entry = {"ts": "", "level": declared.level.value, "event": event}
+        entry: _Entry = {"level": declared.level.value}
         for key, value in ({**self._bound, **fields} if self._bound else fields).items():
             if key not in keys:
                 if key in fields:
@@ -338,7 +339,7 @@ class EventLog:
                 self._refuse(f"{event} {key}", f"{type(value).__name__} is not {KEYS[key].name.lower()}")
             elif clean != "":
                 entry[key] = clean
-        self._lines.put(entry, at_once=declared.level is LogLevel.ERROR)
+        self._lines.put(event, entry, at_once=declared.level is LogLevel.ERROR)
 
     @contextmanager
     def gathered(self) -> Iterator[None]:
@@ -370,23 +371,28 @@ class EventLog:
 class _Lines:
     """The lines on their way to the stream, in the order of their times; any thread."""
 
-    def __init__(self, stream: TextIO, now: Now, render: _Render, lost: Callable[[str, int], None]) -> None:
+    def __init__(
+        self, stream: TextIO, now: Now, render: _Processor, lost: Callable[[str, int], None]
+    ) -> None:
         self._stream = stream
-        self._now = now
-        self._render = render
+        self._logger = structlog.wrap_logger(
+            self, processors=[_stamp(now), render], wrapper_class=structlog.BoundLogger
+        )
         self._lost = lost
         self._lock = Lock()
         self._gathering = False
         self._waiting: list[str] = []
 
-    def put(self, entry: _Entry, *, at_once: bool) -> None:
-        """Stamp an entry (RFC 3339, UTC, milliseconds) and write it, now or later."""
+    def put(self, event: str, entry: _Entry, *, at_once: bool) -> None:
+        """Stamp an entry and write it, now or later."""
         with self._lock:
-            at = self._now().astimezone(UTC).isoformat(timespec="milliseconds")
-            entry["ts"] = at.replace("+00:00", "Z")
-            self._waiting.append(self._render(entry))
+            self._logger.msg(event, **entry)
             if at_once or not self._gathering or len(self._waiting) >= _MOST_GATHERED:
                 self._write()
+
+    def msg(self, line: str) -> None:
+        """What structlog rendered; called under the lock of ``put``."""
+        self._waiting.append(line + "\n")
 
     def gather(self, *, gathering: bool) -> None:
         """From now on keep lines, or write each; what waits is written."""
@@ -484,17 +490,23 @@ _CLEANERS: Final = {key: _OF_KIND[kind] for key, kind in KEYS.items()}
 _to_json: Final = json.JSONEncoder().encode
 
 
-def _for_machines(entry: _Entry) -> str:
-    return _to_json(entry) + "\n"
+def _stamp(now: Now) -> _Processor:
+    """RFC 3339, UTC, milliseconds; first in the line."""
+
+    def stamp(_logger: object, _method: str, entry: _Entry) -> _Entry:
+        at = now().astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return {"ts": at, "level": entry.pop("level"), "event": entry.pop("event"), **entry}
+
+    return stamp
 
 
-def _for_people(entry: _Entry) -> str:
+def _for_people(_logger: object, _method: str, entry: _Entry) -> str:
     fields = " ".join(f"{key}={value}" for key, value in entry.items() if key not in {"ts", "level", "event"})
-    return f"{entry['ts']} {entry['level']:<7} {entry['event']:<20} {fields}".rstrip() + "\n"
+    return f"{entry['ts']} {entry['level']:<7} {entry['event']:<20} {fields}".rstrip()
 
 
-_RENDERERS: Final[Mapping[LogFormat, _Render]] = {
-    LogFormat.JSON: _for_machines,
+_RENDERERS: Final[Mapping[LogFormat, _Processor]] = {
+    LogFormat.JSON: structlog.processors.JSONRenderer(serializer=lambda entry, **_: _to_json(entry)),
     LogFormat.CONSOLE: _for_people,
 }
 
