@@ -16,7 +16,7 @@ NATIVE := $(wildcard rtp/*.c rtp/*.h) rtp/_build.py setup.py pyproject.toml
 SIP := $(wildcard tools/pjsua2/*.c tools/pjsua2/*.h tools/pjsua2/*.i tools/pjsua2/*.sh tools/pjsua2/*.py)
 PYTEST = $(BIN)/pytest -p no:cacheprovider
 
-.PHONY: help dev demo test lint unit interop faults load test-native wheel-test states sbom clean
+.PHONY: help dev demo test lint unit interop faults load test-native wheel-test states clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
