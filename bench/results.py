@@ -271,7 +271,7 @@ class Limits:
         late_us: 99th percentile of the generator's lateness, besides its quantum.
     """
 
-    foreign_core_pct: float = 2.0
+    foreign_core_pct: float = 4.0
     foreign_machine_pct: float = 6.0
     steal_pct: float = 1.0
     generator_pct: float = 90.0

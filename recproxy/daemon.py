@@ -55,7 +55,8 @@ from storage import (
 )
 
 _CODECS: Final = ("PCMU", "PCMA", "G722", "OPUS")
-_POLL_MS: Final = 10
+_POLL_MS: Final = 10  # while an announcement plays: its end opens the gate
+_IDLE_POLL_MS: Final = 50  # SIP wakes the loop at once; what other threads tell may wait
 _FLUSH_S: Final = 0.01  # the longest that a loop without rest keeps lines of the event log
 _WATCHDOG_S: Final = 5.0
 _TIDY_S: Final = 60.0
@@ -427,7 +428,7 @@ class _Daemon:
             self._reload()
 
     def _turn(self) -> None:
-        self._endpoint.poll(_POLL_MS)
+        self._endpoint.poll(_POLL_MS if self._media.playing else _IDLE_POLL_MS)
         self._media.poll()
         self._driver.pump()
         now = self._clock.monotonic()

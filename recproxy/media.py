@@ -234,6 +234,11 @@ class Media:
         """Play these from now on; what is being played goes on."""
         self._prompts = prompts
 
+    @property
+    def playing(self) -> bool:
+        """Whether an announcement is on the wire, whose end is waited for."""
+        return bool(self._playbacks)
+
     def poll(self) -> None:
         """Turn the engine's playback reports into events; call it often."""
         for report in self._relay.poll_playbacks():
