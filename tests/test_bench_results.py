@@ -125,7 +125,7 @@ def test_a_calm_row_counts() -> None:
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"foreign_core_pct": 2.1}, "others took 2.1 % of its core"),
+        ({"foreign_core_pct": 4.1}, "others took 4.1 % of its core"),
         ({"foreign_machine_pct": 6.1}, "others took 6.1 % of a core"),
         ({"steal_pct": 1.1}, "the hypervisor took 1.1 %"),
         ({"generator_pct": 91.0}, "the generator was at 91 %"),
