@@ -367,12 +367,14 @@ class SlowEndpoint(SipEndpoint):
         self._clock = clock
         self.drained_at: float | None = None
         self.polls = 0
+        self.waits: set[int] = set()
         self.tidied = 0
         self.on_poll: Callable[[], None] = lambda: None
 
     def poll(self, timeout_ms: int) -> None:
         self.polls += 1
-        self._clock.pass_ms(timeout_ms)
+        self.waits.add(timeout_ms)
+        self._clock.pass_ms(10)
         self.on_poll()
 
     def tidy(self) -> None:
@@ -384,6 +386,8 @@ class SlowEndpoint(SipEndpoint):
 
 class QuietMedia(Media):
     """A media side that only remembers its announcements."""
+
+    playing = False
 
     def __init__(self) -> None:
         self.used: list[PromptSet] = []
@@ -507,6 +511,16 @@ def test_without_calls_a_stop_is_immediate(whole: Whole) -> None:
     whole.stop_at(1)
     whole.serve()
     assert whole.endpoint.polls == 1
+
+
+@pytest.mark.parametrize(("playing", "wait_ms"), [(True, 10), (False, 50)])
+def test_the_loop_looks_more_often_while_an_announcement_plays(
+    whole: Whole, monkeypatch: pytest.MonkeyPatch, *, playing: bool, wait_ms: int
+) -> None:
+    monkeypatch.setattr(QuietMedia, "playing", playing)
+    whole.stop_at(3)
+    whole.serve()
+    assert whole.endpoint.waits == {wait_ms}
 
 
 def test_the_watchdog_is_fed_every_five_seconds(whole: Whole) -> None:
