@@ -109,7 +109,8 @@ build() {
         --with-external-srtp --disable-sound --disable-video --disable-libyuv --disable-libwebrtc \
         --disable-sdl --disable-ffmpeg --disable-v4l2 --disable-openh264 --disable-resample \
         --disable-speex-aec --disable-speex-codec --disable-ilbc-codec --disable-gsm-codec \
-        --disable-g7221-codec --disable-upnp --enable-epoll
+        --disable-g7221-codec --disable-g722-codec --disable-l16-codec --disable-opus --disable-bcg729 \
+        --disable-upnp --enable-epoll
 
     includes=$(printf -- '-I%s/include ' "$tree"/{pjlib,pjlib-util,pjnath,pjmedia,pjsip})
     defines="-DPJ_AUTOCONF=1 $(printf '#include <pj/config_site.h>\n' | gcc -E -dM -x c - $includes |

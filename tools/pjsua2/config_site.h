@@ -6,7 +6,7 @@
 
 #define NDEBUG 1
 
-/* 21.8 KB a slot, resident.  Two slots a bridged call; beyond it PJSUA
+/* Resident, with what it holds for PJMEDIA_MAX_SDP_MEDIA.  Two slots a bridged call; beyond it PJSUA
  * answers 486, so recproxy sets its own, lower limit and answers 503. */
 #define PJSUA_MAX_CALLS 8192
 #define PJSUA_MAX_ACC 256
@@ -20,5 +20,18 @@
 #define PJSIP_MAX_PKT_LEN 8192
 
 #define PJMEDIA_HAS_VIDEO 0
+
+/* PJMEDIA sees one SDP only, the dummy: one media line, one format.  Each leg
+ * holds a dozen copies of it, whose arrays have these sizes. */
+#define PJMEDIA_MAX_SDP_FMT 8
+#define PJMEDIA_MAX_SDP_MEDIA 4
+#define PJMEDIA_MAX_SDP_BANDW 2
+
+/* A dialog keeps its INVITE, its last response and the ACK; a step of 4,000
+ * bytes leaves most of each step unused. */
+#define PJSIP_POOL_LEN_DIALOG 2048
+#define PJSIP_POOL_INC_DIALOG 1024
+#define PJSIP_POOL_LEN_TDATA 2048
+#define PJSIP_POOL_INC_TDATA 1024
 
 #endif
