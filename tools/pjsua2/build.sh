@@ -47,9 +47,9 @@ for tool in swig gcc g++ make tar xz; do
 done
 include=$("$python" -c 'import sysconfig; print(sysconfig.get_paths()["include"])')
 [ -r "$include/Python.h" ] || die "no Python.h in $include; install python3-dev"
-for header in openssl/ssl.h opus/opus.h bcg729/decoder.h srtp2/srtp.h uuid/uuid.h; do
+for header in openssl/ssl.h srtp2/srtp.h uuid/uuid.h; do
     echo "#include <$header>" | gcc -E -x c - >/dev/null 2>&1 ||
-        die "no <$header>; install libssl-dev libopus-dev libbcg729-dev libsrtp2-dev uuid-dev"
+        die "no <$header>; install libssl-dev libsrtp2-dev uuid-dev"
 done
 
 # Debian's package asterisk carries pjproject as a component of its source. apt

@@ -6,8 +6,8 @@
 
 #define NDEBUG 1
 
-/* Resident, with what it holds for PJMEDIA_MAX_SDP_MEDIA.  Two slots a bridged call; beyond it PJSUA
- * answers 486, so recproxy sets its own, lower limit and answers 503. */
+/* Resident, with what it holds for PJMEDIA_MAX_SDP_MEDIA.  Two slots a bridged call; beyond it
+ * PJSUA answers 486, so recproxy sets its own, lower limit and answers 503. */
 #define PJSUA_MAX_CALLS 8192
 #define PJSUA_MAX_ACC 256
 #define PJSUA_MAX_CONF_PORTS 16400
