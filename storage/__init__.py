@@ -29,6 +29,7 @@ from storage.errors import (
     FileMissing,
     FilePresent,
     HeldRecording,
+    HoldError,
     KeyDestroyed,
     KeyFileError,
     KeyUnavailable,
@@ -46,6 +47,7 @@ from storage.errors import (
     WriterClosed,
 )
 from storage.files import Files, OpenFile, OsFiles
+from storage.holds import Hold, HoldKind, HoldReason, HoldState
 from storage.keys import (
     GeneratedKeys,
     KeyStore,
@@ -56,6 +58,7 @@ from storage.keys import (
     load_signing_key,
     load_verify_key,
 )
+from storage.numberindex import NumberIndex, generate_root_key, load_root_key
 from storage.reader import Plaintext, Reader, Verdict, VerifyFault
 from storage.recovery import Outcome, RecoveredRecording, find_orphans, recover
 from storage.retention import (
@@ -77,6 +80,7 @@ from storage.tags import (
     Direction,
     LegalBasis,
     NoticeProof,
+    NumberTokens,
     Parties,
     RecordingId,
     RecordingTags,
@@ -115,12 +119,19 @@ __all__ = [
     "Files",
     "GeneratedKeys",
     "HeldRecording",
+    "Hold",
+    "HoldError",
+    "HoldKind",
+    "HoldReason",
+    "HoldState",
     "KeyDestroyed",
     "KeyFileError",
     "KeyStore",
     "KeyUnavailable",
     "LegalBasis",
     "NoticeProof",
+    "NumberIndex",
+    "NumberTokens",
     "OpenFile",
     "OsFiles",
     "Outcome",
@@ -160,10 +171,12 @@ __all__ = [
     "due",
     "find_orphans",
     "generate_identity",
+    "generate_root_key",
     "generate_signing_key",
     "judge",
     "load_identities",
     "load_recipients",
+    "load_root_key",
     "load_signing_key",
     "load_verify_key",
     "read_clock",

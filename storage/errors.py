@@ -137,6 +137,10 @@ class HeldRecording(CatalogueError):
     """A hold stands on the recording: it may not be shredded."""
 
 
+class HoldError(StorageError):
+    """A hold is malformed, unknown, or in a state that forbids what was asked."""
+
+
 class ShredError(StorageError):
     """A recording could not be shredded to the end; shredding may be repeated."""
 

@@ -149,6 +149,27 @@ def replace(files: Files, path: str, data: bytes) -> None:
     files.sync_directory(parent(path))
 
 
+def write_new(files: Files, path: str, data: bytes) -> None:
+    """Make a file that must not exist, durable on return.
+
+    Args:
+        files: Where.
+        path: Its name.
+        data: Its content.
+
+    Raises:
+        FilePresent: It exists; nothing was overwritten.
+        FileFault: Part of it may be on disk.
+    """
+    handle = files.create(path)
+    try:
+        handle.write(data)
+        handle.sync()
+    finally:
+        handle.close()
+    files.sync_directory(parent(path))
+
+
 def destroy(files: Files, path: str) -> bool:
     """Overwrite, sync, unlink and sync the directory; done twice it does no harm.
 

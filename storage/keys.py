@@ -34,7 +34,7 @@ from storage.age import (
     parse_recipients,
 )
 from storage.errors import FileMissing, KeyFileError, KeyUnavailable
-from storage.files import Files, destroy, parent
+from storage.files import Files, destroy, write_new
 from storage.tags import RecordingId
 
 KEYS_DIRECTORY: Final = "keys"
@@ -60,7 +60,7 @@ class KeyStore:
             FileFault: Part of it may be on disk.
         """
         self._files.make_directory(KEYS_DIRECTORY)
-        _create(self._files, _path(recording), header)
+        write_new(self._files, _path(recording), header)
 
     def get(self, recording: RecordingId) -> bytes:
         """Read a header.
@@ -136,8 +136,8 @@ def generate_identity(files: Files, name: str, random: Random = secrets.token_by
     identity = X25519Identity.generate(random)
     recipient = str(identity.recipient)
     private, public = f"{name}.identity", f"{name}.recipient"
-    _create(files, private, f"# public key: {recipient}\n{identity.secret_text()}\n".encode())
-    _create(files, public, f"{recipient}\n".encode())
+    write_new(files, private, f"# public key: {recipient}\n{identity.secret_text()}\n".encode())
+    write_new(files, public, f"{recipient}\n".encode())
     return GeneratedKeys(private, public, recipient)
 
 
@@ -157,8 +157,8 @@ def generate_signing_key(files: Files, name: str) -> GeneratedKeys:
     """
     key = Ed25519PrivateKey.generate()
     private, public = f"{name}.key", f"{name}.pub"
-    _create(files, private, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    _create(files, public, key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    write_new(files, private, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    write_new(files, public, key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     raw = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
     return GeneratedKeys(private, public, raw.hex())
 
@@ -230,13 +230,3 @@ def _text(files: Files, path: str) -> str:
         return files.read(path, 0, _MAX_KEY_FILE_BYTES).decode()
     except UnicodeDecodeError as err:
         raise KeyFileError(f"{path}: is not text: give the file that age-keygen writes") from err
-
-
-def _create(files: Files, path: str, data: bytes) -> None:
-    handle = files.create(path)
-    try:
-        handle.write(data)
-        handle.sync()
-    finally:
-        handle.close()
-    files.sync_directory(parent(path))

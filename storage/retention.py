@@ -24,15 +24,18 @@ from typing import Final, TypeAlias
 
 from storage.age import Random
 from storage.audit import AuditLog
-from storage.catalogue import Catalogue, CatalogueRow, State
+from storage.catalogue import EXPIRY, Catalogue, CatalogueRow, State
 from storage.errors import ClockStateError, HeldRecording, StorageError
 from storage.files import Files, replace
+from storage.holds import Hold
+from storage.numberindex import destroy_month, month_of, months_with_secret
 from storage.shred import ShredCertificate, Shredder
 from storage.tags import RecordingId
 
 CLOCK_PATH: Final = "retention.clock"
 LOCK_PATH: Final = "retention.lock"
 _MAX_STATE_BYTES: Final = 4096
+_MONTH_MARGIN: Final = timedelta(days=2)  # a call that began in the old month may still be opened
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -103,6 +106,8 @@ class SweepReport:
         oldest_overdue: How long the longest overdue recording was due when the
             sweep began; zero if none was.
         stood_still: Why nothing was done, or None.
+        lapsed: Holds whose date came.
+        months_forgotten: Months whose numbers can no longer be looked up.
     """
 
     run: str
@@ -112,6 +117,8 @@ class SweepReport:
     held: int
     oldest_overdue: timedelta
     stood_still: str | None
+    lapsed: tuple[Hold, ...] = ()
+    months_forgotten: tuple[str, ...] = ()
 
 
 def due(rows: Iterable[CatalogueRow], now: datetime) -> tuple[CatalogueRow, ...]:
@@ -271,6 +278,7 @@ class Retention:
         guard: ClockGuard,
         random: Random = secrets.token_bytes,
     ) -> None:
+        self._files = files
         self._catalogue = catalogue
         self._audit = audit
         self._guard = guard
@@ -300,12 +308,13 @@ class Retention:
             )
             self._audit.flush()
             return SweepReport(run, 0, (), (), 0, timedelta(0), verdict.reason)
+        lapsed = self._lapse(verdict.now, run)
         rows = due(self._catalogue.expiring(verdict.now, limit), verdict.now)
         shredded: list[ShredCertificate] = []
         failed: list[tuple[RecordingId, str]] = []
         for row in rows:
             try:
-                certificate = self._shredder.shred(row.tags.recording, "expiry", verdict.now, run)
+                certificate = self._shredder.shred(row.tags.recording, EXPIRY, verdict.now, run)
             except HeldRecording:
                 continue  # held since it was listed
             except StorageError as err:
@@ -315,6 +324,7 @@ class Retention:
                     shredded.append(certificate)
         if shredded:
             self._catalogue.checkpoint()
+        forgotten = self._forget_months(verdict.now, run)
         held = self._catalogue.held_past(verdict.now)
         overdue = max((verdict.now - row.tags.expiry for row in rows), default=timedelta(0))
         self._audit.append(
@@ -330,8 +340,39 @@ class Retention:
         )
         self._audit.flush()
         return SweepReport(
-            run, len(rows), tuple(shredded), tuple(failed), held, max(overdue, timedelta(0)), None
+            run,
+            len(rows),
+            tuple(shredded),
+            tuple(failed),
+            held,
+            max(overdue, timedelta(0)),
+            None,
+            lapsed,
+            forgotten,
         )
+
+    def _lapse(self, now: datetime, run: str) -> tuple[Hold, ...]:
+        lapsed = self._catalogue.holds.lapse(now)
+        for hold in lapsed:
+            self._audit.append(
+                "hold.expired", {"hold": hold.id, "case_ref": hold.case_ref, "run": run, "outcome": "expired"}
+            )
+        return lapsed
+
+    def _forget_months(self, now: datetime, run: str) -> tuple[str, ...]:
+        """Destroy the index secret of each past month whose last recording is gone."""
+        known = months_with_secret(self._files)
+        past = [month for month in known if month < month_of(now - _MONTH_MARGIN)]
+        if not past:
+            return ()
+        indexed = self._catalogue.indexed_months()
+        forgotten = [month for month in past if month not in indexed]
+        for month in forgotten:
+            destroy_month(self._files, month)
+            self._audit.append(
+                "key.destroyed", {"key_id": f"index {month}", "run": run, "outcome": "destroyed"}
+            )
+        return tuple(forgotten)
 
     def accept_clock(self, reading: ClockReading, by: str) -> None:
         """Believe the clock from now on, because a person checked it.

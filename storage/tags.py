@@ -142,6 +142,19 @@ class Parties:
 
 
 @dataclass(frozen=True, slots=True)
+class NumberTokens:
+    """The numbers of a call as keyed hashes, for exact look-up alone.
+
+    Attributes:
+        month: The month whose key made them, ``YYYY-MM``.
+        tokens: One for each number, 32 hex digits.
+    """
+
+    month: str
+    tokens: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelFacts:
     """Quality of one channel, counted while it was recorded; all counts ≥ 0.
 

@@ -33,6 +33,9 @@ from storage import (
     Catalogue,
     Direction,
     Encoding,
+    Hold,
+    HoldKind,
+    HoldReason,
     LegalBasis,
     NoticeProof,
     Parties,
@@ -78,6 +81,22 @@ def tags(number: int, *, purpose: str = "training", expiry: datetime | None = No
         started=NOW,
         expiry=expiry or NOW + timedelta(days=30),
         notice=notice,
+    )
+
+
+def legal_hold(*recordings: RecordingId, case_ref: str = "case 12", days: float = 300) -> Hold:
+    """A legal hold from ``NOW`` on, as two people agreed on it; not in any catalogue yet."""
+    return Hold(
+        id=hashlib.sha256(case_ref.encode()).hexdigest()[:32],
+        kind=HoldKind.LEGAL,
+        reason=HoldReason.CLAIM,
+        case_ref=case_ref,
+        recordings=recordings,
+        requested_by="user:anna",
+        requested_at=NOW,
+        ends=NOW + timedelta(days=days),
+        approved_by="user:bert",
+        approved_at=NOW,
     )
 
 

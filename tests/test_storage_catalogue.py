@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from storage_machine import NOW, memory_engine, seal_facts, tags
+from storage_machine import NOW, legal_hold, memory_engine, seal_facts, tags
 
 from storage import (
     CATALOGUE_NAME,
@@ -22,6 +22,7 @@ from storage import (
     CatalogueRow,
     ChannelFacts,
     HeldRecording,
+    HoldError,
     OsFiles,
     RecordingId,
     RecordingNotFound,
@@ -158,16 +159,16 @@ def test_an_open_recording_cannot_be_claimed(catalogue: Catalogue) -> None:
 
 def test_a_hold_and_a_claim_exclude_each_other(catalogue: Catalogue) -> None:
     one, two = sealed(catalogue, 1), sealed(catalogue, 2)
-    catalogue.set_hold(one, held=True, reference="case 7")
+    catalogue.holds.add(legal_hold(one, case_ref="case 7"))
     with pytest.raises(HeldRecording, match="case 7"):
         catalogue.claim_for_shredding(one, "expiry")
     catalogue.claim_for_shredding(two, "expiry")
-    with pytest.raises(CatalogueError):
-        catalogue.set_hold(two, held=True, reference="late")
+    with pytest.raises(HoldError, match="being shredded"):
+        catalogue.holds.add(legal_hold(two, case_ref="late"))
     assert catalogue.held_past(NOW + timedelta(days=31)) == 1
     assert catalogue.held_past(NOW) == 0
-    with pytest.raises(RecordingNotFound):
-        catalogue.set_hold(tags(3).recording, held=True, reference="x")
+    with pytest.raises(HoldError, match="is gone"):
+        catalogue.holds.add(legal_hold(tags(3).recording, case_ref="x"))
 
 
 def test_look_up_by_the_start_of_an_id(catalogue: Catalogue) -> None:
@@ -213,7 +214,7 @@ def test_what_expires_is_oldest_first_and_never_held_or_open(catalogue: Catalogu
     for number, days in enumerate((3, 1, 2, 9)):
         sealed(catalogue, number, expiry=NOW + timedelta(days=days))
     add(catalogue, replace(tags(4), expiry=NOW + timedelta(hours=1)))
-    catalogue.set_hold(tags(1).recording, held=True, reference="x")
+    catalogue.holds.add(legal_hold(tags(1).recording))
     catalogue.claim_for_shredding(tags(3).recording, "erase")
     found = catalogue.expiring(NOW + timedelta(days=3), 10)
     assert [row.tags.recording for row in found] == [tags(number).recording for number in (3, 2, 0)]
@@ -267,6 +268,23 @@ def test_the_file_is_private_durable_and_kept(tmp_path: Path) -> None:
     two = Catalogue.open(files, sqlite_url(str(path)))
     assert two.count(State.SEALED) == 1
     two.close()
+
+
+def test_an_older_schema_gets_what_is_new(tmp_path: Path) -> None:
+    files, path = _file(tmp_path)
+    Catalogue.open(files, sqlite_url(str(path))).close()
+    connection = sqlite3.connect(path)
+    connection.executescript(
+        "update schema_version set version = 1; drop table holds; drop table held_recordings;"
+        "drop table number_index;"
+    )
+    connection.close()
+    catalogue = Catalogue.open(files, sqlite_url(str(path)))
+    catalogue.holds.add(legal_hold(sealed(catalogue, 1)))
+    catalogue.close()
+    connection = sqlite3.connect(path)
+    assert connection.execute("select version from schema_version").fetchall() == [(SCHEMA_VERSION,)]
+    connection.close()
 
 
 def test_a_newer_schema_is_refused_with_the_mend(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from storage_machine import (
     Machine,
     audio,
     events,
+    legal_hold,
     seal_facts,
     tags,
 )
@@ -37,6 +38,8 @@ from storage import (
     ClockStateError,
     DiskFull,
     HeldRecording,
+    HoldError,
+    NumberIndex,
     OsFiles,
     Reader,
     RecordingId,
@@ -274,14 +277,61 @@ def test_the_clocks_of_this_machine_can_be_read() -> None:
 def test_a_hold_keeps_a_recording_past_its_expiry() -> None:
     machine = machine_with([DAY])
     clocks, sweeper = Clocks(), retention(machine)
-    machine.catalogue.set_hold(tags(0).recording, held=True, reference="case 12")
+    hold = legal_hold(tags(0).recording)
+    machine.catalogue.holds.add(hold)
     report = sweeper.sweep(clocks.pass_time(2 * DAY))
     assert (report.due, report.held) == (0, 1)
     with pytest.raises(HeldRecording, match="case 12"):
         Shredder(machine.files, machine.catalogue, machine.audit).shred(tags(0).recording, "erase", NOW)
     assert Reader(machine.files, machine.catalogue).verify(tags(0).recording, [IDENTITY]).sound
-    machine.catalogue.set_hold(tags(0).recording, held=False, reference="")
+    machine.catalogue.holds.release(hold.id, "user:anna", clocks.wall)
     assert len(sweeper.sweep(clocks.pass_time(timedelta(minutes=1))).shredded) == 1
+
+
+def test_a_hold_lapses_on_its_date_and_the_recording_goes_with_the_same_sweep() -> None:
+    machine = machine_with([DAY])
+    clocks, sweeper = Clocks(), retention(machine)
+    machine.catalogue.holds.add(legal_hold(tags(0).recording, days=10))
+    assert sweeper.sweep(clocks.pass_time(9 * DAY)).held == 1
+    report = sweeper.sweep(clocks.pass_time(DAY))
+    assert [hold.case_ref for hold in report.lapsed] == ["case 12"]
+    assert (len(report.shredded), report.held) == (1, 0)
+    assert events(machine.files).count("hold.expired") == 1
+    assert not sweeper.sweep(clocks.pass_time(DAY)).lapsed
+
+
+def test_a_hold_does_not_lapse_by_a_clock_that_is_not_believed() -> None:
+    machine = machine_with([DAY])
+    clocks, sweeper = Clocks(), retention(machine)
+    sweeper.sweep(clocks.read())
+    machine.catalogue.holds.add(legal_hold(tags(0).recording, days=10))
+    for years in (10, -10):
+        report = sweeper.sweep(clocks.set_wall(years * YEAR))
+        assert report.stood_still
+        assert (report.lapsed, report.shredded) == ((), ())
+        clocks.set_wall(-years * YEAR)
+    assert machine.catalogue.get(tags(0).recording).held
+
+
+def test_a_month_can_no_longer_be_looked_up_once_its_last_recording_is_gone() -> None:
+    machine = Machine()
+    index = NumberIndex(machine.files, b"r" * 32)
+    store = machine.start()
+    for number, days in ((1, 1), (2, 40)):
+        expiry = NOW + timedelta(days=days)
+        writer = store.open(
+            tags(number, expiry=expiry), PARTIES, AUDIO, NOW, index.tokens(["+31201234567"], NOW)
+        )
+        writer.write(audio(number, 100))
+        writer.seal(seal_facts())
+    store.close()
+    clocks, sweeper = Clocks(), retention(machine)
+    assert not sweeper.sweep(clocks.pass_time(20 * DAY)).months_forgotten
+    found = machine.catalogue.with_tokens(tuple(index.lookup("+31201234567").values()))
+    assert [row.tags.recording for row in found] == [tags(2).recording]
+    assert sweeper.sweep(clocks.pass_time(21 * DAY)).months_forgotten == ("2026-11",)
+    assert index.lookup("+31201234567") == {}
+    assert "key.destroyed" in events(machine.files)
 
 
 def test_an_open_recording_is_not_shredded() -> None:
@@ -337,8 +387,8 @@ def test_a_shred_that_failed_half_way_is_finished_by_the_next_sweep_whatever_the
         assert not machine.disk.size(f"keys/{tags(number).recording}")
         verdict = Reader(machine.files, machine.catalogue).verify(tags(number).recording, [IDENTITY])
         assert verdict.fault is VerifyFault.NOT_SEALED
-        with pytest.raises(CatalogueError):
-            machine.catalogue.set_hold(tags(number).recording, held=True, reference="late")
+        with pytest.raises(HoldError, match="being shredded"):
+            machine.catalogue.holds.add(legal_hold(tags(number).recording, case_ref="late"))
     assert len(sweeper.sweep(clocks.pass_time(timedelta(minutes=1))).shredded) == 2
 
 

@@ -1,6 +1,7 @@
 """The catalogue of recordings: rows, tombstones and the changes of state between them."""
 
-from storage.catalogue.register import CATALOGUE_NAME, Catalogue
+from storage.catalogue.holds import HoldRegister
+from storage.catalogue.register import CATALOGUE_NAME, EXPIRY, Catalogue
 from storage.catalogue.rows import (
     AudioFacts,
     CatalogueRow,
@@ -14,9 +15,11 @@ from storage.catalogue.schema import sqlite_engine, sqlite_url
 
 __all__ = [
     "CATALOGUE_NAME",
+    "EXPIRY",
     "AudioFacts",
     "Catalogue",
     "CatalogueRow",
+    "HoldRegister",
     "State",
     "Tombstone",
     "decode_facts",

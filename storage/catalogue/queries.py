@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from storage.catalogue.rows import CatalogueRow, State, Tombstone, decode_row, decode_tombstone
-from storage.catalogue.schema import RECORDINGS, TOMBSTONES, Instant
+from storage.catalogue.schema import NUMBERS, RECORDINGS, TOMBSTONES, Instant
 from storage.errors import AmbiguousId, CatalogueBusy, CatalogueError, RecordingNotFound
 from storage.tags import RecordingId
 
@@ -139,6 +139,25 @@ class Queries:
         """Ids of all rows; tombstones do not count."""
         with self._reading() as connection:
             return frozenset(RecordingId(text) for text in connection.scalars(sa.select(RECORDINGS.c.id)))
+
+    def with_tokens(self, tokens: Collection[str]) -> tuple[CatalogueRow, ...]:
+        """Rows that carry one of these keyed hashes of a number, newest start first."""
+        found = sa.select(NUMBERS.c.id).where(NUMBERS.c.token.in_(tokens)).scalar_subquery()
+        return self._rows(
+            sa.select(RECORDINGS)
+            .where(RECORDINGS.c.id.in_(found))
+            .order_by(RECORDINGS.c.started.desc(), RECORDINGS.c.id)
+        )
+
+    def indexed(self) -> frozenset[RecordingId]:
+        """Recordings that a number can find."""
+        with self._reading() as connection:
+            return frozenset(RecordingId(text) for text in connection.scalars(sa.select(NUMBERS.c.id)))
+
+    def indexed_months(self) -> frozenset[str]:
+        """Months, ``YYYY-MM``, of which a recording is still indexed."""
+        with self._reading() as connection:
+            return frozenset(connection.scalars(sa.select(NUMBERS.c.month).distinct()))
 
     def latest_start(self) -> datetime | None:
         """Start of the newest recording that has a row; None if there is no row."""

@@ -21,6 +21,7 @@ from typing import Final, Self
 
 import sqlalchemy as sa
 
+from storage.catalogue.holds import HoldRegister, blocked_by, forget
 from storage.catalogue.queries import Queries, named_errors
 from storage.catalogue.rows import (
     AudioFacts,
@@ -31,6 +32,7 @@ from storage.catalogue.rows import (
 )
 from storage.catalogue.schema import (
     METADATA,
+    NUMBERS,
     RECORDINGS,
     SCHEMA,
     SCHEMA_VERSION,
@@ -43,9 +45,12 @@ from storage.errors import (
     HeldRecording,
 )
 from storage.files import Files
-from storage.tags import RecordingId, RecordingTags, SealFacts
+from storage.holds import BLOCKING
+from storage.tags import NumberTokens, RecordingId, RecordingTags, SealFacts
 
 CATALOGUE_NAME: Final = "catalogue.sqlite"
+EXPIRY: Final = "expiry"
+"""The cause of a scheduled shred."""
 
 
 class Catalogue(Queries):
@@ -53,6 +58,9 @@ class Catalogue(Queries):
 
     Args:
         engine: Where they are; ``Catalogue.open`` makes the usual one.
+
+    Attributes:
+        holds: What keeps recordings beyond their expiry.
     """
 
     def __init__(self, engine: sa.Engine) -> None:
@@ -66,6 +74,9 @@ class Catalogue(Queries):
                 raise CatalogueError(
                     f"the catalogue has schema {found}, this version knows {SCHEMA_VERSION}: upgrade recproxy"
                 )
+            elif found < SCHEMA_VERSION:  # what is new are tables, made above
+                connection.execute(SCHEMA.update().values(version=SCHEMA_VERSION))
+        self.holds = HoldRegister(engine)
 
     @classmethod
     def open(cls, files: Files, url: str) -> Self:
@@ -93,7 +104,14 @@ class Catalogue(Queries):
         """Release all connections."""
         self._engine.dispose()
 
-    def insert_open(self, tags: RecordingTags, parties: bytes, audio: AudioFacts, body: str) -> None:
+    def insert_open(
+        self,
+        tags: RecordingTags,
+        parties: bytes,
+        audio: AudioFacts,
+        body: str,
+        index: NumberTokens | None = None,
+    ) -> None:
         """Add the row of a new recording; durable on return, before any audio.
 
         Args:
@@ -101,6 +119,7 @@ class Catalogue(Queries):
             parties: The sealed parties.
             audio: Format of the samples.
             body: Path of the body, without suffix.
+            index: Its numbers as keyed hashes; None if it is not indexed.
 
         Raises:
             CatalogueError: The id exists, or the catalogue cannot be written.
@@ -133,6 +152,14 @@ class Catalogue(Queries):
                     parties=parties,
                 )
             )
+            if index is not None and index.tokens:
+                connection.execute(
+                    NUMBERS.insert(),
+                    [
+                        {"token": token, "id": tags.recording.text, "month": index.month}
+                        for token in index.tokens
+                    ],
+                )
 
     def mark_sealed(self, recording: RecordingId, facts: SealFacts, size_bytes: int, sha256: str) -> None:
         """OPEN or ABORTED → SEALED.
@@ -178,7 +205,8 @@ class Catalogue(Queries):
 
         Args:
             recording: Which.
-            cause: Why; the first cause stands if it is claimed again.
+            cause: Why; the first cause stands if it is claimed again. ``EXPIRY`` stops
+                before every hold, what the data subject asks for before a legal one.
 
         Returns:
             The row as claimed.
@@ -191,24 +219,22 @@ class Catalogue(Queries):
         row = self.get(recording)
         if row.state is State.SHREDDING:
             return row
-        if row.held:
-            raise HeldRecording(f"recording {recording} is held ({row.hold_reference or 'no reference'})")
-        allowed = (State.SEALED.value, State.ABORTED.value)
+        held = blocked_by(BLOCKING[cause == EXPIRY])
         with self._transaction() as connection:
             changed = connection.execute(
                 RECORDINGS.update()
                 .where(
                     RECORDINGS.c.id == recording.text,
-                    RECORDINGS.c.state.in_(allowed),
-                    RECORDINGS.c.held.is_(sa.false()),
+                    RECORDINGS.c.state.in_((State.SEALED.value, State.ABORTED.value)),
+                    sa.not_(held),
                 )
                 .values(state=State.SHREDDING.value, cause=cause)
             ).rowcount
         row = self.get(recording)
         if row.state is State.SHREDDING:
             return row
-        if not changed and row.held:
-            raise HeldRecording(f"recording {recording} is held ({row.hold_reference or 'no reference'})")
+        if not changed and row.held and row.state in {State.SEALED, State.ABORTED}:
+            raise HeldRecording(f"recording {recording} is held ({row.hold_reference})")
         raise CatalogueError(f"recording {recording} is {row.state.value}: end its call first")
 
     def bury(self, tombstone: Tombstone) -> bool:
@@ -247,26 +273,9 @@ class Catalogue(Queries):
                     f"{allowed.value}"
                 )
             connection.execute(TOMBSTONES.insert().values(**values))
+            connection.execute(NUMBERS.delete().where(NUMBERS.c.id == identity))
+            forget(connection, identity)
         return True
-
-    def set_hold(self, recording: RecordingId, *, held: bool, reference: str) -> None:
-        """Forbid or allow shredding.
-
-        Args:
-            recording: Which; a recording that is being shredded cannot be held.
-            held: True to hold.
-            reference: Case reference, at most 128 characters.
-
-        Raises:
-            RecordingNotFound: There is no such row.
-            CatalogueError: It is being shredded, or the catalogue cannot be written.
-        """
-        self._move(
-            recording,
-            (State.OPEN, State.SEALED, State.ABORTED),
-            held=held,
-            hold_reference=reference if held else "",
-        )
 
     def checkpoint(self) -> None:
         """Move the journal into the database and empty it, so that deleted content is gone.

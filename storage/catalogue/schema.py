@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from storage.errors import CatalogueError
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 _BUSY_SECONDS: Final = 10.0
 
 
@@ -101,6 +101,42 @@ TOMBSTONES: Final = sa.Table(
     sa.Column("chain_seq", sa.BigInteger, nullable=False),
     sa.Column("chain_sha256", sa.String(64), nullable=False),
     sa.Index("tombstones_by_day", "gone_at"),
+)
+
+HOLDS: Final = sa.Table(
+    "holds",
+    METADATA,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("reason", sa.String(32), nullable=False),
+    sa.Column("case_ref", sa.String(64), nullable=False),
+    sa.Column("requested_by", sa.String(128), nullable=False),
+    sa.Column("requested_at", Instant, nullable=False),
+    sa.Column("ends", Instant, nullable=False),
+    sa.Column("approved_by", sa.String(128), nullable=False, default=""),
+    sa.Column("approved_at", Instant, nullable=True),
+    sa.Column("ended_by", sa.String(128), nullable=False, default=""),
+    sa.Column("ended_at", Instant, nullable=True),
+    sa.CheckConstraint("ends > requested_at", name="hold_ends_after_start"),
+    sa.CheckConstraint("kind <> 'legal' or approved_by <> requested_by", name="two_people"),
+)
+
+HELD: Final = sa.Table(
+    "held_recordings",
+    METADATA,
+    sa.Column("hold", sa.String(32), primary_key=True),
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Index("held_by_recording", "id"),
+)
+
+NUMBERS: Final = sa.Table(
+    "number_index",
+    METADATA,
+    sa.Column("token", sa.String(32), primary_key=True),
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("month", sa.String(7), nullable=False),
+    sa.Index("numbers_by_recording", "id"),
+    sa.Index("numbers_by_month", "month"),
 )
 
 

@@ -24,7 +24,7 @@ from storage.container import AudioFormat, StreamInfo, encode_header
 from storage.errors import FileFault, KeyFileError, StorageError, StoreNotRecovered, WalError
 from storage.files import Files
 from storage.keys import KeyStore
-from storage.tags import Parties, RecordingId, RecordingTags
+from storage.tags import NumberTokens, Parties, RecordingId, RecordingTags
 from storage.wal import (
     SECRET_BYTES,
     RecordingKeys,
@@ -128,7 +128,12 @@ class RecordingStore:
         return len(self._parts.leftover_keys)
 
     def open(
-        self, tags: RecordingTags, parties: Parties, audio: AudioFormat, now: datetime
+        self,
+        tags: RecordingTags,
+        parties: Parties,
+        audio: AudioFormat,
+        now: datetime,
+        index: NumberTokens | None = None,
     ) -> RecordingWriter:
         """Open a recording.
 
@@ -137,6 +142,7 @@ class RecordingStore:
             parties: Who calls whom; encrypted before it is stored.
             audio: Format of the frames that will be written.
             now: The current instant (aware).
+            index: Its numbers as keyed hashes; None if it is not to be found by number.
 
         Returns:
             Its writer.
@@ -165,7 +171,7 @@ class RecordingStore:
         )
         sealed_parties = seal_parties(parties, file_key, self._random(PAYLOAD_NONCE_BYTES))
         facts = AudioFacts(audio.encoding.name, audio.rate_hz, audio.channels)
-        self._parts.catalogue.insert_open(tags, sealed_parties, facts, keys.body)
+        self._parts.catalogue.insert_open(tags, sealed_parties, facts, keys.body, index)
         body: OpenBody | None = None
         try:
             self._parts.keys.put(tags.recording, age_header)
