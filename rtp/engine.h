@@ -55,6 +55,7 @@ struct stream {
     bool fork_on;
     int64_t fork_from_ns;
     int64_t fork_until_ns;
+    uint64_t events[2][2]; /* of each side, a bit for each payload type */
     struct worker *worker;
     struct party parties[2];
     struct crypto crypto[2];

@@ -31,13 +31,18 @@ FORK_DTYPE = np.dtype(
             "side",
             "payload_type",
             "marker",
+            "event_only",
         ],
-        "formats": ["u8", "i8", "u4", "u4", "u4", "u2", "u2", "u1", "u1", "u1"],
-        "offsets": [0, 8, 16, 20, 24, 28, 30, 32, 33, 34],
+        "formats": ["u8", "i8", "u4", "u4", "u4", "u2", "u2", "u1", "u1", "u1", "u1"],
+        "offsets": [0, 8, 16, 20, 24, 28, 30, 32, 33, 34, 35],
         "itemsize": 40,
     }
 )
-"""One record a packet; the layout of `struct relay_record`."""
+"""One record a packet; the layout of `struct relay_record`.
+
+`event_only` is 1 for a telephone-event that `Relay.set_events` asked for and that came outside of
+the fork's window: it belongs to no recording.
+"""
 
 
 def ring_bytes_for(calls: int, *, threads: int = 1, seconds: float = 4.0) -> int:

@@ -5,6 +5,7 @@
 #include <time.h>
 
 enum { NANOSECONDS = 1000000000, CLOCK_TRIES = 4 };
+enum { EVENT_BYTES = 4, LAST_EVENT = 16 };
 
 static const int64_t CLOCK_PAIR_NS = 2000;          /* two clocks read this close will do */
 static const int64_t STAMP_TRUST_NS = 2000000000LL; /* a stamp further off is not believed */
@@ -81,9 +82,20 @@ static bool in_fork(const struct stream *stream, int64_t arrival_ns)
            arrival_ns < stream->fork_until_ns;
 }
 
-static void copy_to_ring(struct stream *stream, uint32_t side, const struct datagram *datagram,
-                         const struct relay_packet *packet)
+/* One block of a key or the hook flash, RFC 4733 sections 2.3 and 3.2. Speech under that payload
+ * type is longer; what is as short and begins like one is let in, four bytes of it. */
+static bool is_event(const struct stream *stream, uint32_t side, const struct datagram *datagram,
+                     const struct relay_packet *packet)
 {
+    uint64_t types = stream->events[side][packet->payload_type / 64];
+    return (types >> packet->payload_type % 64 & 1) != 0 && packet->payload_length == EVENT_BYTES &&
+           datagram->data[packet->payload_offset] <= LAST_EVENT;
+}
+
+static void copy_to_ring(struct stream *stream, uint32_t side, const struct datagram *datagram,
+                         const struct relay_packet *packet, bool event_only)
+{
+    struct relay_side_stats *stats = &stream->stats[side];
     struct relay_record record = {
         .stream = stream->id,
         .arrival_ns = datagram->arrival_ns,
@@ -94,11 +106,12 @@ static void copy_to_ring(struct stream *stream, uint32_t side, const struct data
         .side = (uint8_t)side,
         .payload_type = packet->payload_type,
         .marker = packet->marker,
+        .event_only = event_only,
     };
     if (ring_put(&stream->worker->ring, &record, datagram->data + packet->payload_offset)) {
-        stream->stats[side].forked++;
+        *(event_only ? &stats->events : &stats->forked) += 1;
     } else {
-        stream->stats[side].fork_dropped++;
+        stats->fork_dropped++;
     }
 }
 
@@ -122,7 +135,9 @@ static bool take_rtp(struct stream *stream, uint32_t side, const struct datagram
     if (kind == RELAY_PACKET_RTP) {
         stats->ssrc = packet.ssrc;
         if (in_fork(stream, datagram->arrival_ns)) {
-            copy_to_ring(stream, side, datagram, &packet);
+            copy_to_ring(stream, side, datagram, &packet, false);
+        } else if (is_event(stream, side, datagram, &packet)) {
+            copy_to_ring(stream, side, datagram, &packet, true);
         }
     } else if (kind == RELAY_PACKET_OPAQUE) {
         stats->opaque++;

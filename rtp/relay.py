@@ -8,6 +8,7 @@ import threading
 import types
 import typing
 import warnings
+from collections.abc import Collection
 
 from rtp._binding import ffi, lib
 from rtp.endpoints import Latch, PortPair, Remote, Side, SrtpKey, SrtpSuite
@@ -395,6 +396,30 @@ class Relay:
             status = lib.relay_stop_fork(handle, stream, until_ns)
         _check(status, f"stream {stream}")
         return int(until_ns[0])
+
+    def set_events(self, stream: int, side: Side, payload_types: Collection[int]) -> None:
+        """Copy a party's telephone-events at all times, inside and outside of the fork's window.
+
+        So keys pressed during an announcement, a hold or a call that is not recorded are heard.
+        Outside of the window no speech is copied, whatever payload type it claims: one event block
+        of a key or the hook flash is (RFC 4733 section 2.3), marked `event_only`.
+
+        Args:
+            stream: As returned by `add_stream`.
+            side: Whose keys.
+            payload_types: Those that its SDP or ours gives to telephone-event; none ends it.
+
+        Raises:
+            RelayError: No such stream, or a payload type is not within 0 to 127.
+        """
+        types = [0, 0]
+        for payload_type in payload_types:
+            if not 0 <= payload_type < 1 << 7:
+                raise RelayError(f"telephone-event: payload type {payload_type} is not within 0 to 127")
+            types[payload_type // 64] |= 1 << payload_type % 64
+        with self.native() as handle:
+            status = lib.relay_set_events(handle, stream, side, types)
+        _check(status, f"stream {stream}")
 
     def stats(self, stream: int) -> StreamStats:
         """Read the counters of a stream.

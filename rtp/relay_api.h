@@ -153,6 +153,12 @@ int relay_start_fork(struct relay *relay, uint64_t stream, int64_t guard_ns, int
  * waits in the socket is copied when it is read. */
 int relay_stop_fork(struct relay *relay, uint64_t stream, int64_t *until_ns);
 
+/* Telephone-events (RFC 4733) of that party are copied outside of the fork's window too, so that
+ * keys are heard while nothing is recorded: packets whose payload type is in the set (bit n of
+ * types[n / 64]) and whose payload is one event block, of a key or of the hook flash (0..16).
+ * Nothing else is, whatever payload type it claims. An empty set ends it. A new stream has one. */
+int relay_set_events(struct relay *relay, uint64_t stream, uint32_t side, const uint64_t types[2]);
+
 /* Counters of the packets that came from one side. */
 struct relay_side_stats {
     uint64_t received;       /* datagrams of the party on its RTP port */
@@ -164,7 +170,7 @@ struct relay_side_stats {
     uint64_t gated;          /* dropped by the shut gate, RTP and RTCP */
     uint64_t unroutable;     /* dropped because the other party has no remote (port) */
     uint64_t send_errors;    /* refused by the operating system when sent on */
-    uint64_t forked;         /* copied to the ring */
+    uint64_t forked;         /* copied to the ring, within the fork's window */
     uint64_t fork_dropped;   /* to be copied, but the ring was full */
     uint64_t socket_dropped; /* lost in the kernel before we read them, as far as it told us */
     uint64_t rtcp_received;  /* on the RTCP port, or multiplexed on the RTP port */
@@ -173,6 +179,7 @@ struct relay_side_stats {
                                forked, in no other counter */
     uint64_t unsealed;      /* not relayed, because SRTP to the other party cannot carry it: no RTP,
                                or a sequence number that was used already */
+    uint64_t events;        /* copied to the ring outside of the window, see relay_set_events() */
     int64_t last_packet_ns; /* arrival of the last accepted one on the RTP port; 0 = none */
     uint32_t ssrc;          /* of the last RTP packet */
     uint32_t reserved;
@@ -241,7 +248,8 @@ struct relay_record {
     uint8_t side;
     uint8_t payload_type;
     uint8_t marker;
-    uint8_t reserved[5];
+    uint8_t event_only; /* 1: a telephone-event outside of the fork's window, not to be recorded */
+    uint8_t reserved[4];
 };
 
 /* What waits in all rings at this moment. */

@@ -21,7 +21,7 @@ class SideStats:
         gated: Dropped because the gate was shut.
         unroutable: Dropped because the other party has no remote.
         send_errors: Refused by the operating system when sent on.
-        forked: Copied for the recorder.
+        forked: Copied for the recorder, within the fork's window.
         fork_dropped: To be copied, but the ring was full.
         socket_dropped: Lost in the kernel before they were read, as far as it told.
         rtcp_received: RTCP packets, on their own port or multiplexed.
@@ -31,6 +31,7 @@ class SideStats:
         unauthentic: Of a party with SRTP, not authentic or a replay; in no other counter.
         unsealed: Not relayed, since SRTP to the other party cannot carry it: neither RTP nor RTCP,
             or a sequence number that was used already.
+        events: Telephone-events copied outside of the fork's window.
     """
 
     received: int
@@ -51,6 +52,7 @@ class SideStats:
     ssrc: int
     unauthentic: int = 0
     unsealed: int = 0
+    events: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,6 +174,7 @@ static void publish(struct stream *stream, uint64_t id, const int *sockets, stru
     stream->closing = false;
     stream->gate_open = false;
     stream->fork_on = false;
+    memset(stream->events, 0, sizeof stream->events);
     stream->worker = worker;
     party_set(&stream->parties[RELAY_CALLER], NULL, 0, RELAY_EXACT);
     party_set(&stream->parties[RELAY_CALLEE], NULL, 0, RELAY_EXACT);
@@ -320,6 +321,20 @@ int relay_stop_fork(struct relay *relay, uint64_t stream, int64_t *until_ns)
         found->fork_until_ns = now;
     }
     *until_ns = found->fork_on ? found->fork_until_ns : now;
+    stream_unlock(found);
+    return RELAY_OK;
+}
+
+int relay_set_events(struct relay *relay, uint64_t stream, uint32_t side, const uint64_t types[2])
+{
+    if (side > RELAY_CALLEE) {
+        return RELAY_BAD_ARGUMENT;
+    }
+    struct stream *found = stream_lock(relay, stream);
+    if (found == NULL) {
+        return RELAY_NO_STREAM;
+    }
+    memcpy(found->events[side], types, sizeof found->events[side]);
     stream_unlock(found);
     return RELAY_OK;
 }

@@ -81,6 +81,7 @@ def test_a_packet_is_taken_apart(call: Call) -> None:
         "side": Side.CALLEE,
         "payload_type": 96,
         "marker": 1,
+        "event_only": 0,
     }
 
 

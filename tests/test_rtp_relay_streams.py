@@ -93,6 +93,7 @@ def test_a_removed_stream_is_unknown_and_its_number_not_used_again(relay: Relay)
         relay.remove_stream,
         relay.start_fork,
         relay.stop_fork,
+        lambda number: relay.set_events(number, Side.CALLER, {101}),
         lambda number: relay.set_gate(number, True),
         lambda number: relay.set_remote(number, Side.CALLER, None, Latch.ANY),
     ):
