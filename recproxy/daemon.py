@@ -38,6 +38,7 @@ from recproxy.recorder import Recorder, RecorderConfig
 from recproxy.sdnotify import ServiceManager
 from recproxy.sip.endpoint import Listen, SipEndpoint, SipSettings
 from recproxy.sip.trunks import Trunk
+from recproxy.subject import NumberIndexer
 from rtp import Fork, Latch, PortPool, Relay, RtpError, ring_bytes_for
 from storage import (
     AuditLog,
@@ -45,11 +46,13 @@ from storage import (
     FileFault,
     Files,
     KeyFileError,
+    NumberIndex,
     OsFiles,
     RecordingStore,
     StorageError,
     StoreLocked,
     load_recipients,
+    load_root_key,
     load_signing_key,
     recover,
 )
@@ -213,6 +216,7 @@ def _build(config: Config, log: EventLog, clock: SystemClock, stack: ExitStack) 
         new_id=lambda: secrets.token_hex(16),
         post=driver.post,
         note=sink.note,
+        index=_indexer(config, store, current),
     )
     sink.recorder = recorder
     media = Media(
@@ -282,6 +286,15 @@ def _open_store(config: Config, log: EventLog, clock: SystemClock, stack: ExitSt
     except StorageError as err:
         raise StartError(f"storage: {err}") from err
     return store
+
+
+def _indexer(config: Config, store: RecordingStore, policy: _CurrentPolicy) -> NumberIndexer | None:
+    """What makes recordings findable by number; None if no key is configured for it."""
+    place = config.storage.index_key
+    if place is None:
+        return None
+    root = _key("storage.index_key", place, load_root_key)
+    return NumberIndexer(NumberIndex(store.parts.files, root), policy.get)
 
 
 def _key(name: str, path: Path, read: Callable[[Files, str], _Key]) -> _Key:

@@ -29,6 +29,7 @@ import numpy.typing as npt
 from recproxy.call.commands import AuditNote, Note, OpenRecording
 from recproxy.call.events import Codec, DigitPressed, Event, LegName, RecordingFailed, RecordingOpened
 from recproxy.media import Clock
+from recproxy.subject import NumberIndexer
 from rtp import CodecSpec, Encoding, Fork, RtpError, Side, Timeline, TimelineFacts, choose_format
 from storage import (
     AudioFormat,
@@ -152,6 +153,7 @@ class Recorder:
         new_id: Callable[[], str],
         post: Callable[[str, Event], None],
         note: Callable[[str, Note], None],
+        index: NumberIndexer | None = None,
     ) -> None:
         """Prepare the recorder; ``start`` starts its thread.
 
@@ -163,6 +165,7 @@ class Recorder:
             new_id: Gives a fresh recording id, 32 hex digits.
             post: Takes events, any thread.
             note: Takes lines for the event log, any thread.
+            index: Makes what a number finds recordings by; None for no index.
         """
         self._config = config
         self._store = store
@@ -171,6 +174,7 @@ class Recorder:
         self._new_id = new_id
         self._post = post
         self._note = note
+        self._index = index
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._inbox: deque[_Job] = deque()  # taken from the queue, not yet carried out
         self._live: dict[str, _Live] = {}
@@ -357,13 +361,16 @@ class Recorder:
             ),
         )
         parties = Parties(facts.caller, facts.callee, (facts.sip_call_id, plan.callee_call_id))
+        now = self._clock.utcnow()
+        numbers = (facts.caller, facts.callee)
+        index = None if self._index is None else self._index.tokens(plan.purpose, numbers, started)
         return _Live(
             call=job.call,
             recording=recording,
             purpose=plan.purpose,
             stream=job.stream,
             timeline=timeline,
-            writer=self._store.open(tags, parties, audio, self._clock.utcnow()),
+            writer=self._store.open(tags, parties, audio, now, index),
             expiry=tags.expiry,
             frame_bytes=audio.frame_bytes,
             rate_hz=audio.rate_hz,

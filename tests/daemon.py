@@ -1,7 +1,7 @@
 """recproxy itself, as a process with a complete configuration in a directory of its own.
 
     rig/
-      recproxy.yaml  policy.yaml  recipients.txt  audit.key    what an operator writes
+      recproxy.yaml  policy.yaml  recipients.txt  audit.key  index.key    what an operator writes
       identity.txt                                             what the operator keeps elsewhere
       data/                                                    what the daemon writes
 
@@ -310,7 +310,7 @@ class Daemon:
         self.logs += [*process.lines, *process.errors]
 
     def _make_keys(self) -> None:
-        """Make identity.txt, recipients.txt and audit.key as an operator does."""
+        """Make identity.txt, recipients.txt, audit.key and index.key as an operator does."""
         done = subprocess.run(
             [*recproxy(), "keys", "generate", "--out", str(self.directory)],
             capture_output=True,
@@ -357,6 +357,7 @@ class Daemon:
                 "directory": str(self.data),
                 "recipients": str(self.directory / "recipients.txt"),
                 "audit_key": str(self.directory / "audit.key"),
+                "index_key": str(self.directory / "index.key"),
             },
             "announcer": {"directory": str(self._prompts)},
             "retention": {"interval": settings.retention_interval},

@@ -27,6 +27,7 @@ from storage import (
     RecordingStore,
     RecordingTags,
     SealFacts,
+    generate_root_key,
     generate_signing_key,
     load_recipients,
     load_signing_key,
@@ -64,6 +65,7 @@ storage:
   directory: data
   recipients: recipients.txt
   audit_key: audit.key
+  index_key: index.key
 announcer:
   directory: announcements
 """
@@ -135,6 +137,7 @@ def make_shelf(root: Path) -> Shelf:
     shelf.identity.write_text(f"{identity.secret_text()}\n")
     (root / "recipients.txt").write_text(f"{identity.recipient}\n")
     generate_signing_key(OsFiles(root), "audit")
+    generate_root_key(OsFiles(root), "index.key")
     return shelf
 
 

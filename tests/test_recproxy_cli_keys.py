@@ -10,7 +10,14 @@ from pathlib import Path
 import pytest
 from command_line import recproxy
 
-from storage import OsFiles, load_identities, load_recipients, load_signing_key, load_verify_key
+from storage import (
+    OsFiles,
+    load_identities,
+    load_recipients,
+    load_root_key,
+    load_signing_key,
+    load_verify_key,
+)
 from storage.age import X25519Identity
 
 
@@ -23,6 +30,7 @@ def test_it_makes_what_a_configuration_names(tmp_path: Path) -> None:
         "recipients.txt",
         "audit.key",
         "audit.pub",
+        "index.key",
     }
     for path in out.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
@@ -33,6 +41,18 @@ def test_it_makes_what_a_configuration_names(tmp_path: Path) -> None:
     assert str(identity.recipient) == str(recipient)
     signing, verifying = load_signing_key(files, "audit.key"), load_verify_key(files, "audit.pub")
     verifying.verify(signing.sign(b"line"), b"line")
+    assert len(load_root_key(files, "index.key")) == 32
+
+
+def test_an_index_key_can_be_made_later(tmp_path: Path) -> None:
+    recproxy("keys", "generate", "--out", tmp_path)
+    (tmp_path / "index.key").unlink()
+    done = recproxy("keys", "index", "--out", tmp_path)
+    assert (done.code, done.err) == (0, "")
+    assert load_root_key(OsFiles(tmp_path), "index.key").hex() not in done.out
+    done = recproxy("keys", "index", "--out", tmp_path)
+    assert done.code == 1
+    assert "index.key exists; nothing was overwritten" in done.err
 
 
 def test_it_says_what_to_move_and_shows_no_secret(tmp_path: Path) -> None:
@@ -45,7 +65,7 @@ def test_it_says_what_to_move_and_shows_no_secret(tmp_path: Path) -> None:
     assert moved == {"identity.txt", "audit.pub"}
 
 
-@pytest.mark.parametrize("present", ["identity.txt", "recipients.txt", "audit.key", "audit.pub"])
+@pytest.mark.parametrize("present", ["identity.txt", "recipients.txt", "audit.key", "audit.pub", "index.key"])
 def test_it_overwrites_nothing(tmp_path: Path, present: str) -> None:
     (tmp_path / present).write_text("mine")
     done = recproxy("keys", "generate", "--out", tmp_path)
@@ -61,7 +81,12 @@ def test_recipients_made_elsewhere_need_no_identity_here(tmp_path: Path) -> None
         "keys", "generate", "--out", tmp_path, "--recipient", recipients[0], "--recipient", recipients[1]
     )
     assert done.code == 0, done.err
-    assert {path.name for path in tmp_path.iterdir()} == {"recipients.txt", "audit.key", "audit.pub"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "recipients.txt",
+        "audit.key",
+        "audit.pub",
+        "index.key",
+    }
     assert [str(one) for one in load_recipients(OsFiles(tmp_path), "recipients.txt")] == recipients
 
 

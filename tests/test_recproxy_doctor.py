@@ -39,6 +39,7 @@ FIT = Facts(
     announcements=DirectoryFacts(DATA / "announcements", present=True, owner=998, mode=0o755),
     recipients=FileFacts(KEYS / "recipients.txt", 0o644, "1 recipient"),
     audit_key=FileFacts(KEYS / "audit.key", 0o600, "an Ed25519 key"),
+    index_key=FileFacts(KEYS / "index.key", 0o600, "an index key"),
     identities=(),
     programs={"espeak-ng": True, "ffmpeg": True},
     policy_fault="",
@@ -142,6 +143,13 @@ DOOMED: list[tuple[str, dict[str, Any], str, str]] = [
         "lets others sign",
         "chmod 0600",
     ),
+    (
+        "broken index key",
+        {"index_key": FileFacts(KEYS / "i", fault="i: 2 bytes, not 32")},
+        "2 bytes",
+        "keys index",
+    ),
+    ("index key for all", {"index_key": FileFacts(KEYS / "i", 0o644)}, "lets others look", "chmod 0600"),
     ("wrong policy", {"policy_fault": "policy.yaml:3: purposes: empty"}, "policy.yaml:3", "policy check"),
     (
         "broken announcement",
@@ -159,6 +167,7 @@ WANTING: list[tuple[str, dict[str, Any], str, str]] = [
         "a private key lies on the recorder",
         "move it",
     ),
+    ("no index key", {"index_key": None}, "by date, time and line only", "keys index"),
     ("no espeak-ng", {"programs": {"espeak-ng": False}}, "not installed", "apt install espeak-ng"),
     ("scarce disk", {"free_bytes": GIB}, "1.0 GiB left", "free some"),
     ("unknown disk", {"free_bytes": None}, "not known", "data directory"),
@@ -252,6 +261,8 @@ def test_the_probes_see_this_machine(shelf: Shelf) -> None:
     assert facts.addresses == {"127.0.0.1": ""}
     assert facts.recipients.shown == "1 recipient"
     assert not facts.audit_key.fault
+    assert facts.index_key is not None
+    assert facts.index_key.shown == "an index key"
     assert not facts.data.present
     assert facts.data.writable
     assert facts.free_bytes
@@ -259,11 +270,14 @@ def test_the_probes_see_this_machine(shelf: Shelf) -> None:
     shelf.data.write_text("in the way")
     (shelf.root / "recipients.txt").write_text("# nobody\n")
     (shelf.root / "audit.key").unlink()
+    (shelf.root / "index.key").unlink()
     (shelf.root / "policy.yaml").write_text("rules: 5\n")
     facts = probe(load(shelf.config))
     assert not facts.data.is_directory
     assert "recipients.txt" in facts.recipients.fault
     assert "audit.key" in facts.audit_key.fault
+    assert facts.index_key is not None
+    assert "index.key" in facts.index_key.fault
     assert "policy.yaml:1" in facts.policy_fault
 
 

@@ -32,7 +32,7 @@ from storage import (
 )
 from storage.age import AgeError, Identity, parse_identities
 
-__all__ = ["Archive", "actor", "load_identity_files", "open_archive"]
+__all__ = ["Archive", "actor", "load_identity_files", "open_archive", "person", "refuse_restricted"]
 
 _STANDARD_INPUT: Final = Path("-")
 _LONGEST_IDENTITY_FILE: Final = 1 << 20
@@ -115,6 +115,21 @@ def open_archive(config: Path, euid: int | None = None) -> Iterator[Archive]:
         catalogue.close()
 
 
+def refuse_restricted(archive: Archive, row: CatalogueRow) -> None:
+    """Stop before a recording whose use is restricted (GDPR art. 18).
+
+    Raises:
+        RecproxyError: It is.
+    """
+    restriction = archive.catalogue.holds.restricted(row.tags.recording)
+    if restriction is not None:
+        raise RecproxyError(
+            f"recording {row.tags.recording} is restricted ({restriction.case_ref}, "
+            f"{restriction.reason.value}): it is kept and not used",
+            hint='see "recproxy subject status"',
+        )
+
+
 def load_identity_files(paths: Sequence[Path]) -> tuple[Identity, ...]:
     """Read private keys that open recordings.
 
@@ -146,6 +161,11 @@ def actor() -> str:
     # Set by sudo itself; nobody but root and the user who runs this can forge it.
     before = os.environ.get("SUDO_USER", "")
     return f"user:{name}" + (f" by sudo:{before[:64]}" if before and before != name else "")
+
+
+def person() -> str:
+    """The person behind this command: who became this user by sudo, else the login name."""
+    return f"user:{os.environ.get('SUDO_USER', '')[:64] or _login(os.getuid())}"
 
 
 def _login(uid: int) -> str:

@@ -39,6 +39,7 @@ program = LazyGroup(
         "recordings": Entry(
             "recproxy.cli.recordings", "recordings", "List, show, export and verify recordings."
         ),
+        "hold": Entry("recproxy.cli.holds", "hold", "Keep recordings beyond their expiry; two people."),
         "audit": Entry("recproxy.cli.audit", "audit", "Check the audit chain."),
         "policy": Entry("recproxy.cli.policy", "policy", "Check a policy file."),
     },

@@ -13,7 +13,7 @@ import click
 from recproxy.cli.display import Json, print_json, tick
 from recproxy.cli.options import json_option
 from recproxy.errors import RecproxyError, UsageError
-from storage import OsFiles, generate_signing_key
+from storage import OsFiles, generate_root_key, generate_signing_key
 from storage.age import AgeError, X25519Identity, parse_recipients
 
 __all__ = ["keys"]
@@ -21,6 +21,7 @@ __all__ = ["keys"]
 IDENTITY: Final = "identity.txt"
 RECIPIENTS: Final = "recipients.txt"
 AUDIT: Final = "audit"
+INDEX: Final = "index.key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,22 +55,46 @@ def keys() -> None:
 )
 @json_option
 def generate(out: Path, recipients: tuple[str, ...], as_json: bool) -> None:
-    """Make an age identity, the recipients file and the audit key.
+    """Make an age identity, the recipients file, the audit key and the index key.
 
     Nothing is ever overwritten. With --recipient no identity is made: then the
     key that opens recordings has never been on this machine.
     """
     _check(recipients)
     files = _directory(out)
-    wanted = [RECIPIENTS, f"{AUDIT}.key", f"{AUDIT}.pub", *(() if recipients else (IDENTITY,))]
+    wanted = [RECIPIENTS, f"{AUDIT}.key", f"{AUDIT}.pub", INDEX, *(() if recipients else (IDENTITY,))]
+    _refuse_present(files, out, wanted)
+    made = _given(files, out, recipients) if recipients else _new_identity(files, out)
+    made += _audit_key(files, out)
+    made.append(_index_key(files, out))
+    _tell(made, as_json=as_json)
+
+
+@keys.command("index")
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Directory for index.key; made if missing."
+)
+@json_option
+def index(out: Path, as_json: bool) -> None:
+    """Make the index key alone, for a configuration that has none yet.
+
+    Recordings made before it are not found by number.
+    """
+    files = _directory(out)
+    _refuse_present(files, out, [INDEX])
+    _tell([_index_key(files, out)], as_json=as_json)
+
+
+def _refuse_present(files: OsFiles, out: Path, wanted: Sequence[str]) -> None:
     present = [name for name in wanted if files.size(name) is not None]
     if present:
         raise RecproxyError(
             f"{out / present[0]} exists; nothing was overwritten",
             hint="keys that are lost lose recordings: move them away yourself, or use another directory",
         )
-    made = _given(files, out, recipients) if recipients else _new_identity(files, out)
-    made += _audit_key(files, out)
+
+
+def _tell(made: Sequence[_Made], *, as_json: bool) -> None:
     if as_json:
         print_json([_entry(one) for one in made])
         return
@@ -129,6 +154,11 @@ def _audit_key(files: OsFiles, out: Path) -> list[_Made]:
             move="copy it to whoever audits this machine",
         ),
     ]
+
+
+def _index_key(files: OsFiles, out: Path) -> _Made:
+    generate_root_key(files, INDEX)
+    return _Made(out / INDEX, "finds the recordings of a number; stays here", secret=True)
 
 
 def _write(files: OsFiles, name: str, text: str) -> None:

@@ -107,6 +107,8 @@ class Sweeper:
         if report.stood_still is not None:
             self.log.emit("retention.standing_still", why=report.stood_still)
             return
+        for hold in report.lapsed:
+            self.log.emit("hold.lapsed", hold=hold.id, case_ref=hold.case_ref)
         for certificate in report.shredded:
             stone = certificate.tombstone
             self.log.emit(

@@ -53,6 +53,7 @@ def check(facts: Facts, config: Config) -> list[Finding]:
         _recipients(facts.recipients),
         _identities(facts),
         _audit_key(facts.audit_key),
+        _index_key(facts.index_key),
         *_programs(facts),
         *_policy(facts.policy_fault, facts.prompts),
         _disk(facts.free_bytes),
@@ -191,6 +192,25 @@ def _audit_key(facts: FileFacts) -> Finding:
         return _bad(name, facts.fault, 'make keys: "recproxy keys generate --out DIR"')
     if facts.mode & _OTHERS:
         return _bad(name, f"{facts.path}: mode {facts.mode:04o} lets others sign", f"chmod 0600 {facts.path}")
+    return _good(name, f"{facts.path}: {facts.shown}")
+
+
+def _index_key(facts: FileFacts | None) -> Finding:
+    name = "index key"
+    if facts is None:
+        return _warning(
+            name,
+            "none: a person's recordings are found by date, time and line only",
+            'make one, "recproxy keys index --out DIR", and name it in storage.index_key',
+        )
+    if facts.fault:
+        return _bad(name, facts.fault, 'make one: "recproxy keys index --out DIR"')
+    if facts.mode & _OTHERS:
+        return _bad(
+            name,
+            f"{facts.path}: mode {facts.mode:04o} lets others look numbers up",
+            f"chmod 0600 {facts.path}",
+        )
     return _good(name, f"{facts.path}: {facts.shown}")
 
 

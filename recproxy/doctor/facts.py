@@ -122,6 +122,7 @@ class Facts:
         announcements: The directory of announcements.
         recipients: The recipients file.
         audit_key: The key that signs the audit chain.
+        index_key: The key of the number index; None if none is configured.
         identities: Files beside the recipients that hold a private key.
         programs: Whether each program is installed.
         policy_fault: What is wrong with the policy; empty if nothing is.
@@ -140,6 +141,7 @@ class Facts:
     announcements: DirectoryFacts
     recipients: FileFacts
     audit_key: FileFacts
+    index_key: FileFacts | None
     identities: tuple[Path, ...]
     programs: Mapping[str, bool]
     policy_fault: str

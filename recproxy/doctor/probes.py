@@ -20,7 +20,7 @@ from recproxy.config import Config
 from recproxy.doctor.facts import DirectoryFacts, Facts, FileFacts, PromptFacts, SipFacts
 from recproxy.errors import ConfigError, RecproxyError
 from recproxy.policy import Policy, load_policy
-from storage import OsFiles, StorageError, load_recipients, load_signing_key
+from storage import OsFiles, StorageError, load_recipients, load_root_key, load_signing_key
 
 __all__ = ["probe"]
 
@@ -62,6 +62,7 @@ def probe(config: Config) -> Facts:
         announcements=_directory(config.announcer.directory, with_parents=True),
         recipients=_recipients(places.recipients),
         audit_key=_audit_key(places.audit_key),
+        index_key=None if places.index_key is None else _index_key(places.index_key),
         identities=tuple(_identities(places.recipients.parent)),
         programs={name: shutil.which(name) is not None for name in _PROGRAMS},
         policy_fault=policy_fault,
@@ -159,6 +160,15 @@ def _audit_key(path: Path) -> FileFacts:
     except (StorageError, OSError) as err:
         return FileFacts(path, fault=f"{path}: {_plain(err)}")
     return FileFacts(path, mode, "an Ed25519 key")
+
+
+def _index_key(path: Path) -> FileFacts:
+    try:
+        load_root_key(OsFiles(path.parent), path.name)
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except (StorageError, OSError) as err:
+        return FileFacts(path, fault=f"{path}: {_plain(err)}")
+    return FileFacts(path, mode, "an index key")
 
 
 def _plain(err: StorageError | OSError) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import timedelta
 from typing import TypeAlias
 
 from recproxy.cli.display import Json, instant
@@ -69,8 +70,8 @@ def of_row(row: CatalogueRow) -> Document:
     }
 
 
-def of_tombstone(stone: Tombstone) -> Document:
-    """What remains of a recording."""
+def of_tombstone(stone: Tombstone, key_backups: timedelta) -> Document:
+    """What remains of a recording; ``key_backups`` is how long a backup of its key lives."""
     return {
         "id": stone.recording.text,
         "state": stone.state.value,
@@ -80,6 +81,7 @@ def of_tombstone(stone: Tombstone) -> Document:
         "minutes_at_most": stone.minutes,
         "expiry": instant(stone.expiry),
         "gone_at": instant(stone.gone_at),
+        "out_of_backups_at": instant(stone.gone_at + key_backups),
         "cause": stone.cause,
         "bytes": stone.size_bytes,
         "sha256": stone.sha256,

@@ -11,7 +11,7 @@ from typing import BinaryIO, Final
 
 import click
 
-from recproxy.cli.archive import Archive, actor, load_identity_files, open_archive
+from recproxy.cli.archive import Archive, actor, load_identity_files, open_archive, refuse_restricted
 from recproxy.cli.display import console, length, progress, size, tick
 from recproxy.cli.options import config_option, identity_option, why_option
 from recproxy.cli.recordings.outfile import PrivateFile
@@ -94,6 +94,7 @@ def exporting(
                 f"recording {found.recording} is {found.state.value} since {found.gone_at:%Y-%m-%d} "
                 f"({found.cause}); it cannot be opened any more"
             )
+        refuse_restricted(archive, found)
         keys = load_identity_files(identities)
         pieces = _opened(archive.reader, found.tags.recording, keys, salvage=salvage)
         job = _Job(found, pieces, file_format, Mix.MONO if mix else Mix.STEREO, why, salvage)

@@ -86,6 +86,7 @@ def listing(
     """
     wanted = tuple(State(state) for state in states)
     with open_archive(config) as archive:
+        key_backups = archive.config.storage.key_backups
         rows = _rows(archive, purpose, wanted, since, until, limit + 1)
         stones = _stones(archive, purpose, wanted, since, until, limit + 1)
     more = max(len(rows), len(stones)) > limit
@@ -94,7 +95,7 @@ def listing(
         print_json(
             {
                 "recordings": [summary(row) for row in rows],
-                "gone": [of_tombstone(stone) for stone in stones],
+                "gone": [of_tombstone(stone, key_backups) for stone in stones],
                 "more": more,
             }
         )

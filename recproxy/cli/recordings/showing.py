@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import click
 
-from recproxy.cli.archive import Archive, actor, load_identity_files, open_archive
+from recproxy.cli.archive import Archive, actor, load_identity_files, open_archive, refuse_restricted
 from recproxy.cli.display import fields, instant, length, print_json, size, table
 from recproxy.cli.options import config_option, identity_option, json_option, why_option
 from recproxy.cli.recordings.documents import body_path, of_parties, of_row, of_tombstone
@@ -36,9 +37,9 @@ def showing(recording: str, config: Path, identities: tuple[Path, ...], why: str
             if identities:
                 raise UsageError(f"recording {found.recording} is {found.state.value}: nothing can be opened")
             if as_json:
-                print_json(of_tombstone(found))
+                print_json(of_tombstone(found, archive.config.storage.key_backups))
             else:
-                _print_tombstone(found)
+                _print_tombstone(found, archive.config.storage.key_backups)
             return
         parties = _parties(archive, found, identities, why) if identities else None
     if as_json:
@@ -48,6 +49,7 @@ def showing(recording: str, config: Path, identities: tuple[Path, ...], why: str
 
 
 def _parties(archive: Archive, row: CatalogueRow, identities: tuple[Path, ...], why: str) -> Parties:
+    refuse_restricted(archive, row)
     keys = load_identity_files(identities)
     parties = archive.reader.parties(row.tags.recording, keys)
     with archive.audit(actor()) as audit:
@@ -153,7 +155,7 @@ def _odd(side: ChannelFacts) -> str:
     return ", ".join(f"{what}: {count}" for what, count in counts if count)
 
 
-def _print_tombstone(stone: Tombstone) -> None:
+def _print_tombstone(stone: Tombstone, key_backups: timedelta) -> None:
     fields(
         (
             ("recording", stone.recording.text),
@@ -163,6 +165,7 @@ def _print_tombstone(stone: Tombstone) -> None:
             ("length", f"at most {stone.minutes} min" if stone.minutes else "unknown"),
             ("kept until", instant(stone.expiry)),
             ("gone at", f"{instant(stone.gone_at)}, {stone.cause}"),
+            ("out of backups", instant(stone.gone_at + key_backups)),
             ("verified", "key and body were looked for and not found" if stone.verified else "no"),
             ("audit line", f"{stone.chain_seq}, sha256 {stone.chain_sha256}"),
             ("run", stone.run),
