@@ -202,7 +202,7 @@ def _build(config: Config, log: EventLog, clock: SystemClock, stack: ExitStack) 
         ports = PortPool(config.media.address, config.media.ports.first, config.media.ports.last)
     except RtpError as err:
         raise StartError(f"media: {err}") from err
-    log.emit("media.opened", io=relay.io)
+    log.emit("media.opened", io=relay.io, scheduling=relay.scheduling)
     sink = _Sink(log)
     current = _CurrentPolicy(policy)
     driver = Driver(current.get, Limits(), clock.monotonic)

@@ -250,7 +250,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "recording.discarded": Event(_W, "recording", "purpose", "reason", "why"),
     "recording.recovered": Event(_W, "recording", "purpose", "outcome", "frames", "bytes", "why"),
     "recording.shredded": Event(_I, "recording", "purpose", "expiry", "reason"),
-    "media.opened": Event(_I, "io"),
+    "media.opened": Event(_I, "io", "scheduling"),
     "media.unavailable": Event(_E, "why"),
     "media.failed": Event(_E, "stream", "leg", "what", "why"),
     "media.released": Event(_I, "stream", *_STREAMS),

@@ -22,6 +22,7 @@ _SOURCES = (
     "packet.c",
     "ring.c",
     "pages.c",
+    "priority.c",
 )
 _HEADERS = (
     "relay_api.h",
@@ -30,6 +31,7 @@ _HEADERS = (
     "party.h",
     "ring.h",
     "pages.h",
+    "priority.h",
     "uring.h",
     "uring_side.h",
     "srtp.h",

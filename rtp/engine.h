@@ -9,11 +9,13 @@
 
 #include "pages.h"
 #include "party.h"
+#include "priority.h"
 #include "relay_api.h"
 #include "ring.h"
 #include "srtp.h"
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -108,6 +110,7 @@ struct worker {
     pthread_t thread;
     bool started;
     int wake_fd;
+    struct priority priority; /* of the thread */
     struct ring ring;
     struct pages io_pages; /* holds what the io keeps, packets in transit among it */
     void *io_side;
@@ -121,6 +124,7 @@ struct relay {
     atomic_bool stopping;
     uint32_t dscp;
     uint32_t threads;
+    sem_t running; /* posted by each relay thread once it has its priority */
     struct worker workers[RELAY_MAX_THREADS];
 };
 

@@ -136,6 +136,7 @@ static void run(struct worker *worker)
             }
             serve_ready(worker, number, &instant);
         }
+        priority_review(&worker->priority, instant.now_ns);
         gather(last_ns, instant.now_ns);
         last_ns = instant.now_ns;
     }

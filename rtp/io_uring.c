@@ -139,6 +139,7 @@ static bool reap(struct worker *worker)
         }
     }
     hold(worker, &held, 0);
+    priority_review(&worker->priority, instant.now_ns);
     uring_seen(&side->uring);
     return count == TURN;
 }

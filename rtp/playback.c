@@ -200,6 +200,8 @@ static void *tick(void *argument)
 {
     struct relay *relay = argument;
     struct ticker *ticker = &relay->ticker;
+    struct priority priority;
+    priority_take(&priority, priority_wants_realtime());
     prctl(PR_SET_TIMERSLACK, SLACK_NS, 0, 0, 0); /* of this thread alone */
     pthread_mutex_lock(&ticker->lock);
     while (!ticker->stopping) {

@@ -25,6 +25,8 @@ int thread_start(pthread_t *thread, const char *name, void *(*body)(void *), voi
 static void *run(void *argument)
 {
     struct worker *worker = argument;
+    priority_take(&worker->priority, priority_wants_realtime());
+    sem_post(&worker->relay->running);
     worker->relay->io->run(worker);
     return NULL;
 }
@@ -36,6 +38,8 @@ static int worker_start(struct worker *worker, uint64_t ring_bytes)
     }
     int cause = thread_start(&worker->thread, "rtp-relay", run, worker);
     worker->started = cause == 0;
+    while (cause == 0 && sem_wait(&worker->relay->running) != 0) { /* a signal */
+    }
     errno = cause;
     return cause == 0 ? 0 : -1;
 }
@@ -108,6 +112,7 @@ int relay_open(const struct relay_options *options, struct relay **out)
     relay->threads = options->threads;
     relay->dscp = options->dscp;
     relay->ticker.event_fd = -1;
+    sem_init(&relay->running, 0, 0);
     for (uint32_t k = 0; k < relay->threads; k++) {
         relay->workers[k].wake_fd = -1;
     }
@@ -148,6 +153,12 @@ int relay_io(const struct relay *relay)
     return relay->io == &io_uring ? RELAY_IO_URING : RELAY_IO_EPOLL;
 }
 
+/* All were granted the same: they asked under the same limits. */
+enum relay_scheduling relay_scheduling(const struct relay *relay)
+{
+    return relay->workers[0].priority.granted;
+}
+
 void relay_close(struct relay *relay)
 {
     if (relay == NULL) {
@@ -159,6 +170,7 @@ void relay_close(struct relay *relay)
         worker_close(relay, &relay->workers[k]);
     }
     table_close(&relay->table);
+    sem_destroy(&relay->running);
     free(relay);
 }
 

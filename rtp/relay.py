@@ -25,6 +25,7 @@ __all__ = [
     "PortPair",
     "Relay",
     "Remote",
+    "Scheduling",
     "Side",
     "SideStats",
     "SrtpKey",
@@ -36,6 +37,16 @@ _EVENTS = 64
 
 IoChoice = typing.Literal["auto", "epoll", "io_uring"]
 """How packets are read and sent."""
+
+Scheduling = typing.Literal["default", "short-slice", "realtime"]
+"""How soon a thread gets a processor that others want too.
+
+"realtime" is SCHED_FIFO at the lowest priority, where RLIMIT_RTPRIO is 1 or more; "short-slice" is
+what Linux 6.12 grants to everybody: 0.1 ms at a time, but soon. With "default" a packet may wait for
+the slice of another thread, some milliseconds.
+"""
+
+_SCHEDULING: tuple[Scheduling, ...] = typing.get_args(Scheduling)
 
 _IO: tuple[IoChoice, ...] = typing.get_args(IoChoice)
 
@@ -94,6 +105,8 @@ class Relay:
             "io_uring" if lib.relay_io(self._handle) == lib.RELAY_IO_URING else "epoll"
         )
         """How packets are read and sent."""
+        self.scheduling: Scheduling = _SCHEDULING[lib.relay_scheduling(self._handle)]
+        """How soon the engine's threads get a processor that others want as well."""
         self.event_fd: int = lib.relay_event_fd(self._handle)
         """Readable while playback events wait."""
         self.memory_locked: bool = bool(lib.relay_memory_locked(self._handle))

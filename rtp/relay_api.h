@@ -94,6 +94,15 @@ int relay_open(const struct relay_options *options, struct relay **out);
 /* How packets are read and sent: RELAY_IO_EPOLL or RELAY_IO_URING. */
 int relay_io(const struct relay *relay);
 
+enum relay_scheduling {
+    RELAY_SCHEDULING_DEFAULT = 0,
+    RELAY_SCHEDULING_SHORT_SLICE = 1, /* SCHED_OTHER with slices of 0.1 ms; Linux 6.12 */
+    RELAY_SCHEDULING_REALTIME = 2     /* SCHED_FIFO, lowest priority; RLIMIT_RTPRIO 1 or more */
+};
+
+/* What the relay threads and the playback thread were granted. */
+enum relay_scheduling relay_scheduling(const struct relay *relay);
+
 /* Stops and joins the threads, closes every socket, frees everything. NULL is allowed. */
 void relay_close(struct relay *relay);
 
