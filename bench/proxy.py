@@ -139,13 +139,13 @@ class Proxy:
             "trunks": {
                 "carrier": {
                     "peers": ["127.0.0.2"],
-                    "target": "sip:127.0.0.2:5060;transport=udp",
+                    "targets": "sip:127.0.0.2:5060;transport=udp",
                     "direction": "inbound",
                     "forward_to": "pbx",
                 },
                 "pbx": {
                     "peers": ["127.0.0.3"],
-                    "target": "sip:127.0.0.3:5060;transport=udp",
+                    "targets": "sip:127.0.0.3:5060;transport=udp",
                     "direction": "outbound",
                     "forward_to": "carrier",
                 },

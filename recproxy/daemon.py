@@ -37,6 +37,7 @@ from recproxy.policy import Policy, load_policy
 from recproxy.recorder import Recorder, RecorderConfig
 from recproxy.sdnotify import ServiceManager
 from recproxy.sip.endpoint import Listen, SipEndpoint, SipSettings
+from recproxy.sip.targets import Target
 from recproxy.sip.trunks import Trunk
 from recproxy.subject import NumberIndexer
 from rtp import Fork, Latch, PortPool, Relay, RtpError, ring_bytes_for
@@ -245,6 +246,9 @@ def _build(config: Config, log: EventLog, clock: SystemClock, stack: ExitStack) 
         mint=lambda: secrets.token_hex(8),
         now=clock.utcnow,
         log=lambda level, line: log.emit("sip.logged", level=level, what=line),
+        tell=lambda note: log.emit(note.event, **dict(note.fields)),
+        monotonic=clock.monotonic,
+        below=secrets.randbelow,
     )
     driver.connect(Ports(endpoint, media, sink))
     recorder.start()
@@ -342,15 +346,21 @@ def _sip_settings(config: Config) -> SipSettings:
             Trunk(
                 name=name,
                 peers=tuple(str(network) for network in trunk.peers),
-                target=str(trunk.target),
+                targets=tuple(_target(target) for target in trunk.targets),
                 direction=trunk.direction,
                 forward_to=trunk.forward_to,
+                keepalive_s=trunk.keepalive.total_seconds() if trunk.keepalive is not None else None,
             )
             for name, trunk in config.trunks.items()
         ),
         max_calls=config.sip.max_calls,
         user_agent=config.sip.user_agent,
     )
+
+
+def _target(target: settings.TargetConfig) -> Target:
+    uri = target.uri
+    return Target(uri.host, uri.port, uri.transport.value, target.priority, target.weight)
 
 
 def _relay(config: Config) -> Relay:

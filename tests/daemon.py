@@ -339,14 +339,14 @@ class Daemon:
             "trunks": {
                 "carrier": {
                     "peers": [here.caller],
-                    "target": f"sip:{here.caller}:{SIP_PORT};transport=udp",
+                    "targets": f"sip:{here.caller}:{SIP_PORT};transport=udp",
                     "direction": "inbound",
                     "forward_to": "pbx",
                     "latch": settings.latch,
                 },
                 "pbx": {
                     "peers": [callee[0]],
-                    "target": f"sip:{callee[0]}:{callee[1]};transport={settings.sip_transport}",
+                    "targets": f"sip:{callee[0]}:{callee[1]};transport={settings.sip_transport}",
                     "direction": "outbound",
                     "forward_to": "carrier",
                     "latch": settings.latch,

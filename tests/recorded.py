@@ -50,12 +50,12 @@ sip:
 trunks:
   carrier:
     peers: [127.0.0.2]
-    target: sip:127.0.0.2:5060
+    targets: sip:127.0.0.2:5060
     direction: inbound
     forward_to: pbx
   pbx:
     peers: [127.0.0.3]
-    target: sip:127.0.0.3:5060
+    targets: sip:127.0.0.3:5060
     direction: outbound
     forward_to: carrier
 media:

@@ -8,6 +8,7 @@ bridges: it passes everything on and records what happened.
 from __future__ import annotations
 
 import itertools
+import random
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ from recproxy.call.commands import (
     AnswerReoffer,
     EndLeg,
     InviteCallee,
+    Note,
     ProgressCaller,
     SdpToSend,
     SendReoffer,
@@ -44,6 +46,7 @@ from recproxy.call.events import (
     Sdp,
 )
 from recproxy.sip.endpoint import Listen, SipEndpoint, SipSettings
+from recproxy.sip.targets import Target
 from recproxy.sip.trunks import Trunk
 from storage.tags import Direction
 
@@ -242,6 +245,7 @@ class Bench:
     caller: Wire
     callee: Wire
     log: list[str]
+    told: list[Note]
     base: SipSettings
 
     def settings(self, *, trunks: tuple[Trunk, ...], silent: bool = False) -> SipSettings:
@@ -322,19 +326,14 @@ def bench(
 ) -> Iterator[Bench]:
     """Open an endpoint on a loopback network of its own; ``via`` is the trunks' transport."""
     log: list[str] = []
+    told: list[Note] = []
     with lease or Lease.take() as held:
         where = held.addresses
         mirror = Mirror(where.daemon)
-        tail = f";transport={via}"
+        to_caller, to_callee = (Target(host, 5060, via) for host in (where.caller, where.callee))
         trunks = (
-            Trunk("office", (where.caller,), f"sip:{where.caller}:5060{tail}", Direction.OUTBOUND, "carrier"),
-            Trunk(
-                "carrier",
-                (f"{where.callee}/32",),
-                f"sip:{where.callee}:5060{tail}",
-                Direction.INBOUND,
-                "office",
-            ),
+            Trunk("office", (where.caller,), (to_caller,), Direction.OUTBOUND, "carrier"),
+            Trunk("carrier", (f"{where.callee}/32",), (to_callee,), Direction.INBOUND, "office"),
         )
         settings = SipSettings(
             tuple(Listen(transport, where.daemon, 5060) for transport in transports),
@@ -349,12 +348,15 @@ def bench(
             lambda: f"call{next(calls)}",
             lambda: datetime.now(UTC),
             lambda _level, line: log.append(line),
+            told.append,
+            time.monotonic,
+            random.Random(1).randrange,
         )
         endpoint.open()
         proxy = (where.daemon, 5060)
         caller, callee = Wire(where.caller, 5060, proxy), Wire(where.callee, 5060, proxy)
         try:
-            yield Bench(endpoint, mirror, held, caller, callee, log, settings)
+            yield Bench(endpoint, mirror, held, caller, callee, log, told, settings)
         finally:
             caller.close()
             callee.close()

@@ -25,12 +25,12 @@ sip:
 trunks:
   provider:
     peers: [203.0.113.0/28]
-    target: sip:203.0.113.1
+    targets: sip:203.0.113.1
     direction: inbound
     forward_to: pbx
   pbx:
     peers: 192.0.2.10
-    target: sip:192.0.2.10:5080;transport=udp
+    targets: sip:192.0.2.10:5080;transport=udp
     direction: outbound
     forward_to: provider
 media:
@@ -64,6 +64,46 @@ def changed(old: str, new: str) -> str:
 # What is right.
 
 
+def test_targets_may_be_one_several_or_written_out() -> None:
+    several = (
+        "\n      - sip:[2001:DB8::1]\n      - {uri: sip:SBC7.carrier.example;transport=udp, priority: 5}\n"
+    )
+    read = parse(changed(" sip:203.0.113.1\n", several)).trunks
+    first, second = next(iter(read.values())).targets
+    assert (str(first), first.priority, first.weight) == ("sip:[2001:db8::1]:5060;transport=udp", 10, 1)
+    assert (str(second), second.priority) == ("sip:sbc7.carrier.example;transport=udp", 5)
+
+
+def test_limits_registration_and_number_rules_of_a_trunk() -> None:
+    more = """sip:203.0.113.1
+    keepalive: PT30S
+    max_calls: 30
+    max_rate: 0.5
+    max_burst: 3
+    register:
+      registrar: sip:203.0.113.9
+      user: "31305550100"
+      password_file: provider.password
+    numbers:
+      received:
+        - {prefix: "0", replace: "+31", digits: 10}
+        - {prefix: "", replace: "+3130555", digits: 4, party: caller}
+"""
+    provider = next(iter(parse(changed("sip:203.0.113.1\n", more)).trunks.values()))
+    assert (provider.keepalive, provider.max_calls) == (timedelta(seconds=30), 30)
+    assert (provider.max_rate, provider.max_burst) == (0.5, 3)
+    assert provider.register == config.RegisterConfig(
+        registrar=SipTarget("203.0.113.9", 5060, Transport.UDP),
+        user="31305550100",
+        password_file=Path("/etc/recproxy/provider.password"),
+    )
+    assert provider.numbers.received == (
+        config.NumberRule(prefix="0", replace="+31", digits=10),
+        config.NumberRule(prefix="", replace="+3130555", digits=4, party=config.NumberParty.CALLER),
+    )
+    assert provider.numbers.sent == ()
+
+
 def test_the_least_that_is_needed_and_the_defaults() -> None:
     read = parse(LEAST)
     assert (read.version, read.node, read.policy) == (1, "recproxy", Path("/etc/recproxy/policy.yaml"))
@@ -74,11 +114,11 @@ def test_the_least_that_is_needed_and_the_defaults() -> None:
     provider, pbx = read.trunks.values()
     assert list(read.trunks) == ["provider", "pbx"]
     assert provider.peers == (ipaddress.ip_network("203.0.113.0/28"),)
-    assert provider.target == SipTarget("203.0.113.1", 5060, Transport.UDP)
+    assert [target.uri for target in provider.targets] == [SipTarget("203.0.113.1", 5060, Transport.UDP)]
     assert (provider.direction, provider.forward_to) == (Direction.INBOUND, "pbx")
     assert provider.latch is Latch.ADDRESS
     assert pbx.peers == (ipaddress.ip_network("192.0.2.10/32"),)
-    assert str(pbx.target) == "sip:192.0.2.10:5080;transport=udp"
+    assert str(pbx.targets[0]) == "sip:192.0.2.10:5080;transport=udp"
     assert (read.media.address, read.media.announced, read.media.ports) == (
         "192.0.2.1",
         "192.0.2.1",
@@ -282,19 +322,58 @@ def test_pairs_of_ports(first: int, last: int, pairs: int) -> None:
         ),
         (
             changed("sip:203.0.113.1\n", "203.0.113.1\n"),
-            "recproxy.yaml:9: trunks.provider.target: '203.0.113.1' is not a target such as sip:192.0.2.10:5060;transport=udp (or tcp)",
+            "recproxy.yaml:9: trunks.provider.targets: '203.0.113.1' is not a target such as sip:192.0.2.10:5060;transport=udp (or tcp)",
         ),
         (
             changed("sip:203.0.113.1\n", "sip:203.0.113.1:99999\n"),
-            "recproxy.yaml:9: trunks.provider.target: 'sip:203.0.113.1:99999' is not a target such as sip:192.0.2.10:5060;transport=udp (or tcp)",
+            "recproxy.yaml:9: trunks.provider.targets: 'sip:203.0.113.1:99999' is not a target such as sip:192.0.2.10:5060;transport=udp (or tcp)",
         ),
         (
             changed("sip:203.0.113.1\n", "sip:203.0.113.1;transport=tcp\n"),
-            "recproxy.yaml:9: trunks.provider.target: nothing listens on tcp; add it to sip.listen",
+            "recproxy.yaml:9: trunks.provider.targets[0]: nothing listens on tcp; add it to sip.listen",
         ),
         (
             changed("sip:203.0.113.1\n", "sip:192.0.2.1\n"),
-            "recproxy.yaml:9: trunks.provider.target: sip:192.0.2.1:5060;transport=udp is our own socket: recproxy would call itself",
+            "recproxy.yaml:9: trunks.provider.targets[0]: sip:192.0.2.1:5060;transport=udp is our own socket: recproxy would call itself",
+        ),
+        (
+            changed("sip:203.0.113.1\n", "sip:203.0.113\n"),
+            "recproxy.yaml:9: trunks.provider.targets: 'sip:203.0.113' is not a target such as sip:192.0.2.10:5060;transport=udp (or tcp)",
+        ),
+        (
+            changed("sip:203.0.113.1\n", "[sip:203.0.113.1, {uri: sip:203.0.113.1:5060, weight: 2}]\n"),
+            "recproxy.yaml:9: trunks.provider.targets[1]: sip:203.0.113.1:5060;transport=udp a second time; take it out",
+        ),
+        (
+            changed("sip:203.0.113.1\n", "[]\n"),
+            "recproxy.yaml:9: trunks.provider.targets: empty; name where calls to this trunk go",
+        ),
+        (
+            changed("sip:203.0.113.1\n", "{uri: sip:203.0.113.1, prio: 1}\n"),
+            "recproxy.yaml:9: trunks.provider.targets: not a list",
+        ),
+        (
+            changed("sip:203.0.113.1\n", "[{uri: sip:203.0.113.1, prio: 1}]\n"),
+            "recproxy.yaml:9: trunks.provider.targets[0].prio: unknown key; did you mean priority?",
+        ),
+        (
+            changed("sip:203.0.113.1\n", "[{uri: sip:203.0.113.1, weight: 65536}]\n"),
+            "recproxy.yaml:9: trunks.provider.targets[0].weight: '65536' is not a whole number from 0 to 65535",
+        ),
+        (
+            changed("sip:203.0.113.1\n", "sip:203.0.113.1\n    keepalive: PT1S\n"),
+            "recproxy.yaml:10: trunks.provider.keepalive: not from PT5S to PT1H",
+        ),
+        (
+            changed("sip:203.0.113.1\n", "sip:203.0.113.1\n    max_calls: 1001\n"),
+            "recproxy.yaml:10: trunks.provider.max_calls: 1001 is more than sip.max_calls allows in all",
+        ),
+        (
+            changed(
+                "sip:203.0.113.1\n",
+                "sip:203.0.113.1\n    register: {registrar: sip:192.0.2.1, user: a, password_file: p}\n",
+            ),
+            "recproxy.yaml:10: trunks.provider.register.registrar: sip:192.0.2.1:5060;transport=udp is our own socket: recproxy would call itself",
         ),
         (
             changed("inbound", "in"),

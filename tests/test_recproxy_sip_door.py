@@ -13,6 +13,7 @@ from sip_message import SipMessage
 
 from recproxy.call.events import InviteReceived
 from recproxy.sip.native import SipStackError
+from recproxy.sip.targets import Target
 from recproxy.sip.trunks import Trunk
 from storage.tags import Direction
 
@@ -55,7 +56,7 @@ def test_a_stranger_is_refused_before_a_call_exists(stage: Bench, stranger: Wire
 
 def test_a_stranger_may_be_met_with_silence(stage: Bench, stranger: Wire) -> None:
     where = stage.lease.addresses
-    trunks = (Trunk("office", (where.caller,), f"sip:{where.callee}", Direction.INBOUND, "office"),)
+    trunks = (Trunk("office", (where.caller,), (Target(where.callee),), Direction.INBOUND, "office"),)
     stage.endpoint.apply(stage.settings(trunks=trunks, silent=True))
     stranger.send(Dialog.calling(stranger).request("INVITE", _offer(stage)))
     stage.until(lambda: stage.endpoint.counters()["refused_address"] == 1, "the refusal")
@@ -65,12 +66,12 @@ def test_a_stranger_may_be_met_with_silence(stage: Bench, stranger: Wire) -> Non
 
 def test_a_reload_changes_who_gets_in_and_a_bad_one_changes_nothing(stage: Bench, stranger: Wire) -> None:
     where = stage.lease.addresses
-    wrong = (Trunk("office", ("127.0.0.0/33",), f"sip:{where.callee}", Direction.INBOUND, "office"),)
+    wrong = (Trunk("office", ("127.0.0.0/33",), (Target(where.callee),), Direction.INBOUND, "office"),)
     with pytest.raises((SipStackError, ValueError)):
         stage.endpoint.apply(stage.settings(trunks=wrong))
     stage.caller.send(Dialog.calling(stage.caller).request("OPTIONS"))
     assert stage.receive(stage.caller, "200")
-    right = (Trunk("office", (where.foreign,), f"sip:{where.callee}", Direction.INBOUND, "office"),)
+    right = (Trunk("office", (where.foreign,), (Target(where.callee),), Direction.INBOUND, "office"),)
     stage.endpoint.apply(stage.settings(trunks=right))
     stranger.send(Dialog.calling(stranger).request("OPTIONS"))
     assert _reply(stage, stranger).code == 200

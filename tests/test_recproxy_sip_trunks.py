@@ -8,13 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recproxy.sip.trunks import Trunk, TrunkTable, source_host
+from recproxy.sip.targets import Hop, Target
+from recproxy.sip.trunks import Trunk, TrunkTable, request_uri, source_host
 from recproxy.sip.uri import Uri
 from storage.tags import Direction
 
+TARGET = Target("192.0.2.9", 5070, "tcp")
 
-def _trunk(name: str, *peers: str, target: str = "sip:192.0.2.9:5070;transport=tcp") -> Trunk:
-    return Trunk(name, peers, target, Direction.INBOUND, "other")
+
+def _trunk(name: str, *peers: str) -> Trunk:
+    return Trunk(name, peers, (TARGET,), Direction.INBOUND, "other")
 
 
 TABLE = TrunkTable(
@@ -66,7 +69,19 @@ def test_the_host_of_a_source_address(text: str, host: str) -> None:
     ],
 )
 def test_a_call_is_addressed_to_the_next_trunk(asked: str, becomes: str) -> None:
-    assert str(TABLE.request_uri(Uri.parse(asked), _trunk("one"))) == becomes
+    assert str(request_uri(Uri.parse(asked), Hop(TARGET, TARGET.host, 5070))) == becomes
+
+
+@pytest.mark.parametrize(
+    ("port", "becomes"),
+    [
+        (None, "sip:0201234567@sip.carrier.example;transport=udp"),
+        (5070, "sip:0201234567@sip.carrier.example:5070;transport=udp"),
+    ],
+)
+def test_a_named_server_is_asked_by_its_name(port: int | None, becomes: str) -> None:
+    hop = Hop(Target("sip.carrier.example", port), "192.0.2.9", 5081)
+    assert str(request_uri(Uri.parse("sip:0201234567@proxy"), hop)) == becomes
 
 
 def test_an_address_keeps_its_trunk_however_many_came_before() -> None:

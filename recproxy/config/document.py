@@ -170,14 +170,16 @@ class Document:
 
     def _value(self, node: yaml.Node, kind: Any, key: Key, parsers: Parsers) -> object:  # noqa: ANN401
         origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-        if kind in parsers:
+        is_struct = isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+        if kind in parsers and (not is_struct or isinstance(node, yaml.ScalarNode)):
+            # A Struct with a parser may be written as one value, or key by key.
             return self._scalar(node, key, parsers[kind])
         if origin in {typing.Union, types.UnionType}:
             if _is_null(node):
                 return None
             inner = next(argument for argument in arguments if argument is not type(None))
             return self._value(node, inner, key, parsers)
-        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        if is_struct:
             return self._struct(node, kind, key, parsers)
         if origin is tuple:
             return self._tuple(node, arguments[0], key, parsers)

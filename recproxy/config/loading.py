@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from recproxy.config.document import Document, Parsers, read
+from recproxy.config.document import Document, Key, Parsers, read
 from recproxy.config.settings import (
     PORT_MAX,
     PORT_MIN,
@@ -20,6 +20,7 @@ from recproxy.config.settings import (
     NodeName,
     PortRange,
     SipTarget,
+    TargetConfig,
     Transport,
     TrunkConfig,
     TrunkName,
@@ -38,6 +39,10 @@ _DURATION: Final = re.compile(
     r"P(?=[0-9T])(?:(?P<weeks>[0-9]{1,4})W|(?:(?P<days>[0-9]{1,6})D)?"
     r"(?:T(?=[0-9])(?:(?P<hours>[0-9]{1,6})H)?(?:(?P<minutes>[0-9]{1,6})M)?(?:(?P<seconds>[0-9]{1,9})S)?)?)\Z"
 )
+_KEEPALIVE_MIN: Final = timedelta(seconds=5)
+_KEEPALIVE_MAX: Final = timedelta(hours=1)
+_EXPIRES_MIN: Final = timedelta(minutes=1)
+_EXPIRES_MAX: Final = timedelta(days=1)
 
 
 def load(path: Path) -> Config:
@@ -100,6 +105,7 @@ def _parsers(directory: Path) -> Parsers:
         Network: _network,
         PortRange: _port_range,
         SipTarget: _target,
+        TargetConfig: _target_config,
         NodeName: _node,
         TrunkName: _trunk_name,
     }
@@ -135,10 +141,32 @@ def _port_range(text: str) -> PortRange:
 
 def _target(text: str) -> SipTarget:
     found = _TARGET.match(text)
-    port = int(found[2] or 5060) if found else 0
-    if found is None or not 1 <= port <= PORT_MAX:
+    host = _target_host(found[1]) if found else None
+    port = int(found[2]) if found and found[2] else None
+    if found is None or host is None or (port is not None and not 1 <= port <= PORT_MAX):
         raise ValueError("is not a target such as sip:192.0.2.10:5060;transport=udp (or tcp)")
-    return SipTarget(found[1], port, Transport(found[3] or "udp"))
+    if port is None and not _is_name(host):
+        port = 5060  # an address: there is nothing to look up
+    return SipTarget(host, port, Transport(found[3] or "udp"))
+
+
+def _is_name(host: str) -> bool:
+    return not host.startswith("[") and any(char.isalpha() for char in host)
+
+
+def _target_host(text: str) -> str | None:
+    """A host in its canonical spelling; None for what only looks like an address."""
+    if _is_name(text):
+        return text.lower()
+    try:
+        address = ipaddress.ip_address(text.strip("[]"))
+    except ValueError:
+        return None
+    return f"[{address}]" if address.version == 6 else str(address)  # noqa: PLR2004
+
+
+def _target_config(text: str) -> TargetConfig:
+    return TargetConfig(uri=_target(text))
 
 
 def _node(text: str) -> NodeName:
@@ -182,13 +210,29 @@ def _check_route(config: Config, name: TrunkName, trunk: TrunkConfig, document: 
         document.note((*key, "forward_to"), f"no trunk is called {trunk.forward_to!r}; others here: {known}")
     elif trunk.forward_to == name:
         document.note((*key, "forward_to"), "calls would go back to where they came from; name another trunk")
-    target = trunk.target
+    if not trunk.targets:
+        document.note((*key, "targets"), "empty; name where calls to this trunk go")
+    for at, target in enumerate(trunk.targets):
+        _check_target(config, target.uri, (*key, "targets", at), document)
+        if any(target.uri == other.uri for other in trunk.targets[:at]):
+            document.note((*key, "targets", at), f"{target} a second time; take it out")
+    if trunk.keepalive is not None and not _KEEPALIVE_MIN <= trunk.keepalive <= _KEEPALIVE_MAX:
+        document.note((*key, "keepalive"), "not from PT5S to PT1H")
+    if trunk.register is not None:
+        _check_target(config, trunk.register.registrar, (*key, "register", "registrar"), document)
+        if not _EXPIRES_MIN <= trunk.register.expires <= _EXPIRES_MAX:
+            document.note((*key, "register", "expires"), "not from PT1M to P1D")
+    if trunk.max_calls is not None and trunk.max_calls > config.sip.max_calls:
+        document.note((*key, "max_calls"), f"{trunk.max_calls} is more than sip.max_calls allows in all")
+
+
+def _check_target(config: Config, target: SipTarget, key: Key, document: Document) -> None:
     spoken = {listen.transport for listen in config.sip.listen}
     if spoken and target.transport not in spoken:
-        document.note((*key, "target"), f"nothing listens on {target.transport.value}; add it to sip.listen")
+        document.note(key, f"nothing listens on {target.transport.value}; add it to sip.listen")
     own = {(listen.address, listen.port, listen.transport) for listen in config.sip.listen}
     if (target.host.strip("[]"), target.port, target.transport) in own:
-        document.note((*key, "target"), f"{target} is our own socket: recproxy would call itself")
+        document.note(key, f"{target} is our own socket: recproxy would call itself")
 
 
 def _check_peers(config: Config, document: Document) -> None:

@@ -33,11 +33,16 @@ __all__ = [
     "MediaIo",
     "Network",
     "NodeName",
+    "NumberParty",
+    "NumberRule",
+    "NumbersConfig",
     "PortRange",
+    "RegisterConfig",
     "RetentionConfig",
     "SipConfig",
     "SipTarget",
     "StorageConfig",
+    "TargetConfig",
     "Transport",
     "TrunkConfig",
     "TrunkMedia",
@@ -113,14 +118,96 @@ class PortRange(msgspec.Struct, frozen=True):
 
 
 class SipTarget(msgspec.Struct, frozen=True):
-    """Where the calls to a trunk are sent."""
+    """A SIP server.
+
+    Attributes:
+        host: Address, IPv6 in brackets, or name.
+        port: None for the ports that DNS gives for the name (RFC 3263).
+        transport: To reach it by.
+    """
 
     host: str
-    port: int
+    port: int | None
     transport: Transport
 
     def __str__(self) -> str:
-        return f"sip:{self.host}:{self.port};transport={self.transport.value}"
+        port = "" if self.port is None else f":{self.port}"
+        return f"sip:{self.host}{port};transport={self.transport.value}"
+
+
+class TargetConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One of the servers of a trunk; the URI alone may stand for it.
+
+    Attributes:
+        uri: The server.
+        priority: The lowest is tried first, as in DNS SRV (RFC 2782).
+        weight: Share of the calls among those of one priority.
+    """
+
+    uri: SipTarget
+    priority: Annotated[int, Meta(ge=0, le=65_535, description="a whole number from 0 to 65535")] = 10
+    weight: Annotated[int, Meta(ge=0, le=65_535, description="a whole number from 0 to 65535")] = 1
+
+    def __str__(self) -> str:
+        return str(self.uri)
+
+
+class RegisterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Registration with a carrier (RFC 3261 section 10), and the digest for its challenges.
+
+    Attributes:
+        registrar: Who keeps the registration.
+        user: User part of the address that is registered, and user name of the digest.
+        password_file: Holds the password, alone on its first line; mode 0600.
+        expires: How long a registration holds; it is renewed before.
+    """
+
+    registrar: SipTarget
+    user: Annotated[
+        str, Meta(pattern=r"^[A-Za-z0-9+_.~-]{1,64}$", description="up to 64 letters, digits and +_.~-")
+    ]
+    password_file: Path
+    expires: timedelta = timedelta(minutes=10)
+
+
+class NumberParty(Enum):
+    """Whose number a rule is for."""
+
+    CALLER = "caller"
+    CALLEE = "callee"
+    BOTH = "both"
+
+
+class NumberRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Puts something else in the place of a number's first digits.
+
+    Attributes:
+        prefix: First digits of the numbers meant; may be empty.
+        replace: What stands in their place afterwards; may be empty.
+        digits: Number of digits, the prefix counted, of the numbers meant; None for any.
+        party: Whose number.
+    """
+
+    prefix: Annotated[
+        str, Meta(pattern=r"^\+?[0-9]{0,15}$", description="up to 15 digits, perhaps behind a plus")
+    ]
+    replace: Annotated[
+        str, Meta(pattern=r"^\+?[0-9]{0,15}$", description="up to 15 digits, perhaps behind a plus")
+    ]
+    digits: Annotated[int, Meta(ge=1, le=20, description="a whole number from 1 to 20")] | None = None
+    party: NumberParty = NumberParty.BOTH
+
+
+class NumbersConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How numbers are written on a trunk; the first rule that fits is applied, once.
+
+    Attributes:
+        received: For calls from the trunk, before the policy looks at them.
+        sent: For calls to the trunk.
+    """
+
+    received: tuple[NumberRule, ...] = ()
+    sent: tuple[NumberRule, ...] = ()
 
 
 class Listen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -168,7 +255,13 @@ class TrunkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     Attributes:
         peers: Networks whose SIP is taken as this trunk's; all else is refused.
-        target: Where calls to this trunk go.
+        targets: Where calls to this trunk go: the servers in the order they are tried.
+        keepalive: Time between two OPTIONS to each of them; None for no OPTIONS.
+        register: Registration with this trunk's carrier; None for none.
+        max_calls: Calls at once, from and to the trunk together; None for no limit of its own.
+        max_rate: New calls a second from the trunk; None for no limit.
+        max_burst: New calls from the trunk that may come at once before ``max_rate`` counts.
+        numbers: How numbers are written on the trunk.
         direction: What calls that come from this trunk are, seen from the organisation.
         forward_to: Name of the trunk that calls from this trunk go on to.
         latch: From where this trunk's media is taken.
@@ -176,9 +269,22 @@ class TrunkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """
 
     peers: tuple[Network, ...]
-    target: SipTarget
+    targets: tuple[TargetConfig, ...]
     direction: Direction
     forward_to: str
+    keepalive: timedelta | None = None
+    register: RegisterConfig | None = None
+    max_calls: (
+        Annotated[int, Meta(ge=1, le=MAX_CALLS, description=f"a whole number of calls from 1 to {MAX_CALLS}")]
+        | None
+    ) = None
+    max_rate: (
+        Annotated[float, Meta(gt=0, le=10_000, description="a number of calls a second up to 10000")] | None
+    ) = None
+    max_burst: Annotated[
+        int, Meta(ge=1, le=10_000, description="a whole number of calls from 1 to 10000")
+    ] = 10
+    numbers: NumbersConfig = NumbersConfig()
     latch: Latch = Latch.ADDRESS
     media: TrunkMedia = TrunkMedia.AS_OFFERED
 

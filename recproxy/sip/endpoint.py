@@ -8,7 +8,6 @@ through ``execute`` between two polls, never inside a callback.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, assert_never
 
@@ -19,36 +18,29 @@ from recproxy.call.commands import (
     AnswerReoffer,
     EndLeg,
     InviteCallee,
+    Note,
     ProgressCaller,
     SdpToSend,
     SendReoffer,
     SipCommand,
 )
-from recproxy.call.events import CallFacts, Event, InviteReceived, LegEnded, LegFault, LegName
+from recproxy.call.events import CallFacts, Event, InviteReceived, LegFault, LegName
 from recproxy.errors import PeerError, SdpError, SipError
 from recproxy.sip import headers, native, sdp
+from recproxy.sip.bridge import Bridge
 from recproxy.sip.headers import Message, Reason
-from recproxy.sip.leg import Leg, header, received
-from recproxy.sip.stack import Listen, Log, SipSettings, Stack
-from recproxy.sip.trunks import Trunk, TrunkTable, source_host
-from recproxy.sip.uri import Address, Uri
+from recproxy.sip.leg import Leg, received
+from recproxy.sip.outgoing import Outgoing
+from recproxy.sip.router import Probe, Router
+from recproxy.sip.stack import Arrivals, Listen, Log, SipSettings, Stack
+from recproxy.sip.targets import Below, Hop, Target
+from recproxy.sip.trunks import TrunkTable, source_host
+from recproxy.sip.uri import Address
 
 __all__ = ["Listen", "SipEndpoint", "SipSettings"]
 
-_DEFAULT_HOPS: Final = 70  # RFC 3261 section 8.1.1.6
 _RETRY_AFTER_S: Final = 10
 _NOT_AVAILABLE: Final = 480
-
-
-@dataclass(slots=True)
-class _Bridge:
-    """Both legs of a call, and what of the INVITE goes on."""
-
-    trunk: Trunk
-    invite: Message
-    legs: dict[LegName, Leg] = field(default_factory=dict)
-    reasons: dict[LegName, tuple[Reason, ...]] = field(default_factory=dict)
-    failure: Message | None = None
 
 
 class SipEndpoint:
@@ -61,6 +53,9 @@ class SipEndpoint:
         mint: Callable[[], str],
         now: Callable[[], datetime],
         log: Log,
+        tell: Callable[[Note], None],
+        monotonic: Callable[[], float],
+        below: Below,
     ) -> None:
         """Prepare; nothing is opened yet.
 
@@ -70,18 +65,26 @@ class SipEndpoint:
             mint: Makes the reference of a new call.
             now: Wall clock, aware, UTC.
             log: Takes PJSIP's own messages: level and line, numbers masked.
+            tell: Takes what the event log says of no single call.
+            monotonic: Monotonic seconds.
+            below: Randomness: a whole number below its argument.
 
         Raises:
             SipStackError: The installed pjsua2 cannot carry ``max_calls``.
         """
         self._settings = settings
-        self._stack = Stack(settings, self._arrived, log)
+        self._stack = Stack(settings, Arrivals(self._arrived, self._probed), log)
         self._trunks = TrunkTable(settings.trunks)
+        self._tell = tell
+        self._monotonic = monotonic
+        self._router = Router(self._trunks.routes, located, below)
+        self._probes: dict[str, list[Probe]] = {}
+        self._outgoing = Outgoing(self, self._stack, settings, self._router, post, monotonic)
         self._post = post
         self._mint = mint
         self._now = now
         self._log = log
-        self._bridges: dict[str, _Bridge] = {}
+        self._bridges: dict[str, Bridge] = {}
         self._refused: dict[str, Leg] = {}
         self._condemned: list[Leg] = []
         self._by_call_id: dict[str, str] = {}
@@ -106,6 +109,8 @@ class SipEndpoint:
         self._stack.poll(timeout_ms)
         for number, raw in native.updates():
             self._updated(number, raw)
+        self._outgoing.tend(self._bridges.get)
+        self._keep_alive()
         while self._condemned:
             leg = self._condemned.pop()
             self._attempt(leg, "hanging up", lambda doomed: doomed.finish(500, "Server Internal Error"))
@@ -124,10 +129,12 @@ class SipEndpoint:
         trunks = TrunkTable(settings.trunks)
         native.allow(trunks.peers, silent=settings.silent)
         self._trunks = trunks
+        self._router.replace(trunks.routes)
 
     def close(self) -> None:
         """Stop the stack; calls that are still up are hung up, which takes a second."""
-        idle = not self._bridges and not self._refused
+        idle = not self._bridges and not self._refused and self._outgoing.idle
+        self._outgoing.clear()
         self._bridges.clear()
         self._refused.clear()
         self._condemned.clear()
@@ -155,13 +162,13 @@ class SipEndpoint:
             return  # both legs have gone meanwhile
         match command:
             case InviteCallee():
-                self._invite(call, bridge, command)
+                self._outgoing.invite(call, bridge, command.offer)
             case ProgressCaller(code, reason, answer):
                 self._respond(bridge, code, reason, answer)
             case AnswerCaller(answer):
                 self._respond(bridge, 200, "OK", answer)
             case EndLeg():
-                self._end(bridge, command)
+                self._end(call, bridge, command)
             case SendReoffer(leg, offer):
                 self._with(bridge, leg, "re-INVITE", lambda found: found.reoffer(_rewritten(offer)))
             case AnswerReoffer(leg, code, reason, answer):
@@ -175,6 +182,7 @@ class SipEndpoint:
     def forget(self, call: str) -> None:
         """``call`` is over; a leg that never reported its end is hung up."""
         bridge = self._bridges.pop(call, None)
+        self._outgoing.forget(call)
         if bridge is not None:
             for leg in list(bridge.legs.values()):
                 self._attempt(leg, "hanging up", lambda doomed: doomed.finish(500, "Server Internal Error"))
@@ -183,9 +191,15 @@ class SipEndpoint:
     # ------------------------------------------------- what the legs report
 
     def leg_event(self, leg: Leg, event: Event) -> None:
-        """Pass on what happened to a leg, unless its call was refused at once."""
-        if leg.call in self._bridges:
-            self._post(leg.call, event)
+        """Pass on what happened to a leg, unless its call was refused at once or has left it."""
+        bridge = self._bridges.get(leg.call)
+        if bridge is None or (leg.name is LegName.CALLEE and not self._outgoing.passes(leg, bridge, event)):
+            return
+        self._post(leg.call, event)
+
+    def leg_invited(self, leg: Leg) -> None:
+        """Know the leg by its Call-ID from now on."""
+        self._by_call_id[leg.sip_call_id] = leg.call
 
     def leg_failed(self, leg: Leg, what: str) -> None:
         """Report a fault of ours or of the peer; hang up after this poll."""
@@ -197,6 +211,7 @@ class SipEndpoint:
     def leg_gone(self, leg: Leg) -> None:
         """Drop a leg; the last reference goes with the callback that called this."""
         self._refused.pop(leg.call, None)
+        self._outgoing.gone(leg)
         if self._by_call_id.get(leg.sip_call_id) == leg.call:
             del self._by_call_id[leg.sip_call_id]
         if leg in self._condemned:
@@ -217,7 +232,7 @@ class SipEndpoint:
         self._refused[call] = leg
         try:
             invite = headers.read_message(received(rdata.wholeMsg))
-            trunk, event = self._invite_event(source_host(rdata.srcAddress), invite)
+            bridge, event = self._invite_event(source_host(rdata.srcAddress), invite)
         except PeerError as err:
             self._refuse(leg, err)
             return
@@ -228,11 +243,12 @@ class SipEndpoint:
         del self._refused[call]
         leg.sip_call_id = event.facts.sip_call_id
         self._by_call_id[leg.sip_call_id] = call
-        self._bridges[call] = _Bridge(trunk, invite, {LegName.CALLER: leg})
+        bridge.legs[LegName.CALLER] = leg
+        self._bridges[call] = bridge
         self._admit()
         self._post(call, event)
 
-    def _invite_event(self, host: str, invite: Message) -> tuple[Trunk, InviteReceived]:
+    def _invite_event(self, host: str, invite: Message) -> tuple[Bridge, InviteReceived]:
         trunk = self._trunks.source(host)
         if trunk is None:
             raise SipError("source address", "belongs to no trunk", code=403)
@@ -242,7 +258,8 @@ class SipEndpoint:
         sip_call_id = invite.first("Call-ID") or ""
         if sip_call_id in self._by_call_id:
             raise SipError("header Call-ID", "this call has been here before", code=482)
-        if self._trunks.named(trunk.forward_to) is None:
+        onward = self._trunks.named(trunk.forward_to)
+        if onward is None:
             raise SipError("trunk", "has nowhere to forward to", code=404)
         asked = headers.request_uri(invite)
         body = headers.sdp_body(invite)
@@ -259,7 +276,7 @@ class SipEndpoint:
             sip_call_id=sip_call_id,
             received=self._now(),
         )
-        return trunk, InviteReceived(facts, sdp.parse(body))
+        return Bridge(trunk, onward, invite), InviteReceived(facts, sdp.parse(body))
 
     def _refuse(self, leg: Leg, err: PeerError) -> None:
         """Answer an INVITE that does not become a call (RFC 3261 section 21)."""
@@ -289,45 +306,11 @@ class SipEndpoint:
 
     # ------------------------------------------------------------ outgoing
 
-    def _invite(self, call: str, bridge: _Bridge, command: InviteCallee) -> None:
-        trunk = self._trunks.named(bridge.trunk.forward_to)
-        if trunk is None:
-            self._post(call, LegEnded(LegName.CALLEE, 404, "Not Found", by_us=False))
-            return
-        leg = Leg(self, self._stack.account, call, LegName.CALLEE)
-        bridge.legs[LegName.CALLEE] = leg
-        target = self._trunks.request_uri(headers.request_uri(bridge.invite), trunk)
-        option = self._invite_option(bridge.invite, target)
-        to = str(Address("", Uri(target.scheme, target.user, target.host, target.port)))
-        try:
-            leg.invite(to, option, sdp.rewrite(command.offer))
-            self._by_call_id[leg.sip_call_id] = call
-        except pj.Error as err:
-            bridge.legs.pop(LegName.CALLEE, None)
-            self._post(call, LegEnded(LegName.CALLEE, 503, f"{err.title}: {err.reason}", by_us=False))
-
-    def _invite_option(self, invite: Message, target: Uri) -> pj.SipTxOption:
-        origin = invite.address("From")
-        option = pj.SipTxOption()
-        option.localUri = str(Address(origin.display, origin.uri))
-        option.targetUri = str(target)
-        option.contactUri = self._contact(target)
-        hops = headers.max_forwards(invite)
-        option.headers.append(header("Max-Forwards", str((hops or _DEFAULT_HOPS) - 1)))
-        for name, value in headers.carried(invite).headers:
-            option.headers.append(header(name, value))
-        return option
-
-    def _contact(self, target: Uri) -> str:
-        wanted = (target.parameter("transport") or "udp").lower()
-        same = [listen for listen in self._settings.listen if listen.transport == wanted]
-        return (same or list(self._settings.listen))[0].contact
-
-    def _respond(self, bridge: _Bridge, code: int, reason: str, answer: SdpToSend | None) -> None:
+    def _respond(self, bridge: Bridge, code: int, reason: str, answer: SdpToSend | None) -> None:
         body = _rewritten(answer)
         self._with(bridge, LegName.CALLER, "response", lambda leg: leg.respond(code, reason, body))
 
-    def _end(self, bridge: _Bridge, command: EndLeg) -> None:
+    def _end(self, call: str, bridge: Bridge, command: EndLeg) -> None:
         extra: list[tuple[str, str]] = [("Reason", str(r)) for r in bridge.reasons.get(command.leg.other, ())]
         if command.code >= 300 and not extra and command.leg is LegName.CALLEE:  # noqa: PLR2004
             extra.append(("Reason", str(Reason("SIP", command.code, command.reason))))
@@ -337,13 +320,30 @@ class SipEndpoint:
             extra += targets + _passed_on(bridge.failure)
             if code < 400 and not targets:  # noqa: PLR2004 - a redirection to nowhere
                 code = _NOT_AVAILABLE
-        elif command.retry_after_s is not None:
-            extra.append(("Retry-After", str(command.retry_after_s)))
+        elif (wait := command.retry_after_s or bridge.retry_after_s) is not None:
+            extra.append(("Retry-After", str(wait)))
+        if command.leg is LegName.CALLEE:
+            self._outgoing.cancel(call, bridge)
         self._with(bridge, command.leg, "end", lambda leg: leg.finish(code, command.reason, extra))
+
+    def _keep_alive(self) -> None:
+        """Send the OPTIONS that are due; tell which servers went down or came up."""
+        for probe in self._router.due(self._monotonic()):
+            uri = str(probe.hop)
+            self._probes.setdefault(uri, []).append(probe)
+            if not self._stack.send_options(uri):
+                self._probed(uri, 503, None)
+        for told in self._router.told():
+            where = (("trunk", told.trunk), ("target", str(told.hop)))
+            self._tell(Note(told.change.value, where))
+
+    def _probed(self, uri: str, code: int, retry_after_s: int | None) -> None:
+        for probe in self._probes.pop(uri, ()):
+            self._router.probe_answered(probe.trunk, probe.hop, code, retry_after_s, self._monotonic())
 
     # -------------------------------------------------------------- ground
 
-    def _with(self, bridge: _Bridge, name: LegName, what: str, act: Callable[[Leg], None]) -> None:
+    def _with(self, bridge: Bridge, name: LegName, what: str, act: Callable[[Leg], None]) -> None:
         """Act on a leg, if it is still there."""
         leg = bridge.legs.get(name)
         if leg is not None:
@@ -361,6 +361,11 @@ class SipEndpoint:
         if admitted is not self._admitted:
             self._admitted = admitted
             native.admit(admitted=admitted, retry_after_s=_RETRY_AFTER_S)
+
+
+def located(target: Target) -> tuple[Hop, ...]:
+    """Where a target with a numeric address is."""
+    return () if target.is_name else (Hop(target, target.host, target.port or 5060),)
 
 
 def _rewritten(to_send: SdpToSend | None) -> bytes:

@@ -45,6 +45,10 @@ _REQUEST_TERMINATED: Final = 487
 class LegHost(Protocol):
     """Who keeps the legs; called on the signalling thread only."""
 
+    def leg_invited(self, leg: Leg) -> None:
+        """The leg's INVITE is on its way, so that its Call-ID is known."""
+        ...
+
     def leg_event(self, leg: Leg, event: Event) -> None:
         """Hand in what happened to a leg."""
         ...
@@ -72,6 +76,7 @@ class Leg(pj.Call):
         reasons: Reason headers with which the peer ended the leg.
         final: The callee's failure response.
         sip_call_id: Call-ID of the dialog; empty before the INVITE is sent.
+        heard: Whether the callee's side has sent any response to the INVITE.
     """
 
     def __init__(
@@ -83,6 +88,7 @@ class Leg(pj.Call):
         self.reasons: tuple[Reason, ...] = ()
         self.final: Message | None = None
         self.sip_call_id = ""
+        self.heard = False
         self._host = host
         self._bodies = BodySlots()
         self._next: bytes | None = b"" if name is LegName.CALLER else None
@@ -237,6 +243,7 @@ class Leg(pj.Call):
     def _invite_changed(self, tsx: pj.SipTransaction, event: pj.SipEvent) -> None:
         code = tsx.statusCode
         if not self._confirmed:
+            self.heard = self.heard or tsx.state == pj.PJSIP_TSX_STATE_PROCEEDING
             if tsx.state == pj.PJSIP_TSX_STATE_PROCEEDING and code > 100:  # noqa: PLR2004
                 self._host.leg_event(self, CalleeProgress(code, tsx.statusText, _early_sdp(_received(event))))
             return

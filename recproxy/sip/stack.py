@@ -12,13 +12,14 @@ from typing import Final
 
 import pjsua2 as pj
 
-from recproxy.sip import native
+from recproxy.errors import PeerError
+from recproxy.sip import headers, native
+from recproxy.sip.leg import received
 from recproxy.sip.native import SipStackError
 from recproxy.sip.trunks import Trunk
 
-__all__ = ["Arrived", "Listen", "Log", "SipSettings", "Stack"]
+__all__ = ["Arrivals", "Listen", "Log", "SipSettings", "Stack"]
 
-Arrived = Callable[[int, pj.SipRxData], None]
 Log = Callable[[int, str], None]
 
 _SOCKET_BUFFER_BYTES: Final = 2 * 1024 * 1024
@@ -78,16 +79,36 @@ class SipSettings:
     log_level: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """Takes what comes in outside a call; called inside callbacks.
+
+    Attributes:
+        invite: PJSIP's number of the call, and the message.
+        options_answered: Request-URI of an OPTIONS of ours, status, Retry-After in seconds.
+    """
+
+    invite: Callable[[int, pj.SipRxData], None]
+    options_answered: Callable[[str, int, int | None], None]
+
+
 class _Door(pj.Account):
-    """The account that every INVITE arrives at."""
+    """The account that every INVITE arrives at, and that OPTIONS are sent by."""
 
-    def __init__(self, arrived: Arrived) -> None:
+    def __init__(self, arrivals: Arrivals) -> None:
         super().__init__()
-        self._arrived = arrived
+        self._arrivals = arrivals
 
-    def onIncomingCall(self, prm: pj.OnIncomingCallParam) -> None:  # noqa: N802 - PJSIP's name
+    def onIncomingCall(self, prm: pj.OnIncomingCallParam) -> None:  # noqa: N802 - PJSIP's names
         """Hand an INVITE in."""
-        self._arrived(prm.callId, prm.rdata)
+        self._arrivals.invite(prm.callId, prm.rdata)
+
+    def onSendRequest(self, prm: pj.OnSendRequestParam) -> None:  # noqa: N802
+        """Hand in how an OPTIONS of ours was answered."""
+        tsx = prm.e.body.tsxState.tsx
+        request = tsx.lastTx.wholeMsg.split(" ", 2)
+        if len(request) == 3:  # noqa: PLR2004 - method, Request-URI and the rest
+            self._arrivals.options_answered(request[1], tsx.statusCode, _retry_after(prm.e))
 
 
 class _Log(pj.LogWriter):
@@ -105,12 +126,12 @@ class _Log(pj.LogWriter):
 class Stack:
     """PJSIP, opened and closed by the one thread that polls it."""
 
-    def __init__(self, settings: SipSettings, arrived: Arrived, log: Log) -> None:
+    def __init__(self, settings: SipSettings, arrivals: Arrivals, log: Log) -> None:
         """Check that the installed pjsua2 will do; nothing is opened yet.
 
         Args:
             settings: Addresses and limits.
-            arrived: Takes each new INVITE, inside a callback.
+            arrivals: Takes what comes in outside a call.
             log: Takes PJSIP's own messages: level and line, numbers masked.
 
         Raises:
@@ -127,7 +148,7 @@ class Stack:
         self._slots = min(
             facts.max_calls, settings.max_calls * 2 + max(_SPARE_SLOTS, settings.max_calls // 4)
         )
-        self._arrived = arrived
+        self._arrivals = arrivals
         self._log = log
         self._endpoint: pj.Endpoint | None = None
         self._writer: _Log | None = None
@@ -159,7 +180,7 @@ class Stack:
             endpoint.audDevManager().setNoDev()
             transports = [_listen(endpoint, listen) for listen in self._settings.listen]
             endpoint.libStart()
-            self._door = _Door(self._arrived)
+            self._door = _Door(self._arrivals)
             self._door.create(_account_settings(self._settings.listen, transports), True)
         except pj.Error as err:
             self.close(idle=True)
@@ -177,6 +198,17 @@ class Stack:
         if self._endpoint is None:
             raise RuntimeError("the SIP stack is not open")
         self._endpoint.libHandleEvents(timeout_ms)
+
+    def send_options(self, uri: str) -> bool:
+        """Ask a server how it is; the answer comes in as an arrival. False if it cannot be sent."""
+        prm = pj.SendRequestParam()
+        prm.method = "OPTIONS"
+        prm.txOption.targetUri = uri
+        try:
+            self.account.sendRequest(prm)
+        except pj.Error:
+            return False
+        return True
 
     def close(self, *, idle: bool) -> None:
         """Stop; does nothing if it is not open.
@@ -211,6 +243,16 @@ class Stack:
         self._writer.__disown__()
         settings.logConfig.writer = self._writer
         return settings
+
+
+def _retry_after(event: pj.SipEvent) -> int | None:
+    """Seconds that a response asks to be left alone; None if it does not, or is none."""
+    if event.type != pj.PJSIP_EVENT_TSX_STATE or event.body.tsxState.type != pj.PJSIP_EVENT_RX_MSG:
+        return None
+    try:
+        return headers.retry_after(headers.read_message(received(event.body.tsxState.src.rdata.wholeMsg)))
+    except PeerError:
+        return None
 
 
 def _listen(endpoint: pj.Endpoint, listen: Listen) -> int:

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from recproxy.sip.router import Routes
+from recproxy.sip.targets import Hop, Target
 from recproxy.sip.uri import Uri
 from storage.tags import Direction
 
-__all__ = ["Trunk", "TrunkTable", "source_host"]
+__all__ = ["Trunk", "TrunkTable", "request_uri", "source_host"]
 
 _Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 _SOS_NUMBER = "112"
@@ -24,16 +26,18 @@ class Trunk:
     Attributes:
         name: As in the configuration.
         peers: Addresses and networks that its requests come from, CIDR.
-        target: Where calls to this trunk go, ``sip:host:port;transport=udp``.
+        targets: Servers that calls to this trunk go to.
         direction: Of the calls that come from it, seen from the organisation.
         forward_to: Name of the trunk that its calls go to.
+        keepalive_s: Seconds between two OPTIONS to each server; None for none.
     """
 
     name: str
     peers: tuple[str, ...]
-    target: str
+    targets: tuple[Target, ...]
     direction: Direction
     forward_to: str
+    keepalive_s: float | None = None
 
 
 class TrunkTable:
@@ -47,10 +51,8 @@ class TrunkTable:
 
         Raises:
             ValueError: A peer is not an address or network.
-            SipError: A target is not a SIP URI.
         """
         self._by_name: Mapping[str, Trunk] = {trunk.name: trunk for trunk in trunks}
-        self._targets = {name: Uri.parse(trunk.target) for name, trunk in self._by_name.items()}
         networks: list[tuple[_Network, Trunk]] = [
             (ipaddress.ip_network(peer), trunk) for trunk in self._by_name.values() for peer in trunk.peers
         ]
@@ -84,16 +86,24 @@ class TrunkTable:
         """The trunk of this name."""
         return self._by_name.get(name)
 
-    def request_uri(self, asked: Uri, trunk: Trunk) -> Uri:
-        """Request-URI of a call to ``trunk`` for what the caller asked for.
+    @property
+    def routes(self) -> tuple[Routes, ...]:
+        """What the router must know of each trunk."""
+        return tuple(Routes(t.name, t.targets, t.keepalive_s) for t in self._by_name.values())
 
-        An emergency service URN (RFC 5031) becomes the number 112: trunks route
-        numbers, and the call must not be lost on its way.
-        """
-        target = self._targets[trunk.name]
-        if asked.scheme == "urn":
-            return Uri(target.scheme, _SOS_NUMBER, target.host).towards(target)
-        return asked.towards(target)
+
+def request_uri(asked: Uri, hop: Hop) -> Uri:
+    """Request-URI of a call to a server for what the caller asked for.
+
+    An emergency service URN (RFC 5031) becomes the number 112: trunks route
+    numbers, and the call must not be lost on its way. A server that is named is
+    asked by its name (RFC 3263 section 4), whatever address it has.
+    """
+    host, port = (hop.target.host, hop.target.port) if hop.target.is_name else (hop.host, hop.port)
+    target = Uri("sip", "", host, port, (("transport", hop.transport),))
+    if asked.scheme == "urn":
+        return Uri("sip", _SOS_NUMBER, host, port, target.parameters)
+    return asked.towards(target)
 
 
 def source_host(address: str) -> str:

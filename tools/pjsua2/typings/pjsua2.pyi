@@ -172,6 +172,7 @@ class SipTransaction:
     statusCode: int
     statusText: str
     state: int
+    lastTx: SipTxData
 
 class TsxStateEventSrc:
     rdata: SipRxData
@@ -255,8 +256,18 @@ class CallInfo:
     lastStatusCode: int
     lastReason: str
 
+class SendRequestParam:
+    method: str
+    txOption: SipTxOption
+    def __init__(self) -> None: ...
+
+class OnSendRequestParam:
+    e: SipEvent
+
 class Account:
     def __init__(self) -> None: ...
+    def sendRequest(self, prm: SendRequestParam) -> None: ...
+    def onSendRequest(self, prm: OnSendRequestParam) -> None: ...
     def create(self, cfg: AccountConfig, make_default: bool = ...) -> None: ...
     def shutdown(self) -> None: ...
     def onIncomingCall(self, prm: OnIncomingCallParam) -> None: ...

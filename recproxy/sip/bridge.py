@@ -1,0 +1,69 @@
+"""Both legs of a call, as the endpoint keeps them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from recproxy.call.commands import SdpToSend
+from recproxy.call.events import LegName
+from recproxy.sip.headers import Message, Reason
+from recproxy.sip.hunt import Hunt
+from recproxy.sip.leg import Leg
+from recproxy.sip.trunks import Trunk
+
+__all__ = ["Attempt", "Bridge", "Search"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """How one server refused the call.
+
+    Attributes:
+        final: Its response; None if it sent none.
+        reason: Reason phrase.
+        reasons: Its Reason headers.
+    """
+
+    final: Message | None
+    reason: str
+    reasons: tuple[Reason, ...] = ()
+
+
+@dataclass(slots=True)
+class Search:
+    """The search for a server that takes the call.
+
+    Attributes:
+        hunt: Which one is tried.
+        offer: For the callee.
+        attempts: How those before refused.
+    """
+
+    hunt: Hunt
+    offer: SdpToSend
+    attempts: list[Attempt] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Bridge:
+    """Both legs of a call, and what of the INVITE goes on.
+
+    Attributes:
+        trunk: Where the call came from; the trunk as it was then.
+        onward: Where it goes.
+        invite: The caller's INVITE.
+        legs: That are not gone.
+        reasons: With which a leg that is gone was ended.
+        failure: The callee's failure response.
+        retry_after_s: When the caller may try again; None if nobody said so.
+        search: For a server that takes the call; None before it begins.
+    """
+
+    trunk: Trunk
+    onward: Trunk
+    invite: Message
+    legs: dict[LegName, Leg] = field(default_factory=dict)
+    reasons: dict[LegName, tuple[Reason, ...]] = field(default_factory=dict)
+    failure: Message | None = None
+    retry_after_s: int | None = None
+    search: Search | None = None
