@@ -41,7 +41,10 @@ class Shelf:
     def __init__(self) -> None:
         self.by_call: dict[str, Written] = {}
 
-    def open(self, tags: RecordingTags, parties: Parties, audio: AudioFormat, now: datetime) -> Written:
+    def open(
+        self, tags: RecordingTags, parties: Parties, audio: AudioFormat, now: datetime, index: object
+    ) -> Written:
+        assert index is None
         assert now.tzinfo is not None
         assert parties.caller
         assert audio.rate_hz == 8000
