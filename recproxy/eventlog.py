@@ -132,6 +132,7 @@ KEYS: Final[Mapping[str, Kind]] = {
     "keys_pressed": Kind.COUNT,
     "language": Kind.WORD,
     "io": Kind.WORD,
+    "scheduling": Kind.WORD,
     "late_packets": Kind.COUNT,
     "leg": Kind.WORD,
     "level": Kind.COUNT,
