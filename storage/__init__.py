@@ -86,7 +86,7 @@ from storage.tags import (
     RecordingTags,
     SealFacts,
 )
-from storage.writer import RecordingFault, RecordingStore, RecordingWriter, SealedRecording
+from storage.writer import OpenRequest, RecordingFault, RecordingStore, RecordingWriter, SealedRecording
 
 __all__ = [
     "CATALOGUE_NAME",
@@ -133,6 +133,7 @@ __all__ = [
     "NumberIndex",
     "NumberTokens",
     "OpenFile",
+    "OpenRequest",
     "OsFiles",
     "Outcome",
     "Parties",

@@ -9,41 +9,23 @@ the file after a crash can be told apart into whole chunks and a torn rest.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Final
 
 from storage.age import (
-    CHUNK_BYTES,
     PAYLOAD_NONCE_BYTES,
     SEALED_CHUNK_BYTES,
     TAG_BYTES,
     PayloadError,
     open_chunk,
-    seal_chunk,
 )
-from storage.errors import BodyMissing, FileMissing
-from storage.files import Files, OpenFile, parent
-from storage.tags import RecordingId
+from storage.durable import parent, sync_directories
+from storage.errors import BodyMissing, FileFault, FileMissing
+from storage.files import Files
+from storage.openbody import BODIES_DIRECTORY, OPEN_SUFFIX, SEALED_SUFFIX, BodyFacts, NewBody, OpenBody
 
-BODIES_DIRECTORY: Final = "recordings"
-OPEN_SUFFIX: Final = ".part"
-SEALED_SUFFIX: Final = ".age"
 _READ_BYTES: Final = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class BodyFacts:
-    """A sealed body.
-
-    Attributes:
-        size_bytes: Length of the file.
-        sha256: Hash of the file (ciphertext), 64 hex digits.
-    """
-
-    size_bytes: int
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,107 +44,6 @@ class BodyScan:
     plain_bytes: int
     final: bool
     file_bytes: int
-
-
-def body_path(recording: RecordingId, started: datetime) -> str:
-    """Path of a recording's body without suffix, from its start in UTC."""
-    return f"{BODIES_DIRECTORY}/{started.astimezone(UTC):%Y/%m/%d}/{recording}"
-
-
-class OpenBody:
-    """A body that is being written; sealed chunks enter it once, in order.
-
-    Args:
-        handle: The ``.part`` file, positioned at its end; owned by this object.
-        files: The data directory.
-        path: Path without suffix.
-        key: Payload key, 32 bytes.
-        chunks: Whole chunks in the file already.
-        digest: Hash over all bytes in the file already.
-        size_bytes: Length of the file.
-
-    Attributes:
-        chunks: Whole chunks in the file.
-        dirty: True if some of them are not durable yet.
-    """
-
-    def __init__(
-        self,
-        handle: OpenFile,
-        files: Files,
-        path: str,
-        key: bytes,
-        chunks: int,
-        digest: hashlib._Hash,
-        size_bytes: int,
-    ) -> None:
-        self._handle = handle
-        self._files = files
-        self._path = path
-        self._key = key
-        self._digest = digest
-        self._size_bytes = size_bytes
-        self._final = False
-        self.chunks = chunks
-        self.dirty = False
-
-    @property
-    def sealed_bytes(self) -> int:
-        """Plaintext that is in the file as whole chunks (before the final one)."""
-        return self.chunks * CHUNK_BYTES
-
-    def append(self, plaintext: bytes, *, final: bool) -> None:
-        """Seal the next chunk and write it.
-
-        Args:
-            plaintext: 64 KiB, or with ``final`` what is left.
-            final: True for the last chunk of the recording.
-
-        Raises:
-            FileFault: The chunk may be torn; the body must not be written again
-                by this object.
-            ValueError: The final chunk is written already.
-        """
-        if self._final:
-            raise ValueError(f"{self._path}: a chunk after the final one")
-        sealed = seal_chunk(self._key, self.chunks, plaintext, final=final)
-        self.dirty = True
-        self._handle.write(sealed)
-        self._digest.update(sealed)
-        self._size_bytes += len(sealed)
-        self.chunks += 1
-        self._final = final
-
-    def sync(self) -> None:
-        """Make all chunks so far durable.
-
-        Raises:
-            FileFault: Chunks since the last good sync may be lost.
-        """
-        self._handle.sync()
-        self.dirty = False
-
-    def finish(self) -> BodyFacts:
-        """Sync, close and publish under the final name; durable on return.
-
-        Returns:
-            Length and hash of the body.
-
-        Raises:
-            FileFault: Start-up will finish it.
-            ValueError: The final chunk is not written.
-        """
-        if not self._final:
-            raise ValueError(f"{self._path}: no final chunk")
-        self._handle.sync()
-        self._handle.close()
-        self._files.rename(self._path + OPEN_SUFFIX, self._path + SEALED_SUFFIX)
-        self._files.sync_directory(parent(self._path))
-        return BodyFacts(self._size_bytes, self._digest.hexdigest())
-
-    def close(self) -> None:
-        """Release the file and leave it as it is; doing it twice is allowed."""
-        self._handle.close()
 
 
 class Bodies:
@@ -189,15 +70,47 @@ class Bodies:
         Raises:
             FileFault: It cannot be created.
         """
-        self._files.make_directory(parent(path))
-        handle = self._files.create(path + OPEN_SUFFIX)
+        created = self.create_together([NewBody(path, key, nonce)])[0]
+        if isinstance(created, FileFault):
+            raise created
+        return created
+
+    def create_together(self, bodies: Sequence[NewBody]) -> list[OpenBody | FileFault]:
+        """Create ``.part`` files, each with its nonce; one sync for each directory.
+
+        Args:
+            bodies: What to create.
+
+        Returns:
+            For each the body, without a chunk, its name durable; or why it could not be
+            created: part of it may be on disk.
+        """
+        results: list[OpenBody | FileFault] = []
+        places: dict[str, int] = {}
+        made: set[str] = set()
+        for place, body in enumerate(bodies):
+            try:
+                if parent(body.path) not in made:
+                    self._files.make_directory(parent(body.path))
+                    made.add(parent(body.path))
+                results.append(self._create(body))
+                places[body.path] = place
+            except FileFault as err:
+                results.append(err)
+        for path, fault in sync_directories(self._files, places).items():
+            _close(results[places[path]])
+            results[places[path]] = fault
+        return results
+
+    def _create(self, body: NewBody) -> OpenBody:
+        handle = self._files.create(body.path + OPEN_SUFFIX)
         try:
-            handle.write(nonce)
-            self._files.sync_directory(parent(path))
+            handle.write(body.nonce)
         except BaseException:
             handle.close()
             raise
-        return OpenBody(handle, self._files, path, key, 0, hashlib.sha256(nonce), len(nonce))
+        digest = hashlib.sha256(body.nonce)
+        return OpenBody(handle, self._files, body.path, body.key, 0, digest, len(body.nonce))
 
     def scan(self, path: str, key: bytes, nonce: bytes) -> BodyScan:
         """Find the whole chunks of an open body, from the first on.
@@ -385,6 +298,11 @@ class Bodies:
             digest.update(piece)
             offset += len(piece)
         return digest
+
+
+def _close(body: OpenBody | FileFault) -> None:
+    if isinstance(body, OpenBody):
+        body.close()
 
 
 def _open(key: bytes, counter: int, sealed: bytes) -> tuple[int, bool] | None:

@@ -5,7 +5,7 @@ directories 0700, whatever the umask; a final symbolic link is never followed
 and a file is never overwritten by creating it. Every method of ``Files`` is
 one step that can fail or be the last before a crash, so that tests can inject
 a fault at each (see ``tests/faulty_files.py``); what takes several steps is
-written here as functions over it: ``replace`` and ``destroy``.
+written as functions over it in ``storage.durable``.
 
 Durability: data is safe after ``OpenFile.sync``; a new, renamed or removed name
 is safe after ``sync_directory`` of its directory (POSIX fsync(2), NOTES: syncing
@@ -123,77 +123,6 @@ class Files(Protocol):
 
     def free_bytes(self) -> int:
         """Space left for us on the file system of the data directory."""
-
-
-def replace(files: Files, path: str, data: bytes) -> None:
-    """Put a whole new content under a name: after a crash it is the old or the new one.
-
-    Args:
-        files: Where.
-        path: The name; it need not exist.
-        data: The content.
-
-    Raises:
-        FileFault: The old content still stands, unless only the last sync failed.
-    """
-    draft = f"{path}.new"
-    if files.size(draft) is not None:
-        files.unlink(draft)
-    handle = files.create(draft)
-    try:
-        handle.write(data)
-        handle.sync()
-    finally:
-        handle.close()
-    files.rename(draft, path)
-    files.sync_directory(parent(path))
-
-
-def write_new(files: Files, path: str, data: bytes) -> None:
-    """Make a file that must not exist, durable on return.
-
-    Args:
-        files: Where.
-        path: Its name.
-        data: Its content.
-
-    Raises:
-        FilePresent: It exists; nothing was overwritten.
-        FileFault: Part of it may be on disk.
-    """
-    handle = files.create(path)
-    try:
-        handle.write(data)
-        handle.sync()
-    finally:
-        handle.close()
-    files.sync_directory(parent(path))
-
-
-def destroy(files: Files, path: str) -> bool:
-    """Overwrite, sync, unlink and sync the directory; done twice it does no harm.
-
-    Args:
-        files: Where.
-        path: The file; it need not exist.
-
-    Returns:
-        False if there was nothing to destroy.
-
-    Raises:
-        FileFault: The file may still be readable; repeat.
-    """
-    present = files.size(path) is not None
-    if present:
-        files.overwrite(path)
-        files.unlink(path)
-    files.sync_directory(parent(path))
-    return present
-
-
-def parent(path: str) -> str:
-    """The directory part of a relative path; ``.`` for the data directory itself."""
-    return path.rpartition("/")[0] or "."
 
 
 class OsFiles:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,8 +34,9 @@ from storage.age import (
     parse_identities,
     parse_recipients,
 )
-from storage.errors import FileMissing, KeyFileError, KeyUnavailable
-from storage.files import Files, destroy, write_new
+from storage.durable import destroy, write_new, write_together
+from storage.errors import FileFault, FileMissing, KeyFileError, KeyUnavailable
+from storage.files import Files
 from storage.tags import RecordingId
 
 KEYS_DIRECTORY: Final = "keys"
@@ -53,14 +55,22 @@ class KeyStore:
     def __init__(self, files: Files) -> None:
         self._files = files
 
-    def put(self, recording: RecordingId, header: bytes) -> None:
-        """Store the header of a new recording; it is durable on return.
+    def put(self, headers: Mapping[RecordingId, bytes]) -> dict[RecordingId, FileFault]:
+        """Store the headers of new recordings; they are durable on return, but for those with a fault.
 
-        Raises:
-            FileFault: Part of it may be on disk.
+        Args:
+            headers: The header of each recording.
+
+        Returns:
+            What went wrong, by recording: part of its header may be on disk.
         """
-        self._files.make_directory(KEYS_DIRECTORY)
-        write_new(self._files, _path(recording), header)
+        try:
+            self._files.make_directory(KEYS_DIRECTORY)
+        except FileFault as err:
+            return dict.fromkeys(headers, err)
+        paths = {_path(recording): recording for recording in headers}
+        faults = write_together(self._files, {path: headers[paths[path]] for path in paths})
+        return {paths[path]: fault for path, fault in faults.items()}
 
     def get(self, recording: RecordingId) -> bytes:
         """Read a header.

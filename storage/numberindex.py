@@ -22,8 +22,9 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from storage.age import Random
+from storage.durable import destroy, replace, write_new
 from storage.errors import KeyFileError
-from storage.files import Files, destroy, replace, write_new
+from storage.files import Files
 from storage.tags import NumberTokens
 
 INDEX_DIRECTORY: Final = "index"

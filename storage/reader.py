@@ -24,7 +24,7 @@ from storage.age import (
     TruncatedPayloadError,
     open_header,
 )
-from storage.bodies import SEALED_SUFFIX, Bodies
+from storage.bodies import Bodies
 from storage.catalogue import Catalogue, CatalogueRow, State
 from storage.container import ContainerError, StreamHeader, decode_header
 from storage.errors import (
@@ -37,6 +37,7 @@ from storage.errors import (
 )
 from storage.files import Files
 from storage.keys import KeyStore
+from storage.openbody import SEALED_SUFFIX
 from storage.tags import Parties, RecordingId
 from storage.writer import open_parties
 

@@ -17,11 +17,12 @@ from enum import Enum
 from typing import Final
 
 from storage.age import CHUNK_BYTES, payload_key
-from storage.bodies import OPEN_SUFFIX, SEALED_SUFFIX, Bodies, BodyFacts, BodyScan
-from storage.catalogue import Catalogue, CatalogueRow, State
+from storage.bodies import Bodies, BodyScan
+from storage.catalogue import Catalogue, CatalogueRow, SealedRow, State
 from storage.errors import BodyMissing, FileFault, KeyUnavailable, RecordingDamaged, RecordingNotFound
 from storage.files import Files
 from storage.keys import KEYS_DIRECTORY, KeyStore
+from storage.openbody import OPEN_SUFFIX, SEALED_SUFFIX, BodyFacts
 from storage.tags import RecordingId, SealFacts
 from storage.wal import (
     LoggedRecording,
@@ -36,7 +37,7 @@ from storage.wal import (
     segment_numbers,
 )
 from storage.writer import RecordingStore, StoreParts
-from storage.writer.recording import erase_unsealed, note_sealed
+from storage.writer.parts import erase_unsealed, note_sealed
 
 REASON: Final = "recovered"
 _UNFINISHED: Final = (State.OPEN, State.ABORTED, State.DISCARDING)
@@ -252,7 +253,7 @@ def _complete(parts: StoreParts, plan: _Plan) -> RecoveredRecording:
         return _give_up(parts, plan, str(err))
     except FileFault as err:
         return RecoveredRecording(tags.recording, Outcome.POSTPONED, detail=str(err))
-    parts.catalogue.mark_sealed(tags.recording, plan.mark.facts, body.size_bytes, body.sha256)
+    parts.catalogue.mark_sealed([SealedRow(tags.recording, plan.mark.facts, body.size_bytes, body.sha256)])
     note_sealed(parts.audit, tags, plan.mark.facts, body)
     try:
         destroy_keys(parts.files, tags.recording)

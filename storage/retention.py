@@ -25,8 +25,9 @@ from typing import Final, TypeAlias
 from storage.age import Random
 from storage.audit import AuditLog
 from storage.catalogue import EXPIRY, Catalogue, CatalogueRow, State
+from storage.durable import replace
 from storage.errors import ClockStateError, HeldRecording, StorageError
-from storage.files import Files, replace
+from storage.files import Files
 from storage.holds import Hold
 from storage.numberindex import destroy_month, month_of, months_with_secret
 from storage.shred import ShredCertificate, Shredder

@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 
+from storage.durable import parent
 from storage.errors import FileMissing, FilePresent, StoreLocked
-from storage.files import OpenFile, parent
+from storage.files import OpenFile
 
 
 class Loss(Enum):

@@ -13,7 +13,7 @@ import hashlib
 import json
 import random
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -38,6 +38,7 @@ from storage import (
     HoldReason,
     LegalBasis,
     NoticeProof,
+    OpenRequest,
     Parties,
     Reader,
     RecordingId,
@@ -163,8 +164,8 @@ def watched(ledger: Ledger) -> Iterator[None]:
             return self._cipher.decrypt(nonce, data, associated)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("storage.bodies.seal_chunk", watching)
-        patch.setattr("storage.writer.recording.seal_chunk", watching)
+        patch.setattr("storage.openbody.seal_chunk", watching)
+        patch.setattr("storage.writer.parties.seal_chunk", watching)
         patch.setattr("storage.wal.records.ChaCha20Poly1305", WatchingCipher)
         yield
 
@@ -257,6 +258,31 @@ class Machine:
 
     def _open(self, store: RecordingStore, number: int) -> None:
         self.writers[number] = store.open(self.promises[number].tags, PARTIES, AUDIO, NOW)
+
+    def open_together(self, store: RecordingStore, numbers: Sequence[int]) -> None:
+        """Open several at once; each by itself may fail."""
+        for number in numbers:
+            self.promises[number] = Promise(number, tags(number))
+        requests = [OpenRequest(self.promises[number].tags, PARTIES, AUDIO) for number in numbers]
+
+        def open_all() -> None:
+            for number, opened in zip(numbers, store.open_together(requests, NOW), strict=True):
+                if isinstance(opened, RecordingWriter):
+                    self.writers[number] = opened
+
+        self.attempt(open_all)
+
+    def seal_together(self, store: RecordingStore, numbers: Sequence[int]) -> None:
+        """Seal several at once; those that fail are aborted."""
+        numbers = [number for number in numbers if number in self.writers]
+        sealed = store.seal_together([(self.writers[number], seal_facts()) for number in numbers])
+        for number, outcome in zip(numbers, sealed, strict=True):
+            if isinstance(outcome, StorageError):
+                self.abort(number)
+            else:
+                del self.writers[number]
+                self.promises[number].sealed = True
+                self.promises[number].durable = len(self.promises[number].written)
 
     def write(self, number: int, frames: int) -> None:
         writer, promise = self.writers.get(number), self.promises[number]

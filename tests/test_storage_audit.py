@@ -15,8 +15,9 @@ from simulated_files import Loss, SimulatedFiles
 
 from storage import AuditChainBroken, AuditError, AuditLog, ChainFault, verify_chain
 from storage.audit import CHAIN_PATH, HEAD_PATH, read_events
+from storage.durable import replace
 from storage.errors import FileFault, StorageError
-from storage.files import Files, replace
+from storage.files import Files
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 OTHER_KEY = Ed25519PrivateKey.from_private_bytes(bytes([1]) * 32)

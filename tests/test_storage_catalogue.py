@@ -32,7 +32,7 @@ from storage import (
     Tombstone,
     sqlite_url,
 )
-from storage.catalogue import length_bucket, rows
+from storage.catalogue import OpenRow, SealedRow, length_bucket, rows
 from storage.catalogue.schema import SCHEMA_VERSION
 
 FACTS = AudioFacts("ULAW", 8000, 2)
@@ -45,13 +45,13 @@ def catalogue() -> Catalogue:
 
 
 def add(catalogue: Catalogue, what: RecordingTags) -> RecordingId:
-    catalogue.insert_open(what, b"sealed parties", FACTS, f"recordings/x/{what.recording}")
+    catalogue.insert_open([OpenRow(what, FACTS, f"recordings/x/{what.recording}", b"sealed parties")])
     return what.recording
 
 
 def sealed(catalogue: Catalogue, number: int, **changes: object) -> RecordingId:
     recording = add(catalogue, replace(tags(number), **changes))  # type: ignore[arg-type]
-    catalogue.mark_sealed(recording, seal_facts(), 100, HASH)
+    catalogue.mark_sealed([SealedRow(recording, seal_facts(), 100, HASH)])
     return recording
 
 
@@ -111,7 +111,7 @@ def test_the_schema_refuses_a_contradiction(catalogue: Catalogue, change: str) -
 def test_states_go_forward_only(catalogue: Catalogue) -> None:
     recording = sealed(catalogue, 1)
     for step in (
-        lambda: catalogue.mark_sealed(recording, seal_facts(), 1, HASH),
+        lambda: catalogue.mark_sealed([SealedRow(recording, seal_facts(), 1, HASH)]),
         lambda: catalogue.mark_aborted(recording, "late"),
         lambda: catalogue.bury(stone(1)),
         lambda: catalogue.bury(stone(1, State.DISCARDED)),
@@ -123,7 +123,7 @@ def test_states_go_forward_only(catalogue: Catalogue) -> None:
     assert (row.state, row.cause) == (State.SHREDDING, "erase")
     assert catalogue.claim_for_shredding(recording, "expiry").cause == "erase"
     with pytest.raises(CatalogueError):
-        catalogue.mark_sealed(recording, seal_facts(), 1, HASH)
+        catalogue.mark_sealed([SealedRow(recording, seal_facts(), 1, HASH)])
     assert catalogue.bury(stone(1))
     assert not catalogue.bury(stone(1))
     assert catalogue.tombstone(recording) == stone(1)
@@ -134,14 +134,14 @@ def test_states_go_forward_only(catalogue: Catalogue) -> None:
 def test_an_aborted_recording_can_still_be_sealed_or_discarded(catalogue: Catalogue) -> None:
     for number in (1, 2):
         catalogue.mark_aborted(add(catalogue, tags(number)), "fault")
-    catalogue.mark_sealed(tags(1).recording, seal_facts("recovered"), 1, HASH)
+    catalogue.mark_sealed([SealedRow(tags(1).recording, seal_facts("recovered"), 1, HASH)])
     assert catalogue.get(tags(1).recording).reason == "recovered"
     with pytest.raises(CatalogueError, match="cannot become"):
         catalogue.bury(stone(2, State.DISCARDED))
     for _ in range(2):
         catalogue.mark_discarding(tags(2).recording, "opt_out")
     for step in (
-        lambda: catalogue.mark_sealed(tags(2).recording, seal_facts(), 1, HASH),
+        lambda: catalogue.mark_sealed([SealedRow(tags(2).recording, seal_facts(), 1, HASH)]),
         lambda: catalogue.mark_aborted(tags(2).recording, "late"),
         lambda: catalogue.claim_for_shredding(tags(2).recording, "erase"),
     ):

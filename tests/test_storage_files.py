@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from storage.durable import destroy, parent, replace
 from storage.errors import (
     DiskFull,
     FileFault,
@@ -20,7 +21,7 @@ from storage.errors import (
     StoreLocked,
     UnsafeDirectory,
 )
-from storage.files import OsFiles, destroy, parent, replace
+from storage.files import OsFiles
 
 
 @pytest.fixture

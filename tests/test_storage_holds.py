@@ -21,7 +21,7 @@ from storage import (
     HoldState,
     RecordingId,
 )
-from storage.catalogue import EXPIRY
+from storage.catalogue import EXPIRY, OpenRow, SealedRow
 
 ID = "a" * 32
 
@@ -30,8 +30,9 @@ ID = "a" * 32
 def catalogue() -> Catalogue:
     catalogue = Catalogue(memory_engine())
     for number in (1, 2):
-        catalogue.insert_open(tags(number), b"", AudioFacts("ULAW", 8000, 2), f"recordings/{number}")
-        catalogue.mark_sealed(tags(number).recording, seal_facts(), 1, "ef" * 32)
+        row = OpenRow(tags(number), AudioFacts("ULAW", 8000, 2), f"recordings/{number}", b"")
+        catalogue.insert_open([row])
+        catalogue.mark_sealed([SealedRow(tags(number).recording, seal_facts(), 1, "ef" * 32)])
     return catalogue
 
 

@@ -22,6 +22,7 @@ from storage import (
     KeyStore,
     KeyUnavailable,
     OsFiles,
+    RecordingId,
     generate_identity,
     generate_signing_key,
     load_identities,
@@ -44,11 +45,16 @@ def files(tmp_path: Path) -> OsFiles:
 def test_a_header_is_kept_until_it_is_destroyed(files: OsFiles) -> None:
     keys = KeyStore(files)
     assert not keys.destroy(RECORDING)
-    keys.put(RECORDING, b"header")
+    assert not keys.put({RECORDING: b"header"})
     assert keys.get(RECORDING) == b"header"
     assert keys.recordings() == (RECORDING,)
-    with pytest.raises(FilePresent):
-        keys.put(RECORDING, b"other")
+    other = RecordingId("0" * 32)
+    faults = keys.put({RECORDING: b"other", other: b"another"})
+    assert isinstance(faults.pop(RECORDING), FilePresent)
+    assert not faults
+    assert keys.get(RECORDING) == b"header"
+    assert keys.get(other) == b"another"
+    assert keys.destroy(other)
     held = (files.root / "keys" / RECORDING.text).open("rb")
     assert keys.destroy(RECORDING)
     with held:

@@ -43,6 +43,25 @@ def shred(machine: Machine) -> None:
     machine.audit.flush()
 
 
+def record_together(machine: Machine) -> None:
+    """Open three at once, one alone, seal two at once, discard, seal the rest at once."""
+    store = machine.start()
+    machine.open_together(store, (1, 2, 3))
+    machine.open(store, 4)
+    for number, frames in ((1, 9_000), (2, 40_000), (3, 34_000), (4, 500)):
+        machine.write(number, frames)
+    machine.sync(store)
+    machine.write(1, 30_000)
+    machine.write(2, 100)
+    machine.seal_together(store, (1, 2))
+    machine.discard(4)
+    machine.open_together(store, (5, 6))
+    machine.write(5, 700)
+    machine.sync(store)
+    machine.seal_together(store, (3, 5, 6))
+    store.close()
+
+
 def climb(
     work: Work, fault: Fault, *, sticky: bool, before: Callable[[], Machine] = Machine
 ) -> Iterator[Machine]:
@@ -90,7 +109,7 @@ FAULTS = [
 
 
 @pytest.mark.parametrize(("fault", "sticky"), FAULTS)
-@pytest.mark.parametrize("work", [record, pytest.param(record_and_close, marks=SLOW), shred])
+@pytest.mark.parametrize("work", [record, record_together, pytest.param(record_and_close, marks=SLOW), shred])
 def test_every_rung_leaves_a_disk_that_recovers(work: Work, fault: Fault, sticky: bool) -> None:
     rungs = 0
     for machine in climb(work, fault, sticky=sticky):
@@ -102,7 +121,7 @@ def test_every_rung_leaves_a_disk_that_recovers(work: Work, fault: Fault, sticky
 
 @SLOW
 @pytest.mark.parametrize("loss", [Loss.ALL_LOST, Loss.TORN])
-@pytest.mark.parametrize("work", [record, shred])
+@pytest.mark.parametrize("work", [record, record_together, shred])
 def test_power_may_fail_at_every_operation(work: Work, loss: Loss) -> None:
     rungs = 0
     for machine in climb(work, Fault.CRASH, sticky=True):

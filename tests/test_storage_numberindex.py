@@ -27,6 +27,7 @@ from storage import (
     generate_root_key,
     load_root_key,
 )
+from storage.catalogue import OpenRow
 from storage.numberindex import destroy_month, month_of, months_with_secret
 
 ROOT = bytes(range(32))
@@ -108,11 +109,13 @@ def test_foreign_files_are_no_months() -> None:
 def test_rows_are_found_by_token_until_they_are_buried() -> None:
     catalogue = Catalogue(memory_engine())
     facts = AudioFacts("ULAW", 8000, 2)
+    both, one = NumberTokens("2026-11", ("aa" * 16, "bb" * 16)), NumberTokens("2026-11", ("bb" * 16,))
     catalogue.insert_open(
-        tags(1), b"", facts, "recordings/1", NumberTokens("2026-11", ("aa" * 16, "bb" * 16))
+        [
+            OpenRow(tags(number), facts, f"recordings/{number}", b"", index)
+            for number, index in ((1, both), (2, one), (3, None))
+        ]
     )
-    catalogue.insert_open(tags(2), b"", facts, "recordings/2", NumberTokens("2026-11", ("bb" * 16,)))
-    catalogue.insert_open(tags(3), b"", facts, "recordings/3")
 
     def found(*tokens: str) -> set[str]:
         return {row.tags.call for row in catalogue.with_tokens(tokens)}

@@ -47,8 +47,9 @@ from storage.audit.lines import (
     read_head,
     signed_by,
 )
+from storage.durable import replace
 from storage.errors import AuditChainBroken, AuditError, ChainFault
-from storage.files import Files, OpenFile, replace
+from storage.files import Files, OpenFile
 
 _OWN_KEYS: Final = frozenset({"v", "seq", "ts", "node", "event", "key", "prev", "sig"})
 _EVENT: Final = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+\Z")
@@ -104,7 +105,7 @@ class AuditLog:
             fields: Further fields, flat; ``rec``, ``call``, ``purpose``,
                 ``policy``, ``outcome``, ``reason`` and ``actor`` by convention.
                 Never a phone number, name, key or audio.
-            durable: Sync the line before returning; otherwise ``flush`` does.
+            durable: Sync the line before returning; otherwise ``sync`` or ``flush`` does.
 
         Returns:
             Number and hash of the line.
@@ -123,6 +124,18 @@ class AuditLog:
             if durable:
                 self._sync(handle)
         return entry
+
+    def sync(self) -> None:
+        """Make all lines durable; the head stays behind until ``flush``.
+
+        Raises:
+            AuditChainBroken: See ``append``.
+            FileFault: Lines since the last good sync may be lost; the next append or
+                sync writes them again.
+        """
+        if self._unsynced:
+            with self._files.lock(LOCK_PATH):
+                self._sync(self._at_end())
 
     def flush(self) -> None:
         """Make all lines durable and write the signed head if it is behind.

@@ -5,6 +5,8 @@ from storage.catalogue.register import CATALOGUE_NAME, EXPIRY, Catalogue
 from storage.catalogue.rows import (
     AudioFacts,
     CatalogueRow,
+    OpenRow,
+    SealedRow,
     State,
     Tombstone,
     decode_facts,
@@ -20,6 +22,8 @@ __all__ = [
     "Catalogue",
     "CatalogueRow",
     "HoldRegister",
+    "OpenRow",
+    "SealedRow",
     "State",
     "Tombstone",
     "decode_facts",

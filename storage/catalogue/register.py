@@ -24,8 +24,9 @@ import sqlalchemy as sa
 from storage.catalogue.holds import HoldRegister, blocked_by, forget
 from storage.catalogue.queries import Queries, named_errors
 from storage.catalogue.rows import (
-    AudioFacts,
     CatalogueRow,
+    OpenRow,
+    SealedRow,
     State,
     Tombstone,
     encode_facts,
@@ -43,10 +44,11 @@ from storage.errors import (
     CatalogueError,
     FilePresent,
     HeldRecording,
+    RecordingNotFound,
 )
 from storage.files import Files
 from storage.holds import BLOCKING
-from storage.tags import NumberTokens, RecordingId, RecordingTags, SealFacts
+from storage.tags import RecordingId
 
 CATALOGUE_NAME: Final = "catalogue.sqlite"
 EXPIRY: Final = "expiry"
@@ -104,78 +106,64 @@ class Catalogue(Queries):
         """Release all connections."""
         self._engine.dispose()
 
-    def insert_open(
-        self,
-        tags: RecordingTags,
-        parties: bytes,
-        audio: AudioFacts,
-        body: str,
-        index: NumberTokens | None = None,
-    ) -> None:
-        """Add the row of a new recording; durable on return, before any audio.
+    def insert_open(self, rows: Sequence[OpenRow]) -> None:
+        """Add the rows of new recordings, all or none; durable on return, before any audio.
 
         Args:
-            tags: Its tags.
-            parties: The sealed parties.
-            audio: Format of the samples.
-            body: Path of the body, without suffix.
-            index: Its numbers as keyed hashes; None if it is not indexed.
+            rows: One or more.
 
         Raises:
-            CatalogueError: The id exists, or the catalogue cannot be written.
+            CatalogueError: An id exists, or the catalogue cannot be written; no row was added.
         """
-        notice = tags.notice
+        numbers = [
+            {"token": token, "id": row.tags.recording.text, "month": row.index.month}
+            for row in rows
+            if row.index is not None
+            for token in row.index.tokens
+        ]
         with self._transaction() as connection:
-            connection.execute(
-                RECORDINGS.insert().values(
-                    id=tags.recording.text,
-                    state=State.OPEN.value,
-                    purpose=tags.purpose,
-                    expiry=tags.expiry,
-                    started=tags.started,
-                    legal_basis=tags.legal_basis.value,
-                    policy_version=tags.policy_version,
-                    call=tags.call,
-                    node=tags.node,
-                    direction=tags.direction.value,
-                    trunk=tags.trunk,
-                    notice_prompt=notice.prompt,
-                    notice_sha256=notice.sha256,
-                    notice_language=notice.language,
-                    notice_heard_by=",".join(notice.heard_by),
-                    notice_started=notice.started,
-                    notice_completed=notice.completed,
-                    encoding=audio.encoding,
-                    rate_hz=audio.rate_hz,
-                    channels=audio.channels,
-                    body=body,
-                    parties=parties,
-                )
-            )
-            if index is not None and index.tokens:
-                connection.execute(
-                    NUMBERS.insert(),
-                    [
-                        {"token": token, "id": tags.recording.text, "month": index.month}
-                        for token in index.tokens
-                    ],
-                )
+            connection.execute(RECORDINGS.insert(), [_open_values(row) for row in rows])
+            if numbers:
+                connection.execute(NUMBERS.insert(), numbers)
 
-    def mark_sealed(self, recording: RecordingId, facts: SealFacts, size_bytes: int, sha256: str) -> None:
-        """OPEN or ABORTED → SEALED.
+    def mark_sealed(self, rows: Sequence[SealedRow]) -> None:
+        """OPEN or ABORTED → SEALED, all or none.
+
+        Args:
+            rows: One or more, each recording once.
 
         Raises:
-            CatalogueError: It is in another state, or the catalogue cannot be written.
+            CatalogueError: One is in another state, or the catalogue cannot be written;
+                no row was changed.
         """
-        self._move(
-            recording,
-            (State.OPEN, State.ABORTED),
-            state=State.SEALED.value,
-            facts=encode_facts(facts),
-            size_bytes=size_bytes,
-            sha256=sha256,
-            reason=facts.reason,
+        allowed = (State.OPEN, State.ABORTED)
+        change = (
+            RECORDINGS.update()
+            .where(
+                RECORDINGS.c.id == sa.bindparam("recording"),
+                RECORDINGS.c.state.in_([state.value for state in allowed]),
+            )
+            .values(
+                state=State.SEALED.value,
+                facts=sa.bindparam("seal_facts"),
+                size_bytes=sa.bindparam("seal_size_bytes"),
+                sha256=sa.bindparam("seal_sha256"),
+                reason=sa.bindparam("seal_reason"),
+            )
         )
+        values = [
+            {
+                "recording": row.recording.text,
+                "seal_facts": encode_facts(row.facts),
+                "seal_size_bytes": row.size_bytes,
+                "seal_sha256": row.sha256,
+                "seal_reason": row.facts.reason,
+            }
+            for row in rows
+        ]
+        with self._transaction() as connection:
+            if connection.execute(change, values).rowcount != len(rows):
+                raise _refusal(connection, [row.recording for row in rows], allowed)
 
     def mark_aborted(self, recording: RecordingId, reason: str) -> None:
         """OPEN → ABORTED; the expiry stands.
@@ -297,14 +285,55 @@ class Catalogue(Queries):
                 )
                 .values(**values)
             ).rowcount
-        if changed != 1:
-            row = self.get(recording)
-            raise CatalogueError(
-                f"recording {recording} is {row.state.value}, not "
-                f"{' or '.join(state.value for state in states)}"
-            )
+            if changed != 1:
+                raise _refusal(connection, [recording], states)
 
     @contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
         with named_errors(), self._engine.begin() as connection:
             yield connection
+
+
+def _refusal(
+    connection: sa.Connection, recordings: Sequence[RecordingId], allowed: Sequence[State]
+) -> CatalogueError:
+    """Why a change of state is refused: the first recording that is in none of those it may start from."""
+    query = sa.select(RECORDINGS.c.id, RECORDINGS.c.state).where(
+        RECORDINGS.c.id.in_([recording.text for recording in recordings])
+    )
+    states = {found.id: found.state for found in connection.execute(query)}
+    for recording in recordings:
+        if recording.text not in states:
+            return RecordingNotFound(f"no recording {recording} in the catalogue")
+        if State(states[recording.text]) not in allowed:
+            names = " or ".join(state.value for state in allowed)
+            return CatalogueError(f"recording {recording} is {states[recording.text]}, not {names}")
+    return CatalogueError("a recording was named twice in one change of state")
+
+
+def _open_values(row: OpenRow) -> dict[str, object]:
+    tags, notice, audio = row.tags, row.tags.notice, row.audio
+    return {
+        "id": tags.recording.text,
+        "state": State.OPEN.value,
+        "purpose": tags.purpose,
+        "expiry": tags.expiry,
+        "started": tags.started,
+        "legal_basis": tags.legal_basis.value,
+        "policy_version": tags.policy_version,
+        "call": tags.call,
+        "node": tags.node,
+        "direction": tags.direction.value,
+        "trunk": tags.trunk,
+        "notice_prompt": notice.prompt,
+        "notice_sha256": notice.sha256,
+        "notice_language": notice.language,
+        "notice_heard_by": ",".join(notice.heard_by),
+        "notice_started": notice.started,
+        "notice_completed": notice.completed,
+        "encoding": audio.encoding,
+        "rate_hz": audio.rate_hz,
+        "channels": audio.channels,
+        "body": row.body,
+        "parties": row.parties,
+    }

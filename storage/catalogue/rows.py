@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from enum import Enum
 from typing import Final
@@ -15,6 +15,7 @@ from storage.tags import (
     Direction,
     LegalBasis,
     NoticeProof,
+    NumberTokens,
     RecordingId,
     RecordingTags,
     SealFacts,
@@ -48,6 +49,42 @@ class AudioFacts:
     encoding: str
     rate_hz: int
     channels: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRow:
+    """What is known of a recording when it is opened.
+
+    Attributes:
+        tags: Its tags.
+        audio: Format of the samples.
+        body: Path of the body, without suffix.
+        parties: The sealed parties.
+        index: Its numbers as keyed hashes; None if it is not indexed.
+    """
+
+    tags: RecordingTags
+    audio: AudioFacts
+    body: str
+    parties: bytes = field(repr=False)
+    index: NumberTokens | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SealedRow:
+    """What is known of a recording when it is sealed.
+
+    Attributes:
+        recording: Which.
+        facts: Of the whole of it.
+        size_bytes: Length of the sealed body.
+        sha256: Hash of the sealed body (ciphertext), 64 hex digits.
+    """
+
+    recording: RecordingId
+    facts: SealFacts
+    size_bytes: int
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from storage.age import FILE_KEY_BYTES, PAYLOAD_NONCE_BYTES
 from storage.container import AudioFormat, Encoding
-from storage.errors import FileMissing, WalError
-from storage.files import Files, destroy
+from storage.durable import destroy_together, write_together
+from storage.errors import FileFault, FileMissing, WalError
+from storage.files import Files
 from storage.tags import RecordingId
 
 WAL_DIRECTORY: Final = "wal"
@@ -46,16 +48,26 @@ class RecordingKeys:
     secret: bytes = field(repr=False)
 
 
-def write_keys(files: Files, keys: RecordingKeys) -> None:
-    """Store the keys of a recording that is about to be opened; durable on return.
+def write_keys(files: Files, keys: Sequence[RecordingKeys]) -> dict[RecordingId, FileFault]:
+    """Store the keys of recordings that are about to be opened; durable on return, but for faults.
 
     Args:
         files: The data directory.
         keys: What to store.
 
-    Raises:
-        FileFault: Part of it may be on disk.
+    Returns:
+        What went wrong, by recording: part of its key file may be on disk.
     """
+    paths = {_key_path(each.recording): each for each in keys}
+    try:
+        files.make_directory(WAL_DIRECTORY)
+    except FileFault as err:
+        return {each.recording: err for each in keys}
+    faults = write_together(files, {path: _encode(each) for path, each in paths.items()})
+    return {paths[path].recording: fault for path, fault in faults.items()}
+
+
+def _encode(keys: RecordingKeys) -> bytes:
     text = json.dumps(
         {
             "v": _KEY_FILE_VERSION,
@@ -71,14 +83,7 @@ def write_keys(files: Files, keys: RecordingKeys) -> None:
             "secret": keys.secret.hex(),
         }
     ).encode()
-    files.make_directory(WAL_DIRECTORY)
-    handle = files.create(_key_path(keys.recording))
-    try:
-        handle.write(text + b"\n" + hashlib.sha256(text).hexdigest().encode() + b"\n")
-        handle.sync()
-    finally:
-        handle.close()
-    files.sync_directory(WAL_DIRECTORY)
+    return text + b"\n" + hashlib.sha256(text).hexdigest().encode() + b"\n"
 
 
 def read_keys(files: Files, recording: RecordingId) -> RecordingKeys | None:
@@ -124,17 +129,28 @@ def read_keys(files: Files, recording: RecordingId) -> RecordingKeys | None:
     return keys
 
 
-def destroy_keys(files: Files, recording: RecordingId) -> bool:
+def destroy_keys(files: Files, recording: RecordingId) -> None:
     """Destroy the keys of a recording that is sealed or discarded; may be repeated.
-
-    Returns:
-        False if they were gone already.
 
     Raises:
         FileFault: They may still be there; repeat.
     """
-    files.make_directory(WAL_DIRECTORY)
-    return destroy(files, _key_path(recording))
+    for fault in destroy_keys_together(files, [recording]).values():
+        raise fault
+
+
+def destroy_keys_together(files: Files, recordings: Iterable[RecordingId]) -> dict[RecordingId, FileFault]:
+    """Destroy the keys of recordings that are sealed or discarded; may be repeated.
+
+    Returns:
+        What went wrong, by recording: its keys may still be there, repeat.
+    """
+    paths = {_key_path(recording): recording for recording in recordings}
+    try:
+        files.make_directory(WAL_DIRECTORY)
+    except FileFault as err:
+        return dict.fromkeys(paths.values(), err)
+    return {paths[path]: fault for path, fault in destroy_together(files, paths).items()}
 
 
 def keyed_recordings(files: Files) -> tuple[RecordingId, ...]:

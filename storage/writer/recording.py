@@ -7,63 +7,20 @@ and the final chunk only when the log holds the final length durably. So for one
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import datetime
 from typing import Final
 
-from storage.age import CHUNK_BYTES, PAYLOAD_NONCE_BYTES, PayloadError, open_chunk, payload_key, seal_chunk
-from storage.audit import AuditLog
-from storage.bodies import Bodies, BodyFacts, OpenBody
-from storage.catalogue import Catalogue, State, Tombstone, length_bucket
-from storage.errors import FileFault, RecordingDamaged, SealError, StorageError, WriterClosed
-from storage.files import Files
-from storage.keys import KeyStore
-from storage.tags import Parties, RecordingId, RecordingTags, SealFacts
-from storage.wal import RecordingKeys, SealMark, Tail, Wal, destroy_keys
+from storage.age import CHUNK_BYTES
+from storage.errors import StorageError, WriterClosed
+from storage.openbody import BodyFacts, OpenBody
+from storage.tags import RecordingId, RecordingTags, SealFacts
+from storage.wal import RecordingKeys, SealMark, Tail
+from storage.writer.parts import StoreParts, erase_unsealed
+from storage.writer.sealing import SealedRecording, seal_together
 
 _LOG_AT_BYTES: Final = 32 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class StoreParts:
-    """Everything a recording is made of.
-
-    Attributes:
-        files: The data directory.
-        catalogue: Rows.
-        audit: The chain.
-        keys: Headers.
-        bodies: Bodies.
-        wal: The write-ahead log.
-        leftover_keys: Recordings whose log keys could not be destroyed yet.
-    """
-
-    files: Files
-    catalogue: Catalogue
-    audit: AuditLog
-    keys: KeyStore
-    bodies: Bodies
-    wal: Wal
-    leftover_keys: set[RecordingId]
-
-
-@dataclass(frozen=True, slots=True)
-class SealedRecording:
-    """A recording that is safe and that this machine can no longer read.
-
-    Attributes:
-        recording: Its id.
-        frames: Sample frames in it.
-        size_bytes: Length of its body.
-        sha256: Hash of its body (ciphertext), 64 hex digits.
-    """
-
-    recording: RecordingId
-    frames: int
-    size_bytes: int
-    sha256: str
 
 
 class RecordingWriter:
@@ -80,6 +37,10 @@ class RecordingWriter:
         body: Its body, without a chunk.
         header: The WAV header, first bytes of the plaintext.
         on_end: Called once when it has ended.
+
+    Attributes:
+        published: Its body, once that has its final name.
+        row_sealed: True once the catalogue says that it is sealed.
     """
 
     def __init__(
@@ -105,8 +66,8 @@ class RecordingWriter:
         self._on_end = on_end
         self._failure: StorageError | None = None
         self._mark: SealMark | None = None
-        self._published: BodyFacts | None = None
-        self._row_sealed = False
+        self.published: BodyFacts | None = None
+        self.row_sealed = False
 
     @property
     def recording(self) -> RecordingId:
@@ -160,7 +121,7 @@ class RecordingWriter:
             self._log(keys)
 
     def seal(self, facts: SealFacts) -> SealedRecording:
-        """Make it final: log its length, last chunk, publish, row, audit, destroy the keys.
+        """Make it final: ``seal_together`` of this one alone.
 
         Args:
             facts: What is known of it; ``frames`` is replaced by the number
@@ -174,20 +135,10 @@ class RecordingWriter:
                 complete it.
             WriterClosed: It has ended, or failed before.
         """
-        keys = self._usable()
-        mark = self._mark or SealMark(self._total, replace(facts, frames=self.frames))
-        try:
-            if self._published is None:
-                self._published = self._publish(keys, mark)
-            self._enter(mark, self._published)
-        except StorageError as err:
-            if self._published is None:
-                self.fail(err)
-            raise SealError(f"recording {self.recording} could not be sealed: {err}") from err
-        self._forget_keys()
-        return SealedRecording(
-            self.recording, mark.facts.frames, self._published.size_bytes, self._published.sha256
-        )
+        sealed = seal_together(self._parts, [(self, facts)])[0]
+        if isinstance(sealed, StorageError):
+            raise sealed
+        return sealed
 
     def abort(self, reason: str) -> None:
         """End it without seal: what is written is kept, start-up completes it; expiry stands.
@@ -207,8 +158,8 @@ class RecordingWriter:
             self._failure = self._failure or err
         self._body.close()
         self._parts.wal.keep_segment()
-        self._end()
-        if not self._row_sealed:
+        self.end()
+        if not self.row_sealed:
             self._parts.catalogue.mark_aborted(self.recording, reason)
             self._parts.audit.append(
                 "rec.failed",
@@ -238,7 +189,7 @@ class RecordingWriter:
         self._tail.clear()
         self._body.close()
         erase_unsealed(self._parts, self._tags, self._path, reason, now)
-        self._end()
+        self.end()
 
     # What follows is for the store alone.
 
@@ -292,6 +243,46 @@ class RecordingWriter:
         self._failure = self._failure or error
         self._parts.wal.keep_segment()
 
+    # The steps of ``seal_together``, in their order.
+
+    def begin_seal(self, facts: SealFacts) -> SealMark:
+        """Settle length and facts.
+
+        Raises:
+            WriterClosed: It has ended, or failed before.
+        """
+        self._usable()
+        return self._mark or SealMark(self._total, replace(facts, frames=self.frames))
+
+    def log_seal(self, mark: SealMark) -> None:
+        """Log what is not in the log yet, and that this is all.
+
+        Raises:
+            WalError: The log cannot be written.
+        """
+        keys = self._usable()
+        self._log(keys)
+        self._parts.wal.append_seal(keys, mark)
+
+    def close_body(self, mark: SealMark) -> OpenBody:
+        """The log was synced: write the chunks that are left and the final one.
+
+        Raises:
+            FileFault: The body cannot be written.
+        """
+        self._mark = mark
+        self._durable = self._logged
+        self._seal_durable_chunks()
+        self._body.append(bytes(self._tail), final=True)
+        return self._body
+
+    def end(self) -> None:
+        """Forget its secrets; nothing can be done with it any more."""
+        self._keys = None
+        self._tail.clear()
+        self._parts.wal.forget(self.recording)
+        self._on_end(self)
+
     def _usable(self) -> RecordingKeys:
         keys = self._not_ended()
         if self._failure is not None:
@@ -321,138 +312,3 @@ class RecordingWriter:
             chunk = bytes(memoryview(self._tail)[:CHUNK_BYTES])
             self._body.append(chunk, final=False)
             del self._tail[:CHUNK_BYTES]
-
-    def _publish(self, keys: RecordingKeys, mark: SealMark) -> BodyFacts:
-        if self._mark is None:
-            self._log(keys)
-            self._parts.wal.append_seal(keys, mark)
-            self._parts.wal.sync()
-            self._mark = mark
-            self._durable = self._logged
-        self._seal_durable_chunks()
-        last = bytes(self._tail)
-        self._body.append(last, final=True)
-        return self._body.finish()
-
-    def _enter(self, mark: SealMark, body: BodyFacts) -> None:
-        if not self._row_sealed:
-            self._parts.catalogue.mark_sealed(self.recording, mark.facts, body.size_bytes, body.sha256)
-            self._row_sealed = True
-        note_sealed(self._parts.audit, self._tags, mark.facts, body)
-
-    def _forget_keys(self) -> None:
-        self._end()
-        try:
-            destroy_keys(self._parts.files, self.recording)
-        except FileFault:
-            self._parts.leftover_keys.add(self.recording)  # the store tries again at each sync
-
-    def _end(self) -> None:
-        self._keys = None
-        self._tail.clear()
-        self._parts.wal.forget(self.recording)
-        self._on_end(self)
-
-
-def note_sealed(audit: AuditLog, tags: RecordingTags, facts: SealFacts, body: BodyFacts) -> None:
-    """Write ``rec.sealed`` to the audit chain.
-
-    Raises:
-        StorageError: It cannot be written.
-    """
-    audit.append(
-        "rec.sealed",
-        {
-            "rec": tags.recording.text,
-            "call": tags.call,
-            "purpose": tags.purpose,
-            "outcome": "sealed",
-            "reason": facts.reason,
-            "bytes": body.size_bytes,
-            "frames": facts.frames,
-            "sha256_ct": body.sha256,
-            "expires_at": tags.expiry.astimezone(UTC).isoformat(),
-        },
-    )
-
-
-def erase_unsealed(parts: StoreParts, tags: RecordingTags, path: str, reason: str, now: datetime) -> None:
-    """Destroy what there is of a recording that was never sealed; may be repeated.
-
-    Args:
-        parts: The store.
-        tags: Of the recording; its row is OPEN, ABORTED or DISCARDING.
-        path: Path of its body, without suffix.
-        reason: Cause in its tombstone.
-        now: The current instant (aware).
-
-    Raises:
-        StorageError: Repeat.
-    """
-    parts.catalogue.mark_discarding(tags.recording, reason)
-    parts.keys.destroy(tags.recording)
-    destroy_keys(parts.files, tags.recording)
-    parts.bodies.unlink(path)
-    entry = parts.audit.append(
-        "rec.discarded",
-        {"rec": tags.recording.text, "purpose": tags.purpose, "outcome": "discarded", "reason": reason},
-    )
-    parts.catalogue.bury(
-        Tombstone(
-            recording=tags.recording,
-            state=State.DISCARDED,
-            purpose=tags.purpose,
-            policy_version=tags.policy_version,
-            started_on=tags.started.astimezone(UTC).date(),
-            minutes=length_bucket(0, 1),
-            expiry=tags.expiry,
-            gone_at=now,
-            cause=reason,
-            size_bytes=0,
-            sha256="",
-            run="",
-            verified=not parts.keys.exists(tags.recording) and parts.bodies.find(path) is None,
-            chain_seq=entry.seq,
-            chain_sha256=entry.sha256,
-        )
-    )
-
-
-def seal_parties(parties: Parties, file_key: bytes, nonce: bytes) -> bytes:
-    """Encrypt the parties as an age payload under the recording's own file key.
-
-    The same header opens it, so shredding the recording erases the parties too,
-    in every backup of the catalogue.
-
-    Args:
-        parties: What to encrypt.
-        file_key: Of the recording, 16 bytes.
-        nonce: 16 random bytes, not the nonce of the body.
-
-    Returns:
-        Nonce and one final chunk.
-    """
-    text = json.dumps(asdict(parties)).encode()
-    return nonce + seal_chunk(payload_key(file_key, nonce), 0, text, final=True)
-
-
-def open_parties(sealed: bytes, file_key: bytes) -> Parties:
-    """Decrypt what ``seal_parties`` gave.
-
-    Args:
-        sealed: From the catalogue.
-        file_key: Of the recording, 16 bytes.
-
-    Returns:
-        The parties.
-
-    Raises:
-        RecordingDamaged: The bytes were altered.
-    """
-    nonce, chunk = sealed[:PAYLOAD_NONCE_BYTES], sealed[PAYLOAD_NONCE_BYTES:]
-    try:
-        values = json.loads(open_chunk(payload_key(file_key, nonce), 0, chunk, final=True))
-    except (PayloadError, ValueError) as err:
-        raise RecordingDamaged("the parties in the catalogue do not authenticate") from err
-    caller_id, callee_id = values["sip_call_ids"]
-    return Parties(values["caller"], values["callee"], (caller_id, callee_id))

@@ -1,41 +1,32 @@
 """The store of a recording daemon: opens recordings and syncs them together.
 
-Order of ``open``: row OPEN → header in the key store → log keys → body with its
-nonce → audit. Only then can audio be written, so there is none on disk without a
-row that has purpose and expiry. One thread uses the store; ``sync`` is called by
-it at least twice a second.
+One thread uses the store; ``sync`` is called by it at least twice a second. The order
+of what is written is that of ``storage.writer.opening`` and ``storage.writer.sealing``.
 """
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
-from storage.age import FILE_KEY_BYTES, PAYLOAD_NONCE_BYTES, Random, Recipient, payload_key, seal_header
+from storage.age import Random, Recipient
 from storage.audit import AuditLog
-from storage.bodies import Bodies, OpenBody, body_path
-from storage.catalogue import AudioFacts, Catalogue
-from storage.container import AudioFormat, StreamInfo, encode_header
+from storage.bodies import Bodies
+from storage.catalogue import Catalogue
+from storage.container import AudioFormat
 from storage.errors import FileFault, KeyFileError, StorageError, StoreNotRecovered, WalError
 from storage.files import Files
 from storage.keys import KeyStore
-from storage.tags import NumberTokens, Parties, RecordingId, RecordingTags
-from storage.wal import (
-    SECRET_BYTES,
-    RecordingKeys,
-    Tail,
-    Wal,
-    destroy_keys,
-    keyed_recordings,
-    segment_numbers,
-    write_keys,
-)
-from storage.writer.recording import RecordingWriter, StoreParts, erase_unsealed, seal_parties
+from storage.tags import NumberTokens, Parties, RecordingId, RecordingTags, SealFacts
+from storage.wal import Tail, Wal, destroy_keys_together, keyed_recordings, segment_numbers
+from storage.writer.opening import OpenRequest, open_together
+from storage.writer.parts import StoreParts
+from storage.writer.recording import RecordingWriter
+from storage.writer.sealing import SealedRecording, seal_together
 
 DEFAULT_SEGMENT_BYTES: Final = 32 << 20
 LOCK_PATH: Final = "daemon.lock"
@@ -151,41 +142,50 @@ class RecordingStore:
             StorageError: It is not open, nothing was recorded.
             StoreNotRecovered: ``recover`` was not called first.
         """
+        opened = self.open_together([OpenRequest(tags, parties, audio, index)], now)[0]
+        if isinstance(opened, StorageError):
+            raise opened
+        return opened
+
+    def open_together(
+        self, requests: Sequence[OpenRequest], now: datetime
+    ) -> list[RecordingWriter | StorageError]:
+        """Open recordings that wait, with one commit and one sync of each directory for all.
+
+        Args:
+            requests: What to open, each id once.
+            now: The current instant (aware).
+
+        Returns:
+            For each its writer, or why it is not open: nothing of it was recorded.
+
+        Raises:
+            StoreNotRecovered: ``recover`` was not called first.
+            WalError: The log failed: sync and abort what is open first.
+        """
         self._check_recovered()
         if self._parts.wal.failure is not None:
             if self._sound():
                 raise WalError("the write-ahead log failed: sync and abort what is open first")
             self._parts.wal.restart()
-        file_key = self._random(FILE_KEY_BYTES)
-        header = encode_header(audio, _stream_info(tags))
-        age_header = seal_header(file_key, self._recipients, self._random)
-        keys = RecordingKeys(
-            recording=tags.recording,
-            body=body_path(tags.recording, tags.started),
-            audio=audio,
-            header_bytes=len(header),
-            header_sha256=hashlib.sha256(age_header).hexdigest(),
-            file_key=file_key,
-            nonce=self._random(PAYLOAD_NONCE_BYTES),
-            secret=self._random(SECRET_BYTES),
+        opened = open_together(self._parts, requests, self._recipients, self._random, now, self._ended)
+        self._open.update(
+            {writer.recording: writer for writer in opened if isinstance(writer, RecordingWriter)}
         )
-        sealed_parties = seal_parties(parties, file_key, self._random(PAYLOAD_NONCE_BYTES))
-        facts = AudioFacts(audio.encoding.name, audio.rate_hz, audio.channels)
-        self._parts.catalogue.insert_open(tags, sealed_parties, facts, keys.body, index)
-        body: OpenBody | None = None
-        try:
-            self._parts.keys.put(tags.recording, age_header)
-            write_keys(self._parts.files, keys)
-            body = self._parts.bodies.create(keys.body, payload_key(file_key, keys.nonce), keys.nonce)
-            self._parts.audit.append("rec.started", _started_fields(tags))
-        except StorageError as err:
-            if body is not None:
-                body.close()
-            self._undo(tags, keys.body, now, err)
-            raise
-        writer = RecordingWriter(self._parts, tags, keys, body, header, self._ended)
-        self._open[tags.recording] = writer
-        return writer
+        return opened
+
+    def seal_together(
+        self, seals: Sequence[tuple[RecordingWriter, SealFacts]]
+    ) -> list[SealedRecording | StorageError]:
+        """Make recordings final, with one sync of the log and one commit for all.
+
+        Args:
+            seals: Each recording once, and what is known of it.
+
+        Returns:
+            For each what ``RecordingWriter.seal`` gives or raises.
+        """
+        return seal_together(self._parts, seals)
 
     def sync(self) -> tuple[RecordingFault, ...]:
         """Make all audio written so far durable: one sync of the log for all calls.
@@ -291,18 +291,9 @@ class RecordingStore:
         return faults
 
     def _destroy_leftover_keys(self) -> None:
-        for recording in tuple(self._parts.leftover_keys):
-            try:
-                destroy_keys(self._parts.files, recording)
-            except FileFault:
-                continue  # counted in leftover_keys, tried again at the next sync
-            self._parts.leftover_keys.discard(recording)
-
-    def _undo(self, tags: RecordingTags, path: str, now: datetime, err: StorageError) -> None:
-        try:
-            erase_unsealed(self._parts, tags, path, "not_opened", now)
-        except StorageError as second:
-            err.add_note(f"the half-open recording is left to the next start: {second}")
+        if self._parts.leftover_keys:
+            faults = destroy_keys_together(self._parts.files, tuple(self._parts.leftover_keys))
+            self._parts.leftover_keys.intersection_update(faults)  # tried again at the next sync
 
     def _ended(self, writer: RecordingWriter) -> None:
         self._open.pop(writer.recording, None)
@@ -311,43 +302,3 @@ class RecordingStore:
 def _failed(writer: RecordingWriter, error: StorageError) -> RecordingFault:
     writer.fail(error)
     return RecordingFault(writer.recording, error)
-
-
-def _started_fields(tags: RecordingTags) -> dict[str, str]:
-    return {
-        "rec": tags.recording.text,
-        "call": tags.call,
-        "purpose": tags.purpose,
-        "policy": tags.policy_version[:16],
-        "basis": tags.legal_basis.value,
-        "prompt": tags.notice.prompt,
-        "prompt_sha256": tags.notice.sha256,
-        "language": tags.notice.language,
-        "expires_at": tags.expiry.astimezone(UTC).isoformat(),
-        "outcome": "opened",
-    }
-
-
-def _stream_info(tags: RecordingTags) -> StreamInfo:
-    notice = tags.notice
-    return StreamInfo(
-        tags.recording.text,
-        {
-            "call": tags.call,
-            "node": tags.node,
-            "purpose": tags.purpose,
-            "legal_basis": tags.legal_basis.value,
-            "policy": tags.policy_version,
-            "direction": tags.direction.value,
-            "trunk": tags.trunk,
-            "started": tags.started.astimezone(UTC).isoformat(),
-            "expiry": tags.expiry.astimezone(UTC).isoformat(),
-            "channels": "left caller, right callee",
-            "notice_prompt": notice.prompt,
-            "notice_sha256": notice.sha256,
-            "notice_language": notice.language,
-            "notice_heard_by": ",".join(notice.heard_by),
-            "notice_started": notice.started.astimezone(UTC).isoformat(),
-            "notice_completed": notice.completed.astimezone(UTC).isoformat(),
-        },
-    )
