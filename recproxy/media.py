@@ -18,6 +18,7 @@ from announcer import PromptError, PromptSet, playout
 from recproxy.call.commands import (
     AllocateMedia,
     ConnectMedia,
+    DiscardRecording,
     MediaCommand,
     Note,
     OpenRecording,
@@ -98,6 +99,10 @@ class RecordingSink(Protocol):
 
     def seal(self, call: str, end_ns: int, reason: str, dropped: int) -> None:
         """Nothing arrives after ``end_ns``: close for good; ``dropped`` packets never reached the ring."""
+        ...
+
+    def discard(self, call: str, reason: str) -> None:
+        """Destroy what there is of the recording, at once."""
         ...
 
     def fault(self) -> str | None:
@@ -203,7 +208,7 @@ class Media:
         """Why nothing can be recorded at present; None if it can."""
         return self._recorder.fault()
 
-    def execute(self, call: str, command: MediaCommand) -> None:  # noqa: C901 - one row a command
+    def execute(self, call: str, command: MediaCommand) -> None:  # noqa: C901, PLR0912 - one row a command
         """Carry out one command of ``call``; failures come back as events."""
         match command:
             case AllocateMedia():
@@ -225,6 +230,8 @@ class Media:
                 self._recorder.resume(call, self._clock.monotonic_ns(), command.codecs)
             case SealRecording():
                 self._seal(call, command)
+            case DiscardRecording():
+                self._discard(call, command)
             case ReleaseMedia():
                 self._release(call)
             case _:
@@ -425,6 +432,14 @@ class Media:
         state.recorded = None
         dropped = stats.caller.fork_dropped + stats.callee.fork_dropped
         self._recorder.seal(call, end_ns, command.reason, dropped)
+
+    def _discard(self, call: str, command: DiscardRecording) -> None:
+        state = self._calls.get(call)
+        if state is None or state.recorded is None:
+            return
+        self._relay.stop_fork(state.recorded)
+        state.recorded = None
+        self._recorder.discard(call, command.reason)
 
     def _release(self, call: str) -> None:
         state = self._calls.pop(call, None)

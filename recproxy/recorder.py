@@ -108,6 +108,12 @@ class _Seal:
 
 
 @dataclass(frozen=True, slots=True)
+class _Discard:
+    call: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class _Audit:
     call: str
     note: AuditNote
@@ -118,7 +124,7 @@ class _Stop:
     pass
 
 
-_Job = _Open | _Pause | _Resume | _Seal | _Audit | _Stop
+_Job = _Open | _Pause | _Resume | _Seal | _Discard | _Audit | _Stop
 _Packets = tuple[npt.NDArray[np.void], npt.NDArray[np.uint8]]
 
 
@@ -178,6 +184,7 @@ class Recorder:
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._inbox: deque[_Job] = deque()  # taken from the queue, not yet carried out
         self._live: dict[str, _Live] = {}
+        self._doomed: list[tuple[_Live, str]] = []  # to be destroyed; tried again at every sync
         self._lost: dict[str, int] = {}  # streams of failed recordings, until their seal
         self._packets: dict[int, list[_Packets]] = {}  # drained, not yet on a timeline
         self._unwritten: deque[tuple[str, AuditNote]] = deque()
@@ -222,6 +229,10 @@ class Recorder:
     def seal(self, call: str, end_ns: int, reason: str, dropped: int) -> None:
         """Nothing arrives after ``end_ns``: close for good; ``dropped`` packets never reached the ring."""
         self._jobs.put(_Seal(call, end_ns, reason, dropped))
+
+    def discard(self, call: str, reason: str) -> None:
+        """A party said no: destroy what there is; answered by nothing."""
+        self._jobs.put(_Discard(call, reason))
 
     def audit(self, call: str, note: AuditNote) -> None:
         """Append to the audit chain."""
@@ -297,6 +308,8 @@ class Recorder:
                     self._attempt(live, partial(_hold, live, job))
             case _Seal():
                 self._seal(job)
+            case _Discard():
+                self._discard(job)
             case _Audit():
                 self._audit(job.call, job.note)
             case _Stop():
@@ -422,6 +435,31 @@ class Recorder:
         if stream is not None:
             self._packets.pop(stream, None)
 
+    def _discard(self, job: _Discard) -> None:
+        self._drain()
+        live = self._live.pop(job.call, None)
+        if live is not None:
+            self._packets.pop(live.stream, None)
+            self._doomed.append((live, job.reason))
+            self._destroy()
+        stream = self._lost.pop(job.call, None)
+        if stream is not None:
+            self._packets.pop(stream, None)
+
+    def _destroy(self) -> None:
+        """Destroy what a party said no to; what resists is tried again, and never sealed."""
+        doomed, self._doomed = self._doomed, []
+        for live, reason in doomed:
+            try:
+                live.writer.discard(reason, self._clock.utcnow())
+            except StorageError as err:
+                self._doomed.append((live, reason))
+                what = f"discarding recording {live.recording.text}"
+                self._note(live.call, Note("disk.failed", (("what", what), ("why", str(err)))))
+                continue
+            fields = (("recording", live.recording.text), ("purpose", live.purpose), ("reason", reason))
+            self._note(live.call, Note("recording.discarded", fields))
+
     def _finish(self, live: _Live, job: _Seal) -> None:
         if live.paused_at is not None:
             live.paused_ns += max(0, job.end_ns - live.paused_at)
@@ -442,6 +480,7 @@ class Recorder:
 
     def _sync(self) -> None:
         self._audit_again()
+        self._destroy()
         try:
             faults = self._store.sync()
         except StorageError as err:

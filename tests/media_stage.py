@@ -59,6 +59,7 @@ class Sink:
         self.paused: list[tuple[str, int]] = []
         self.resumed: list[tuple[str, int, tuple[Codec, ...]]] = []
         self.sealed: list[tuple[str, int, str, int]] = []
+        self.discarded: list[tuple[str, str]] = []
         self.why_not: str | None = None
 
     def open(self, call: str, stream: int, start_ns: int, plan: OpenRecording) -> None:
@@ -72,6 +73,9 @@ class Sink:
 
     def seal(self, call: str, end_ns: int, reason: str, dropped: int) -> None:
         self.sealed.append((call, end_ns, reason, dropped))
+
+    def discard(self, call: str, reason: str) -> None:
+        self.discarded.append((call, reason))
 
     def fault(self) -> str | None:
         return self.why_not

@@ -20,7 +20,9 @@ from recproxy.call import states
 from recproxy.call.commands import (
     AnswerCaller,
     AnswerReoffer,
+    AuditNote,
     Command,
+    DiscardRecording,
     EndLeg,
     InviteCallee,
     Note,
@@ -51,26 +53,32 @@ from recproxy.call.events import (
     MediaAllocated,
     MediaDirection,
     MediaUnavailable,
+    PauseAsked,
     PromptCompleted,
     PromptFailed,
     PromptStarted,
+    RecordAsked,
     RecordingFailed,
     RecordingOpened,
     ReofferAnswered,
     ReofferReceived,
+    ResumeAsked,
     Sdp,
     StreamFacts,
 )
 from recproxy.call.machine import CallMachine, Limits
-from recproxy.call.states import CalleeLeg, CallerLeg, Notice, Recording, Symbol
+from recproxy.call.states import CalleeLeg, CallerLeg, Choice, Notice, Recording, Symbol
 from recproxy.errors import IllegalEvent
 from recproxy.policy import (
     Audience,
     CallQuestion,
+    ChoiceMode,
+    ChoicePlan,
     Decision,
     OnFailure,
     Pass,
     PassReason,
+    PausePlan,
     Record,
     RecordPlan,
 )
@@ -111,7 +119,19 @@ class FixedPolicy:
         return self.decision
 
 
-def plan(on_failure: OnFailure = OnFailure.CONTINUE, audience: Audience = Audience.BOTH) -> RecordPlan:
+OPT_OUT = ChoicePlan(ChoiceMode.OPT_OUT, refuse=("9",), staff_refuse=("8",))
+OPT_IN = ChoicePlan(ChoiceMode.OPT_IN, accept=("1",), refuse=("9",), staff_refuse=("8",), window_s=5.0)
+PAUSE = PausePlan(("7",), longest_s=60.0)
+
+
+def plan(
+    on_failure: OnFailure = OnFailure.CONTINUE,
+    audience: Audience = Audience.BOTH,
+    *,
+    choice: ChoicePlan = ChoicePlan(),  # noqa: B008 - frozen
+    pause: PausePlan = PausePlan(),  # noqa: B008 - frozen
+    start: tuple[str, ...] = (),
+) -> RecordPlan:
     return RecordPlan(
         purpose="training",
         legal_basis=LegalBasis.LEGITIMATE_INTEREST,
@@ -121,6 +141,9 @@ def plan(on_failure: OnFailure = OnFailure.CONTINUE, audience: Audience = Audien
         audience=audience,
         on_failure=on_failure,
         policy_version="0" * 64,
+        choice=choice,
+        pause=pause,
+        start=start,
     )
 
 
@@ -164,12 +187,34 @@ EVENTS: tuple[Event, ...] = (
     RecordingFailed("disk full"),
     DrainExpired(),
 )
+WISHES: tuple[Event, ...] = (
+    DigitPressed(CALLER, "1"),
+    DigitPressed(CALLER, "9"),
+    DigitPressed(CALLER, "7"),
+    DigitPressed(CALLEE, "8"),
+    DigitPressed(CALLEE, "7"),
+    DigitPressed(CALLEE, "5"),
+    RecordAsked(CALLEE, on=False),
+    RecordAsked(CALLEE, on=True),
+    PauseAsked(),
+    ResumeAsked(),
+)
 
 DECISIONS: tuple[Decision, ...] = (
     Pass(PassReason.NO_RULE),
     Record(plan(OnFailure.CONTINUE)),
     Record(plan(OnFailure.REFUSE)),
+    Record(plan(choice=OPT_OUT, pause=PAUSE)),
+    Record(plan(OnFailure.REFUSE, choice=OPT_IN)),
+    Record(plan(choice=OPT_OUT, start=("5",))),
 )
+NAMES = ("pass", "record-continue", "record-refuse", "opt-out", "opt-in", "manual")
+
+
+def events_of(decision: Decision) -> tuple[Event, ...]:
+    """What may happen to a call; keys only where some are bound."""
+    plain = not isinstance(decision, Record) or decision.plan.choice.mode is ChoiceMode.NONE
+    return EVENTS if plain else EVENTS + WISHES
 
 
 def joint(m: CallMachine) -> tuple[object, ...]:
@@ -179,7 +224,11 @@ def joint(m: CallMachine) -> tuple[object, ...]:
         m.caller,
         m.callee,
         m.notice,
+        m.choice,
         m.recording,
+        frozenset(m._pauses),
+        m._choice_until is None,
+        m._pause_until is None,
         m._prompt_asked,
         m._held[CALLER],
         m._held[CALLEE],
@@ -210,7 +259,24 @@ def check(before: CallMachine, event: Event, after: CallMachine, commands: list[
             assert after.notice is Notice.COMPLETED
             assert after.caller is CallerLeg.CONFIRMED
             assert after.callee is CalleeLeg.CONFIRMED
-            assert not after._on_hold
+            assert bool(after._pauses) == (PauseRecording() in commands)
+            assert not after._on_hold or after._pauses
+    # a no is a no for the rest of the call, and where a yes is needed nothing is recorded without
+    if after.choice is Choice.REFUSED:
+        assert after.recording not in live
+        assert after.notice not in {Notice.WAITING, Notice.DUE, Notice.PLAYING} or not leg_alive(
+            after, CALLER
+        )
+        if before.recording in live and before.choice is not Choice.REFUSED:
+            assert any(isinstance(c, DiscardRecording) for c in commands)
+            assert not any(isinstance(c, (EndLeg, SealRecording)) for c in commands)
+    if before.choice is Choice.REFUSED:
+        assert after.choice is Choice.REFUSED
+        assert not any(isinstance(c, (OpenRecording, PlayPrompt)) for c in commands)
+    if after._mode is ChoiceMode.OPT_IN and after.recording in live:
+        assert after.choice is Choice.GIVEN
+    if after.recording is Recording.DISCARDED:
+        assert after.choice is Choice.REFUSED
     # (2) an ended leg ends the other and seals in the same list
     for leg in LegName:
         gone = (after.caller is CallerLeg.ENDED) if leg is CALLER else (after.callee is CalleeLeg.ENDED)
@@ -226,6 +292,8 @@ def check(before: CallMachine, event: Event, after: CallMachine, commands: list[
     # a call that is going down never records on
     if not leg_alive(after, CALLER) or after.callee in {CalleeLeg.ENDING, CalleeLeg.ENDED}:
         assert after.recording not in live
+        assert after._choice_until is None
+        assert after._pause_until is None
         assert after.notice is not Notice.PLAYING
     # (4) an ended call emits nothing
     if before.ended:
@@ -254,9 +322,10 @@ def check(before: CallMachine, event: Event, after: CallMachine, commands: list[
         assert any(isinstance(c, PauseRecording) for c in commands)
     if after.recording is Recording.ON and before.recording is Recording.PAUSED:
         assert any(isinstance(c, ResumeRecording) for c in commands)
-        assert not after._on_hold
+        assert not after._pauses
     if after.recording is Recording.ON:
         assert not after._on_hold or after._reoffer is not None
+        assert not after._pauses
     # one answer for each re-offer of a living dialog
     if isinstance(event, ReofferReceived) and not before.ended and leg_alive(before, event.leg):
         replies = [c for c in commands if isinstance(c, AnswerReoffer) and c.leg is event.leg]
@@ -270,6 +339,14 @@ def check(before: CallMachine, event: Event, after: CallMachine, commands: list[
         assert after.deadline() is not None
 
 
+def clone(m: CallMachine) -> CallMachine:
+    """The same call once more; what the machine changes in place is copied."""
+    copied = copy.copy(m)
+    for name in ("_local", "_secure", "_held", "_pauses"):
+        setattr(copied, name, copy.copy(getattr(m, name)))
+    return copied
+
+
 def explore(decision: Decision) -> Iterator[tuple[CallMachine, Event, bool]]:
     start = machine(decision)
     check(start, INVITE, start, start.receive(INVITE, 0.0))
@@ -277,8 +354,8 @@ def explore(decision: Decision) -> Iterator[tuple[CallMachine, Event, bool]]:
     todo = deque([start])
     while todo:
         current = todo.popleft()
-        for event in EVENTS:
-            following = copy.deepcopy(current)
+        for event in events_of(decision):
+            following = clone(current)
             try:
                 commands = following.receive(event, 1.0)
             except IllegalEvent:
@@ -290,7 +367,7 @@ def explore(decision: Decision) -> Iterator[tuple[CallMachine, Event, bool]]:
                 seen.add(joint(following))
                 todo.append(following)
         if current.deadline() is not None:
-            following = copy.deepcopy(current)
+            following = clone(current)
             commands = following.expire(1e9)
             check(current, DrainExpired(), following, commands)
             if joint(following) not in seen:
@@ -304,7 +381,7 @@ def explored(decision: Decision) -> tuple[tuple[CallMachine, Event, bool], ...]:
     return tuple(explore(decision))
 
 
-@pytest.mark.parametrize("decision", DECISIONS, ids=["pass", "record-continue", "record-refuse"])
+@pytest.mark.parametrize("decision", DECISIONS, ids=NAMES)
 def test_every_event_in_every_reachable_state_keeps_the_invariants(decision: Decision) -> None:
     reached: set[tuple[object, ...]] = set()
     legal = illegal = 0
@@ -315,32 +392,36 @@ def test_every_event_in_every_reachable_state_keeps_the_invariants(decision: Dec
     assert legal > 500
     assert illegal > 0
     if isinstance(decision, Record):
+        chosen = decision.plan.choice.mode is not ChoiceMode.NONE
         recordings = {state[3] for state in reached}
-        assert recordings == set(Recording)
+        assert recordings == set(Recording) - (set() if chosen else {Recording.DISCARDED})
         notices = {state[2] for state in reached}
-        assert notices == {Notice.DUE, Notice.PLAYING, Notice.COMPLETED, Notice.FAILED}
+        expected = {Notice.DUE, Notice.PLAYING, Notice.COMPLETED, Notice.FAILED}
+        expected |= {Notice.DECLINED} if chosen else set()
+        expected |= {Notice.WAITING} if decision.plan.start else set()
+        assert notices == expected
     else:
         assert {state[3] for state in reached} == {Recording.OFF}
         assert {state[2] for state in reached} == {Notice.NOT_REQUIRED}
     assert {state[0] for state in reached} == set(CallerLeg)
 
 
-@pytest.mark.parametrize("decision", DECISIONS, ids=["pass", "record-continue", "record-refuse"])
+@pytest.mark.parametrize("decision", DECISIONS, ids=NAMES)
 def test_an_illegal_event_changes_nothing(decision: Decision) -> None:
     for before, event, is_legal in explored(decision):
         if is_legal:
             continue
-        copied = copy.deepcopy(before)
+        copied = clone(before)
         with pytest.raises(IllegalEvent):
             copied.receive(event, 1.0)
         assert joint(copied) == joint(before)
 
 
-@pytest.mark.parametrize("decision", DECISIONS, ids=["pass", "record-continue", "record-refuse"])
+@pytest.mark.parametrize("decision", DECISIONS, ids=NAMES)
 def test_every_call_comes_to_an_end(decision: Decision) -> None:
     """From every reachable state: drain, silence of the adapter, and the call is gone."""
     for before in {joint(before): before for before, _, _ in explored(decision)}.values():
-        call = copy.deepcopy(before)
+        call = clone(before)
         call.receive(DrainExpired(), 1.0)
         call.expire(1e9)
         assert call.ended
@@ -350,14 +431,18 @@ def test_every_state_has_a_row_and_final_states_have_empty_ones() -> None:
     assert set(states.CALLER) == set(CallerLeg)
     assert set(states.CALLEE) == set(CalleeLeg)
     assert set(states.NOTICE) == set(Notice)
+    assert set(states.CHOICE) == set(Choice)
     assert set(states.RECORDING) == set(Recording)
     for row in (
         states.CALLER[CallerLeg.ENDED],
         states.CALLEE[CalleeLeg.ENDED],
         states.NOTICE[Notice.FAILED],
         states.NOTICE[Notice.COMPLETED],
+        states.NOTICE[Notice.DECLINED],
+        states.CHOICE[Choice.REFUSED],
         states.RECORDING[Recording.SEALED],
         states.RECORDING[Recording.ABORTED],
+        states.RECORDING[Recording.DISCARDED],
     ):
         assert not row
 
@@ -368,6 +453,7 @@ def test_pairs_the_tables_do_not_list_are_refused() -> None:
         states.CALLER,
         states.CALLEE,
         states.NOTICE,
+        states.CHOICE,
         states.RECORDING,
     )
     for table in tables:
@@ -559,6 +645,137 @@ def test_states_md_is_what_the_tables_say() -> None:
         [sys.executable, tree / "tools" / "states.py"], capture_output=True, text=True, check=True
     ).stdout
     assert (tree / "recproxy" / "call" / "STATES.md").read_text(encoding="utf-8") == printed
+
+
+def heard(m: CallMachine) -> list[Command]:
+    up_to_answer(m)
+    m.receive(CallerConfirmed(), 2.1)
+    m.receive(STARTED, 2.1)
+    return m.receive(HEARD, 5.1)
+
+
+def press(m: CallMachine, leg: LegName, digit: str, now: float) -> list[Command]:
+    return m.receive(DigitPressed(leg, digit), now)
+
+
+def kinds(commands: list[Command]) -> list[str]:
+    """What was said and done, in order."""
+    return [c.event if isinstance(c, (Note, AuditNote)) else type(c).__name__ for c in commands]
+
+
+def test_a_no_in_mid_call_destroys_the_recording_and_leaves_the_call_alone() -> None:
+    m = machine(Record(plan(choice=OPT_OUT)))
+    heard(m)
+    m.receive(RecordingOpened("ab" * 16), 5.2)
+    assert press(m, CALLEE, "9", 6.0) == []  # the outside party's key, pressed by staff
+    commands = press(m, CALLER, "9", 7.0)
+    assert kinds(commands) == ["choice.refused", "choice.opt_out", "DiscardRecording"]
+    assert m.recording is Recording.DISCARDED
+    assert press(m, CALLER, "9", 8.0) == []
+    assert "OpenRecording" not in kinds(m.receive(RecordingOpened("ab" * 16), 8.0))
+
+
+def test_a_no_during_the_announcement_ends_it_and_connects_the_parties() -> None:
+    m = machine(Record(plan(OnFailure.REFUSE, choice=OPT_OUT)))
+    up_to_answer(m)
+    m.receive(CallerConfirmed(), 2.1)
+    m.receive(STARTED, 2.1)
+    commands = press(m, CALLER, "9", 3.0)
+    assert kinds(commands) == ["choice.refused", "choice.opt_out", "StopPrompt", "SetGate"]
+    assert SetGate(opened=True) in commands
+    assert m.notice is Notice.DECLINED
+    assert m.receive(HEARD, 5.0) == []
+    assert m.deadline() is None
+
+
+def test_staff_say_no_for_the_other() -> None:
+    m = machine(Record(plan(choice=OPT_OUT)))
+    heard(m)
+    commands = press(m, CALLEE, "8", 6.0)
+    assert Note("choice.refused", (("purpose", "training"), ("by", "staff"))) in commands
+    assert m.recording is Recording.DISCARDED
+
+
+def test_nothing_is_recorded_until_somebody_says_yes() -> None:
+    m = machine(Record(plan(choice=OPT_IN)))
+    commands = heard(m)
+    assert SetGate(opened=True) in commands
+    assert not any(isinstance(c, OpenRecording) for c in commands)
+    assert m.deadline() == 5.1 + 5.0
+    commands = press(m, CALLER, "1", 8.0)
+    assert kinds(commands) == ["choice.accepted", "choice.opt_in", "OpenRecording"]
+    withdrawn = press(m, CALLER, "9", 20.0)
+    assert kinds(withdrawn) == ["choice.refused", "consent.withdrawn", "DiscardRecording"]
+
+
+def test_a_yes_during_the_announcement_records_from_its_end() -> None:
+    m = machine(Record(plan(choice=OPT_IN)))
+    up_to_answer(m)
+    m.receive(CallerConfirmed(), 2.1)
+    m.receive(STARTED, 2.1)
+    assert kinds(press(m, CALLER, "1", 3.0)) == ["choice.accepted", "choice.opt_in"]
+    assert kinds(m.receive(HEARD, 5.0))[-1] == "OpenRecording"
+
+
+def test_silence_is_no_where_a_yes_is_needed() -> None:
+    m = machine(Record(plan(OnFailure.REFUSE, choice=OPT_IN)))
+    heard(m)
+    assert m.expire(10.0) == []
+    assert kinds(m.expire(10.1)) == ["choice.expired", "choice.timeout"]
+    assert m.choice is Choice.REFUSED
+    assert press(m, CALLER, "1", 10.2) == []
+    assert m.recording is Recording.OFF
+    assert not m.ended
+
+
+def test_staff_pause_by_key_and_forget_to_go_on() -> None:
+    m = machine(Record(plan(choice=OPT_OUT, pause=PAUSE)))
+    heard(m)
+    m.receive(RecordingOpened("ab" * 16), 5.2)
+    assert press(m, CALLER, "7", 6.0) == []
+    assert kinds(press(m, CALLEE, "7", 10.0)) == ["PauseRecording", "recording.paused", "rec.paused"]
+    assert m.deadline() == 70.0
+    assert kinds(press(m, CALLEE, "7", 20.0)) == ["ResumeRecording", "recording.resumed", "rec.resumed"]
+    assert m.deadline() is None
+    press(m, CALLEE, "7", 30.0)
+    assert kinds(m.expire(90.0)) == ["ResumeRecording", "recording.resumed", "rec.resumed"]
+    assert state_of(m) is Recording.ON
+
+
+def test_it_goes_on_when_the_last_cause_of_a_pause_is_gone() -> None:
+    m = machine(Record(plan(choice=OPT_OUT, pause=PAUSE)))
+    heard(m)
+    m.receive(RecordingOpened("ab" * 16), 5.2)
+    m.receive(PauseAsked(), 6.0)
+    assert m.receive(RecordAsked(CALLEE, on=False), 7.0) == []
+    m.receive(ReofferReceived(CALLER, HOLD), 8.0)
+    m.receive(ReofferAnswered(CALLEE, 200, "OK", HELD), 8.1)
+    assert m.receive(RecordAsked(CALLEE, on=True), 9.0) == []
+    m.receive(ReofferReceived(CALLER, sdp()), 20.0)
+    m.receive(ReofferAnswered(CALLEE, 200, "OK", sdp()), 20.1)
+    assert state_of(m) is Recording.PAUSED
+    assert kinds(m.receive(ResumeAsked(), 21.0)) == ["ResumeRecording", "recording.resumed", "rec.resumed"]
+
+
+def test_staff_ask_for_the_recording_and_it_is_announced_first() -> None:
+    m = machine(Record(plan(choice=OPT_OUT, start=("5",))))
+    up_to_answer(m)
+    assert m.receive(CallerConfirmed(), 2.1) == []
+    assert m.notice is Notice.WAITING
+    assert press(m, CALLER, "5", 30.0) == []
+    commands = press(m, CALLEE, "5", 31.0)
+    assert kinds(commands) == ["SetGate", "rec.asked", "PlayPrompt"]
+    assert SetGate(opened=False) in commands
+    m.receive(STARTED, 31.0)
+    assert "OpenRecording" in kinds(m.receive(HEARD, 34.0))
+
+
+def test_what_staff_never_asked_for_leaves_no_trace() -> None:
+    m = machine(Record(plan(choice=OPT_OUT, start=("5",))))
+    up_to_answer(m)
+    m.receive(CallerConfirmed(), 2.1)
+    commands = m.receive(LegEnded(CALLER, 200, "", by_us=False), 60.0)
+    assert kinds(commands) == ["EndLeg"]
 
 
 def test_keys_are_counted_and_never_told() -> None:

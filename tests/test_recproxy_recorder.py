@@ -20,7 +20,7 @@ from recproxy.call.commands import AuditNote
 from recproxy.call.events import Codec, DigitPressed, LegName, RecordingFailed, RecordingOpened
 from recproxy.recorder import _Stop, by_stream
 from rtp import Side, Timeline
-from storage import OsFiles, State, read_events, verify_chain
+from storage import OsFiles, RecordingId, State, read_events, verify_chain
 
 SILENCE = b"\xff"
 
@@ -652,3 +652,42 @@ def test_a_recording_of_opus_is_linear(stage: Stage) -> None:
     seal(stage)
     assert stage.row(recording).audio.encoding == "PCM16"
     assert stage.row(recording).audio.rate_hz == 48000
+
+
+# ------------------------------------------------------------------ a party says no
+def test_a_discarded_recording_leaves_a_tombstone_and_nothing_else(stage: Stage) -> None:
+    recording = opened(stage, guard_ms=0)
+    stage.say(1, Side.CALLER, noise(200, 1))
+    for _ in range(20):
+        stage.turn(200)
+    stage.recorder.discard("c1", "opt_out")
+    stage.say(1, Side.CALLER, noise(10, 2), first=200)
+    stage.work()
+    assert stage.journal.noted("recording.discarded") == [
+        {"recording": recording, "purpose": "training", "reason": "opt_out"}
+    ]
+    tombstone = stage.catalogue.tombstone(RecordingId(recording))
+    assert tombstone is not None
+    assert (tombstone.cause, tombstone.verified) == ("opt_out", True)
+    left = [str(path.relative_to(stage.root)) for path in stage.root.rglob("*") if path.is_file()]
+    assert [path for path in left if recording in path] == []
+    stage.turn(400)
+    assert "rec.discarded" in audit_events(stage)
+    assert "rec.sealed" not in audit_events(stage)
+
+
+def test_what_cannot_be_destroyed_is_tried_again_and_takes_no_more_audio(stage: Stage) -> None:
+    recording = opened(stage, guard_ms=0)
+    other = opened(stage, "c2", 2)
+    stage.disk.break_at("fsync", "audit")
+    stage.recorder.discard("c1", "opt_out")
+    stage.work()
+    assert stage.journal.noted("recording.discarded") == []
+    assert stage.catalogue.tombstone(RecordingId(recording)) is None
+    stage.disk.mend()
+    for _ in range(3):
+        stage.turn(400)
+    assert stage.catalogue.tombstone(RecordingId(recording)) is not None
+    assert stage.journal.of(RecordingFailed, "c2") == []
+    seal(stage, "c2")
+    assert stage.row(other).state is State.SEALED

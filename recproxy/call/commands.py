@@ -220,7 +220,7 @@ class OpenRecording:
 
 @dataclass(frozen=True, slots=True)
 class PauseRecording:
-    """Record silence from now on (hold)."""
+    """Record silence from now on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +237,13 @@ class SealRecording:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class DiscardRecording:
+    """Stop the fork and destroy the recording: key, log and body."""
+
+    reason: str
+
+
 MediaCommand: TypeAlias = (
     AllocateMedia
     | ReleaseMedia
@@ -248,6 +255,7 @@ MediaCommand: TypeAlias = (
     | PauseRecording
     | ResumeRecording
     | SealRecording
+    | DiscardRecording
 )
 
 

@@ -22,6 +22,7 @@ from recproxy.call.commands import (
     AuditNote,
     Command,
     ConnectMedia,
+    DiscardRecording,
     EndLeg,
     InviteCallee,
     MediaCommand,
@@ -253,6 +254,7 @@ class Driver:
                 | PauseRecording()
                 | ResumeRecording()
                 | SealRecording()
+                | DiscardRecording()
             ):
                 self._out.media.execute(call, command)
             case Note():

@@ -307,10 +307,28 @@ class RecordingFailed:
 
 @dataclass(frozen=True, slots=True)
 class DigitPressed:
-    """A party pressed a key while it was recorded (RFC 4733). Which one is never logged or stored."""
+    """A party pressed a key (RFC 4733, INFO). Which one is never logged or stored."""
 
     leg: LegName
     digit: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordAsked:
+    """A party's telephone asks, by ``Record: on`` or ``off`` in INFO, to go on or to pause."""
+
+    leg: LegName
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PauseAsked:
+    """The operator asks for a pause."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeAsked:
+    """The operator's pause is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,5 +353,8 @@ Event: TypeAlias = (
     | RecordingOpened
     | RecordingFailed
     | DigitPressed
+    | RecordAsked
+    | PauseAsked
+    | ResumeAsked
     | DrainExpired
 )

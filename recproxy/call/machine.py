@@ -1,9 +1,10 @@
-"""The call: four coupled machines, events in, commands out. No I/O, no clock.
+"""The call: five coupled machines, events in, commands out. No I/O, no clock.
 
 The tables are in ``states.py``. What couples them is here:
 
 * ``RECORDING_REQUESTED`` is legal only if the notice is COMPLETED and both legs
-  are CONFIRMED: no audio before everybody was told (law: no secret recording).
+  are CONFIRMED: no audio before everybody was told (law: no secret recording),
+  and only if nobody said no, or, where a yes is needed, somebody said it.
 * A leg that ends ends the other, and seals an open recording, in the same list
   of commands.
 * A notice that fails has the outcome its purpose names, never a default.
@@ -28,6 +29,7 @@ from recproxy.call.commands import (
     AuditNote,
     Command,
     ConnectMedia,
+    DiscardRecording,
     EndLeg,
     InviteCallee,
     Note,
@@ -59,21 +61,26 @@ from recproxy.call.events import (
     LocalMedia,
     MediaAllocated,
     MediaUnavailable,
+    PauseAsked,
     PromptCompleted,
     PromptFailed,
     PromptStarted,
+    RecordAsked,
     RecordingFailed,
     RecordingOpened,
     ReofferAnswered,
     ReofferReceived,
+    ResumeAsked,
     Sdp,
 )
-from recproxy.call.states import CalleeLeg, CallerLeg, Notice, Recording, Symbol
+from recproxy.call.keypad import Binding, KeyAction, Keypad, Party
+from recproxy.call.states import CalleeLeg, CallerLeg, Choice, Notice, PauseCause, Recording, Symbol
 from recproxy.errors import IllegalEvent
-from recproxy.policy import Audience, CallQuestion, Decision, OnFailure, Pass, Record, RecordPlan
+from recproxy.policy import Audience, CallQuestion, ChoiceMode, Decision, OnFailure, Pass, Record, RecordPlan
 from storage.tags import Direction
 
 _LIVE_RECORDING: Final = frozenset({Recording.OPENING, Recording.ON, Recording.PAUSED})
+_LIVE_NOTICE: Final = frozenset({Notice.WAITING, Notice.DUE, Notice.PLAYING})
 _DEFAULT_PTIME_MS: Final = 20
 
 
@@ -131,6 +138,7 @@ class CallMachine:
         self.caller = CallerLeg.INVITED
         self.callee = CalleeLeg.IDLE
         self.notice = Notice.NOT_REQUIRED
+        self.choice = Choice.NOT_OFFERED
         self.recording = Recording.OFF
         self._facts: CallFacts | None = None
         self._plan: RecordPlan | None = None
@@ -146,6 +154,11 @@ class CallMachine:
         self._reoffer: _Reoffer | None = None
         self._prompt_asked = False
         self._prompt_started: PromptStarted | None = None
+        self._proof: NoticeFacts | None = None
+        self._keypad = Keypad(())
+        self._pauses: set[PauseCause] = set()
+        self._choice_until: float | None = None
+        self._pause_until: float | None = None
         self._recording_id = ""
         self._digits = 0
         self._invited_at = 0.0
@@ -162,7 +175,8 @@ class CallMachine:
 
     def deadline(self) -> float | None:
         """When ``expire`` must be called, in monotonic seconds; None for never."""
-        return self._deadline
+        instants = (self._deadline, self._choice_until, self._pause_until)
+        return min((instant for instant in instants if instant is not None), default=None)
 
     # ------------------------------------------------------------------ events
 
@@ -214,15 +228,26 @@ class CallMachine:
             case RecordingFailed():
                 return self._recording_failed(event, now)
             case DigitPressed():
-                self._digits += 1
-                return []
+                return self._pressed(event, now)
+            case RecordAsked():
+                return self._record_asked(event, now)
+            case PauseAsked():
+                return self._pause(PauseCause.OPERATOR)
+            case ResumeAsked():
+                return self._resume(PauseCause.OPERATOR)
             case DrainExpired():
                 return self._end_both(200, "", now)
         assert_never(event)
 
     def expire(self, now: float) -> list[Command]:
         """Act on a deadline that has passed; nothing if none has."""
-        if self._deadline is None or now < self._deadline or self._released:
+        if self._released:
+            return []
+        if self._choice_until is not None and now >= self._choice_until:
+            return self._no_answer()
+        if self._pause_until is not None and now >= self._pause_until:
+            return self._resume(PauseCause.KEYS)
+        if self._deadline is None or now < self._deadline:
             return []
         self._deadline = None
         if CallerLeg.ENDING is self.caller or CalleeLeg.ENDING is self.callee:
@@ -258,7 +283,8 @@ class CallMachine:
             case Record(plan=plan):
                 self._decision = "record"
                 self._plan = plan
-                self.notice = Notice.DUE
+                self.notice = Notice.WAITING if plan.start else Notice.DUE
+                self._keypad = Keypad(_bindings(plan))
                 recordable = pick.select_recordable(event.offer)
                 fault = self._recorder_fault or (None if recordable else "no codec that can be recorded")
                 if fault is None and recordable is not None:
@@ -350,7 +376,7 @@ class CallMachine:
             AnswerCaller(selection.answer(offer, answer, self._local[LegName.CALLER])),
             Note("call.answered", (("setup_s", round(now - self._invited_at, 3)),)),
         ]
-        if self.notice is Notice.DUE:
+        if self.notice in {Notice.WAITING, Notice.DUE}:
             self._codecs = pick.agreed_codecs(selection, answer)
             if not self._codecs:
                 commands += self._notice_failed("the callee agreed on no codec that can be recorded", now)
@@ -364,6 +390,11 @@ class CallMachine:
             return []
         if self._on_hold:
             return self._notice_failed("a party is on hold", now)
+        return self._announce(now)
+
+    # -------------------------------------------------------------- notice
+
+    def _announce(self, now: float) -> list[Command]:
         selection, _ = self._ground()
         plan = self._plan
         if plan is None or selection.recorded is None:
@@ -382,17 +413,19 @@ class CallMachine:
             )
         ]
 
-    # -------------------------------------------------------------- notice
-
     def _prompt_is_playing(self, event: PromptStarted) -> list[Command]:
         if self.notice is not Notice.DUE or not self._prompt_asked:
             return []
         self._notice(Symbol.NOTICE_STARTED)
         self._prompt_started = event
-        return [
+        notes: list[Command] = [
             Note("notice.started", self._purpose_field()),
             AuditNote("announce.started", self._purpose_field()),
         ]
+        if self._mode is not ChoiceMode.NONE:
+            self._choose(Symbol.CHOICE_OFFERED)
+            notes.append(AuditNote("choice.offered", (*self._purpose_field(), ("mode", self._mode.value))))
+        return notes
 
     def _prompt_heard(self, event: PromptCompleted, now: float) -> list[Command]:
         if self.notice is not Notice.PLAYING:
@@ -403,11 +436,9 @@ class CallMachine:
         missing = [leg.value for leg in self._audience(plan) if leg not in event.heard_by]
         if missing:
             return self._notice_failed(f"not heard by {', '.join(missing)}", now)
-        selection, _ = self._ground()
         self._notice(Symbol.NOTICE_COMPLETED)
         self._deadline = None
-        self._record(Symbol.RECORDING_REQUESTED)
-        proof = NoticeFacts(
+        self._proof = NoticeFacts(
             prompt=event.prompt,
             sha256=event.sha256,
             language=event.language,
@@ -423,22 +454,15 @@ class CallMachine:
             ("heard_by", heard),
             ("duration_ms", round((event.at - started.at).total_seconds() * 1000)),
         )
-        return [
+        commands: list[Command] = [
             Note("notice.completed", facts_of_it),
             AuditNote("announce.completed", facts_of_it),
             SetGate(opened=True),
-            OpenRecording(
-                facts=facts,
-                callee_call_id=self._callee_call_id,
-                purpose=plan.purpose,
-                legal_basis=plan.legal_basis,
-                retention=plan.retention,
-                policy_version=plan.policy_version,
-                notice=proof,
-                stream=self._recorded_port(selection),
-                codecs=self._codecs,
-            ),
         ]
+        if self._mode is ChoiceMode.OPT_IN and self.choice is Choice.OPEN:
+            self._choice_until = now + plan.choice.window_s
+            return commands
+        return [*commands, *self._open()]
 
     def _notice_failed(self, why: str, now: float) -> list[Command]:
         """Close the notice as not heard, and take the outcome its purpose names."""
@@ -462,15 +486,123 @@ class CallMachine:
             AuditNote("announce.failed", (*self._purpose_field(), ("why", why))),
         ]
 
+    # -------------------------------------------------------------- choice
+
+    def _pressed(self, event: DigitPressed, now: float) -> list[Command]:
+        self._digits += 1
+        if self._ending:
+            return []
+        match self._keypad.press(self._party(event.leg), event.digit, now):
+            case KeyAction.ACCEPT:
+                return self._accepted()
+            case KeyAction.REFUSE:
+                return self._refused(event.leg)
+            case KeyAction.PAUSE:
+                return self._toggle_pause(now)
+            case KeyAction.START:
+                return self._asked_for(now)
+            case None:
+                return []
+
+    def _record_asked(self, event: RecordAsked, now: float) -> list[Command]:
+        """``Record: on`` or ``off`` of a telephone of staff; of anybody else it means nothing."""
+        if self._ending or self._plan is None or self._party(event.leg) is not Party.STAFF:
+            return []
+        if event.on:
+            return self._asked_for(now) if self.notice is Notice.WAITING else self._resume(PauseCause.KEYS)
+        return self._pause_by_keys(now)
+
+    def _accepted(self) -> list[Command]:
+        """Yes: record, once the announcement is over."""
+        if self.choice is not Choice.OPEN or self._mode is not ChoiceMode.OPT_IN:
+            return []
+        self._choose(Symbol.CHOICE_ACCEPTED)
+        self._choice_until = None
+        notes: list[Command] = [
+            Note("choice.accepted", self._purpose_field()),
+            AuditNote("choice.opt_in", self._purpose_field()),
+        ]
+        return [*notes, *self._open()] if self.notice is Notice.COMPLETED else notes
+
+    def _refused(self, leg: LegName) -> list[Command]:
+        """No: whatever there is of a recording is destroyed; the call goes on as it was."""
+        if self.choice is Choice.REFUSED:
+            return []
+        withdrawn = self.choice is Choice.GIVEN
+        self._choose(Symbol.CHOICE_REFUSED)
+        by = "staff" if self._party(leg) is Party.STAFF else "outside"
+        fields = (*self._purpose_field(), ("by", by))
+        return [
+            Note("choice.refused", fields),
+            AuditNote("consent.withdrawn" if withdrawn else "choice.opt_out", fields),
+            *self._decline("opt_out"),
+        ]
+
+    def _no_answer(self) -> list[Command]:
+        """Nobody said yes in time, which is no."""
+        self._choose(Symbol.CHOICE_REFUSED)
+        return [
+            Note("choice.expired", self._purpose_field()),
+            AuditNote("choice.timeout", self._purpose_field()),
+            *self._decline("opt_in_missing"),
+        ]
+
+    def _decline(self, why: str) -> list[Command]:
+        self._choice_until = None
+        commands: list[Command] = []
+        if self.notice in _LIVE_NOTICE:
+            if self._prompt_asked:
+                commands.append(StopPrompt())
+                self._deadline = None
+            self._notice(Symbol.NOTICE_DECLINED)
+            if self._answered_at is not None:
+                commands.append(SetGate(opened=True))
+        if self.recording in _LIVE_RECORDING:
+            self._record(Symbol.RECORDING_DISCARDED)
+            self._pause_until = None
+            commands.append(DiscardRecording(why))
+        return commands
+
+    def _asked_for(self, now: float) -> list[Command]:
+        """Staff ask for the recording: announce it first, nothing is retroactive."""
+        both = self.caller is CallerLeg.CONFIRMED and self.callee is CalleeLeg.CONFIRMED
+        if self.notice is not Notice.WAITING or not both or self._on_hold or self._reoffer is not None:
+            return []
+        self._notice(Symbol.NOTICE_ASKED)
+        return [
+            SetGate(opened=False),
+            AuditNote("rec.asked", self._purpose_field()),
+            *self._announce(now),
+        ]
+
     # ----------------------------------------------------------- recording
+
+    def _open(self) -> list[Command]:
+        plan, facts, proof = self._plan, self._facts, self._proof
+        if plan is None or facts is None or proof is None:
+            raise IllegalEvent("a recording that no announcement precedes")
+        selection, _ = self._ground()
+        self._record(Symbol.RECORDING_REQUESTED)
+        opened = OpenRecording(
+            facts=facts,
+            callee_call_id=self._callee_call_id,
+            purpose=plan.purpose,
+            legal_basis=plan.legal_basis,
+            retention=plan.retention,
+            policy_version=plan.policy_version,
+            notice=proof,
+            stream=self._recorded_port(selection),
+            codecs=self._codecs,
+        )
+        return [opened, PauseRecording()] if self._pauses else [opened]
 
     def _recording_opened(self, event: RecordingOpened) -> list[Command]:
         if self.recording is not Recording.OPENING:
             return []  # sealed before it was open: the recorder closes it in that order
         self._record(Symbol.RECORDING_OPENED)
         self._recording_id = event.recording
-        if self._on_hold:
-            self._record(Symbol.RECORDING_PAUSED)  # PauseRecording was sent when the hold came
+        if self._pauses:
+            self._record(Symbol.RECORDING_PAUSED)  # PauseRecording was sent when its cause came
         return []
 
     def _recording_failed(self, event: RecordingFailed, now: float) -> list[Command]:
@@ -488,18 +620,44 @@ class CallMachine:
                 return [*failed, *self._end_both(503, "Recording Not Possible", now)]
         assert_never(self._plan.on_failure)
 
-    def _pause(self) -> list[Command]:
+    def _toggle_pause(self, now: float) -> list[Command]:
+        if PauseCause.KEYS in self._pauses:
+            return self._resume(PauseCause.KEYS)
+        return self._pause_by_keys(now)
+
+    def _pause_by_keys(self, now: float) -> list[Command]:
+        """A pause of staff, that ends by itself; for as long as there is something to pause."""
+        if self._plan is None or self.recording not in _LIVE_RECORDING or PauseCause.KEYS in self._pauses:
+            return []
+        self._pause_until = now + self._plan.pause.longest_s
+        return self._pause(PauseCause.KEYS)
+
+    def _pause(self, cause: PauseCause) -> list[Command]:
+        """Silence until no cause is left."""
+        before = bool(self._pauses)
+        self._pauses.add(cause)
+        if before or self.recording not in {Recording.ON, Recording.OPENING}:
+            return []
         if self.recording is Recording.ON:
             self._record(Symbol.RECORDING_PAUSED)
-            return [PauseRecording(), Note("recording.paused", (("why", "hold"),))]
-        if self.recording is Recording.OPENING:
-            return [PauseRecording(), Note("recording.paused", (("why", "hold"),))]
-        return []
+        why = (("why", cause.value),)
+        return [PauseRecording(), Note("recording.paused", why), AuditNote("rec.paused", why)]
 
-    def _resume(self) -> list[Command]:
+    def _resume(self, cause: PauseCause) -> list[Command]:
+        """One cause less; what is recorded goes on in the codecs agreed now."""
+        self._pauses.discard(cause)
+        if cause is PauseCause.KEYS:
+            self._pause_until = None
+        if self._pauses:
+            return []
         if self.recording is Recording.PAUSED:
             self._record(Symbol.RECORDING_RESUMED)
-            return [ResumeRecording(self._codecs), Note("recording.resumed", ())]
+            why = (("why", cause.value),)
+            return [
+                ResumeRecording(self._codecs),
+                Note("recording.resumed", why),
+                AuditNote("rec.resumed", why),
+            ]
         if self.recording in {Recording.ON, Recording.OPENING}:
             return [ResumeRecording(self._codecs)]
         return []
@@ -524,9 +682,8 @@ class CallMachine:
             if self._ending:
                 return [*commands, AnswerReoffer(event.leg, 488, "Not Acceptable Here", None)]
         elif held and not self._on_hold:
-            pausing = self._pause()
-            paused_for_it = bool(pausing)
-            commands += pausing
+            paused_for_it = True
+            commands += self._pause(PauseCause.HOLD)
         self._reoffer = _Reoffer(event.leg, event.offer, selection, sent=False, paused_for_it=paused_for_it)
         missing = selection.ports - len(self._local[LegName.CALLER])
         if missing > 0:
@@ -584,8 +741,8 @@ class CallMachine:
         if reoffer is None:
             return []
         if self._on_hold:
-            return self._pause()
-        return self._resume() if accepted or reoffer.paused_for_it else []
+            return self._pause(PauseCause.HOLD)
+        return self._resume(PauseCause.HOLD) if accepted or reoffer.paused_for_it else []
 
     def _reselect(self, current: pick.Selection, offer: Sdp) -> pick.Selection | None:
         """Selection for a re-offer: the recorded section stays where it is.
@@ -593,7 +750,8 @@ class CallMachine:
         So does one that we began to open and seal, when nothing is recorded any more.
         """
         over = not any(self._secure.values()) and (
-            self.notice is Notice.FAILED or self.recording in {Recording.SEALED, Recording.ABORTED}
+            self.notice in {Notice.FAILED, Notice.DECLINED}
+            or self.recording in {Recording.SEALED, Recording.ABORTED, Recording.DISCARDED}
         )
         if current.recorded is None or over:
             return self._grown(pick.select_all(offer))
@@ -659,6 +817,7 @@ class CallMachine:
     def _close_media_of_call(self, why: str) -> list[Command]:
         """Stop an announcement that was not heard to its end; seal what is open."""
         commands: list[Command] = []
+        self._choice_until = self._pause_until = None
         if self._notice_pending:
             if self._prompt_asked:
                 commands.append(StopPrompt())
@@ -721,6 +880,7 @@ class CallMachine:
                 ("decision", self._decision),
                 ("purpose", self._plan.purpose if self._plan is not None else ""),
                 ("notice", self.notice.name.lower()),
+                ("choice", self.choice.name.lower()),
                 ("recording_state", self.recording.name.lower()),
                 ("recording", self._recording_id),
                 ("duration_s", round(now - self._invited_at, 3)),
@@ -748,6 +908,14 @@ class CallMachine:
             CalleeLeg.ENDING,
             CalleeLeg.ENDED,
         }
+
+    @property
+    def _mode(self) -> ChoiceMode:
+        return self._plan.choice.mode if self._plan is not None else ChoiceMode.NONE
+
+    def _party(self, leg: LegName) -> Party:
+        inbound = self._facts is None or self._facts.direction is Direction.INBOUND
+        return Party.OUTSIDE if (leg is LegName.CALLER) is inbound else Party.STAFF
 
     def _ground(self) -> tuple[pick.Selection, Sdp]:
         if self._selection is None or self._offer is None:
@@ -798,11 +966,30 @@ class CallMachine:
     def _notice(self, symbol: Symbol) -> None:
         self.notice = states.advance(states.NOTICE, self.notice, symbol)
 
+    def _choose(self, symbol: Symbol) -> None:
+        self.choice = states.advance(states.CHOICE, self.choice, symbol)
+
+    @property
+    def _may_record(self) -> bool:
+        agreed = self.choice is Choice.GIVEN or (
+            self._mode is not ChoiceMode.OPT_IN and self.choice is not Choice.REFUSED
+        )
+        both = self.caller is CallerLeg.CONFIRMED and self.callee is CalleeLeg.CONFIRMED
+        return agreed and both and self.notice is Notice.COMPLETED
+
     def _record(self, symbol: Symbol) -> None:
-        if symbol is Symbol.RECORDING_REQUESTED and not (
-            self.notice is Notice.COMPLETED
-            and self.caller is CallerLeg.CONFIRMED
-            and self.callee is CalleeLeg.CONFIRMED
-        ):
-            raise IllegalEvent("a recording needs a completed notice and two confirmed legs")
+        if symbol is Symbol.RECORDING_REQUESTED and not self._may_record:
+            raise IllegalEvent("a recording needs a completed notice, two confirmed legs, and no refusal")
         self.recording = states.advance(states.RECORDING, self.recording, symbol)
+
+
+def _bindings(plan: RecordPlan) -> list[Binding]:
+    """What which keys mean in a call of this plan."""
+    bound = (
+        (Party.OUTSIDE, plan.choice.accept, KeyAction.ACCEPT),
+        (Party.OUTSIDE, plan.choice.refuse, KeyAction.REFUSE),
+        (Party.STAFF, plan.choice.staff_refuse, KeyAction.REFUSE),
+        (Party.STAFF, plan.pause.keys, KeyAction.PAUSE),
+        (Party.STAFF, plan.start, KeyAction.START),
+    )
+    return [Binding(party, keys, action) for party, sequences, action in bound for keys in sequences]

@@ -1,8 +1,8 @@
-"""The law of a call: four coupled tables, and nothing else.
+"""The law of a call: five coupled tables, and nothing else.
 
 Each machine is an enum of states and a table ``state -> {symbol: next state}``.
 A symbol a row does not list is illegal in that state: the machine refuses it
-and changes nothing. What couples the four is written once, in ``machine.py``.
+and changes nothing. What couples them is written once, in ``machine.py``.
 
 Terms: *leg* is one side of our B2BUA, its dialog plus its media; the caller's
 dialog has us as UAS, the callee's has us as UAC (RFC 3261 section 6).
@@ -42,10 +42,21 @@ class Notice(Enum):
     """The duty and fact of telling the parties."""
 
     NOT_REQUIRED = auto()  # no purpose applies: nothing will be recorded
+    WAITING = auto()  # a purpose applies once staff ask for it
     DUE = auto()  # a purpose applies, nobody was told yet
     PLAYING = auto()  # the prompt is on the wire
     COMPLETED = auto()  # heard to its last frame by everybody who must hear it
     FAILED = auto()  # could not be played to its end; nothing will be recorded
+    DECLINED = auto()  # a party said no before its end; nothing will be recorded
+
+
+class Choice(Enum):
+    """What the outside party says to being recorded."""
+
+    NOT_OFFERED = auto()
+    OPEN = auto()  # offered; opt-out: silence is yes, opt-in: silence is no
+    GIVEN = auto()  # yes
+    REFUSED = auto()  # no, or no yes in time: for the rest of the call
 
 
 class Recording(Enum):
@@ -57,6 +68,15 @@ class Recording(Enum):
     PAUSED = auto()  # a party is on hold: silence of the right length
     SEALED = auto()  # closed for good
     ABORTED = auto()  # the recorder failed; what it holds is kept for salvage
+    DISCARDED = auto()  # a party said no: its key is destroyed
+
+
+class PauseCause(Enum):
+    """Why nothing is recorded for a while; it goes on when no cause is left."""
+
+    HOLD = "hold"  # a party is on hold
+    KEYS = "keys"  # staff asked for it by key or INFO
+    OPERATOR = "operator"  # asked for through the control interface
 
 
 class Symbol(Enum):
@@ -71,15 +91,21 @@ class Symbol(Enum):
     CALLEE_CONFIRMED = auto()
     CALLEE_ENDING = auto()
     CALLEE_ENDED = auto()
+    NOTICE_ASKED = auto()
     NOTICE_STARTED = auto()
     NOTICE_COMPLETED = auto()
     NOTICE_FAILED = auto()
+    NOTICE_DECLINED = auto()
+    CHOICE_OFFERED = auto()
+    CHOICE_ACCEPTED = auto()
+    CHOICE_REFUSED = auto()
     RECORDING_REQUESTED = auto()
     RECORDING_OPENED = auto()
     RECORDING_PAUSED = auto()
     RECORDING_RESUMED = auto()
     RECORDING_CLOSED = auto()
     RECORDING_FAILED = auto()
+    RECORDING_DISCARDED = auto()
 
 
 _S = Symbol
@@ -87,6 +113,7 @@ _S = Symbol
 CallerTable: TypeAlias = dict[CallerLeg, dict[Symbol, CallerLeg]]
 CalleeTable: TypeAlias = dict[CalleeLeg, dict[Symbol, CalleeLeg]]
 NoticeTable: TypeAlias = dict[Notice, dict[Symbol, Notice]]
+ChoiceTable: TypeAlias = dict[Choice, dict[Symbol, Choice]]
 RecordingTable: TypeAlias = dict[Recording, dict[Symbol, Recording]]
 
 CALLER: Final[CallerTable] = {
@@ -135,16 +162,37 @@ CALLEE: Final[CalleeTable] = {
 
 NOTICE: Final[NoticeTable] = {
     Notice.NOT_REQUIRED: {},
+    Notice.WAITING: {
+        _S.NOTICE_ASKED: Notice.DUE,
+        _S.NOTICE_FAILED: Notice.FAILED,
+        _S.NOTICE_DECLINED: Notice.DECLINED,
+    },
     Notice.DUE: {
         _S.NOTICE_STARTED: Notice.PLAYING,
         _S.NOTICE_FAILED: Notice.FAILED,
+        _S.NOTICE_DECLINED: Notice.DECLINED,
     },
     Notice.PLAYING: {
         _S.NOTICE_COMPLETED: Notice.COMPLETED,
         _S.NOTICE_FAILED: Notice.FAILED,
+        _S.NOTICE_DECLINED: Notice.DECLINED,
     },
     Notice.COMPLETED: {},
     Notice.FAILED: {},
+    Notice.DECLINED: {},
+}
+
+CHOICE: Final[ChoiceTable] = {
+    Choice.NOT_OFFERED: {
+        _S.CHOICE_OFFERED: Choice.OPEN,
+        _S.CHOICE_REFUSED: Choice.REFUSED,
+    },
+    Choice.OPEN: {
+        _S.CHOICE_ACCEPTED: Choice.GIVEN,
+        _S.CHOICE_REFUSED: Choice.REFUSED,
+    },
+    Choice.GIVEN: {_S.CHOICE_REFUSED: Choice.REFUSED},
+    Choice.REFUSED: {},
 }
 
 RECORDING: Final[RecordingTable] = {
@@ -153,19 +201,23 @@ RECORDING: Final[RecordingTable] = {
         _S.RECORDING_OPENED: Recording.ON,
         _S.RECORDING_CLOSED: Recording.SEALED,
         _S.RECORDING_FAILED: Recording.ABORTED,
+        _S.RECORDING_DISCARDED: Recording.DISCARDED,
     },
     Recording.ON: {
         _S.RECORDING_PAUSED: Recording.PAUSED,
         _S.RECORDING_CLOSED: Recording.SEALED,
         _S.RECORDING_FAILED: Recording.ABORTED,
+        _S.RECORDING_DISCARDED: Recording.DISCARDED,
     },
     Recording.PAUSED: {
         _S.RECORDING_RESUMED: Recording.ON,
         _S.RECORDING_CLOSED: Recording.SEALED,
         _S.RECORDING_FAILED: Recording.ABORTED,
+        _S.RECORDING_DISCARDED: Recording.DISCARDED,
     },
     Recording.SEALED: {},
     Recording.ABORTED: {},
+    Recording.DISCARDED: {},
 }
 
 _State = TypeVar("_State", bound=Enum)

@@ -24,6 +24,14 @@ class OnFailure(Enum):
     REFUSE = "refuse"  # it is refused or ended
 
 
+class ChoiceMode(Enum):
+    """What the outside party may choose."""
+
+    NONE = "none"  # the recording is a legal duty
+    OPT_OUT = "opt_out"  # recorded unless refused, which they may do at any time
+    OPT_IN = "opt_in"  # recorded only if accepted within the window
+
+
 class PassReason(Enum):
     """Why a call passes unrecorded."""
 
@@ -54,6 +62,38 @@ class CallQuestion:
 
 
 @dataclass(frozen=True, slots=True)
+class ChoicePlan:
+    """How the parties say yes or no to a recording.
+
+    Attributes:
+        mode: What may be chosen.
+        accept: Key sequences of the outside party that say yes (opt-in).
+        refuse: Key sequences of the outside party that say no, at any time.
+        staff_refuse: The same for staff, when the other says no aloud.
+        window_s: How long after the announcement a yes is taken, seconds; silence is no.
+    """
+
+    mode: ChoiceMode = ChoiceMode.NONE
+    accept: tuple[str, ...] = ()
+    refuse: tuple[str, ...] = ()
+    staff_refuse: tuple[str, ...] = ()
+    window_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class PausePlan:
+    """How staff stop the recording while something is said that must not be kept (payment).
+
+    Attributes:
+        keys: Key sequences that pause, and go on.
+        longest_s: After which it goes on by itself, seconds.
+    """
+
+    keys: tuple[str, ...] = ()
+    longest_s: float = 180.0
+
+
+@dataclass(frozen=True, slots=True)
 class RecordPlan:
     """How a call is to be recorded.
 
@@ -66,6 +106,9 @@ class RecordPlan:
         audience: Who must hear it.
         on_failure: What happens if it cannot be played or the recorder fails.
         policy_version: SHA-256 of the policy file, 64 hex digits.
+        choice: How the parties say yes or no.
+        pause: How staff pause.
+        start: Key sequences by which staff ask for announcement and recording; none: at once.
     """
 
     purpose: str
@@ -76,6 +119,9 @@ class RecordPlan:
     audience: Audience
     on_failure: OnFailure
     policy_version: str
+    choice: ChoicePlan = ChoicePlan()
+    pause: PausePlan = PausePlan()
+    start: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
