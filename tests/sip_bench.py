@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Self, TypeVar
 
-from loopback import Lease
+from loopback import Addresses, Lease
 from sip_message import SipMessage
 
 from recproxy.call.commands import (
@@ -246,18 +246,28 @@ class Bench:
     callee: Wire
     log: list[str]
     told: list[Note]
+    ahead: list[float]
     base: SipSettings
+    others: list[Wire] = field(default_factory=list)
 
     def settings(self, *, trunks: tuple[Trunk, ...], silent: bool = False) -> SipSettings:
         """The settings with other trunks."""
         return replace(self.base, trunks=trunks, silent=silent)
 
+    def later(self, seconds: float) -> None:
+        """Let the endpoint's clock jump; PJSIP's own timers go on as they are."""
+        self.ahead[0] += seconds
+
+    def more(self, wire: Wire) -> None:
+        """Have one more peer read with the others."""
+        self.others.append(wire)
+
     def turn(self) -> None:
         """One turn of the signalling loop."""
         self.endpoint.poll(1)
         self.mirror.pump(self.endpoint)
-        self.caller.read()
-        self.callee.read()
+        for wire in (self.caller, self.callee, *self.others):
+            wire.read()
 
     def until(self, true: Callable[[], bool], what: str) -> None:
         """Turn until something holds."""
@@ -323,17 +333,36 @@ def bench(
     transports: tuple[str, ...] = ("udp", "tcp"),
     via: str = "udp",
     lease: Lease | None = None,
+    targets: Callable[[Addresses], tuple[Target, ...]] | None = None,
+    keepalive_s: float | None = None,
 ) -> Iterator[Bench]:
-    """Open an endpoint on a loopback network of its own; ``via`` is the trunks' transport."""
+    """Open an endpoint on a loopback network of its own.
+
+    Args:
+        max_calls: Calls at once.
+        transports: That are listened on.
+        via: The trunks' transport.
+        lease: The network.
+        targets: Servers of the trunk "carrier"; the callee alone if not given.
+        keepalive_s: Of the trunk "carrier".
+    """
     log: list[str] = []
     told: list[Note] = []
+    ahead = [0.0]
     with lease or Lease.take() as held:
         where = held.addresses
         mirror = Mirror(where.daemon)
         to_caller, to_callee = (Target(host, 5060, via) for host in (where.caller, where.callee))
         trunks = (
             Trunk("office", (where.caller,), (to_caller,), Direction.OUTBOUND, "carrier"),
-            Trunk("carrier", (f"{where.callee}/32",), (to_callee,), Direction.INBOUND, "office"),
+            Trunk(
+                "carrier",
+                (f"{where.callee}/32",),
+                targets(where) if targets is not None else (to_callee,),
+                Direction.INBOUND,
+                "office",
+                keepalive_s,
+            ),
         )
         settings = SipSettings(
             tuple(Listen(transport, where.daemon, 5060) for transport in transports),
@@ -349,14 +378,14 @@ def bench(
             lambda: datetime.now(UTC),
             lambda _level, line: log.append(line),
             told.append,
-            time.monotonic,
+            lambda: time.monotonic() + ahead[0],
             random.Random(1).randrange,
         )
         endpoint.open()
         proxy = (where.daemon, 5060)
         caller, callee = Wire(where.caller, 5060, proxy), Wire(where.callee, 5060, proxy)
         try:
-            yield Bench(endpoint, mirror, held, caller, callee, log, told, settings)
+            yield Bench(endpoint, mirror, held, caller, callee, log, told, ahead, settings)
         finally:
             caller.close()
             callee.close()
