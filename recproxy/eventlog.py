@@ -105,12 +105,14 @@ _STREAM_COUNTS: Final = (
 # Every key, and what it holds. ``call_ref`` is the random reference of a call, never a Call-ID.
 KEYS: Final[Mapping[str, Kind]] = {
     "call_ref": Kind.WORD,
+    "by": Kind.WORD,
     "bytes": Kind.COUNT,
     "callee": Kind.PHONE,
     "caller": Kind.PHONE,
     "calls": Kind.COUNT,
     "changed": Kind.WORD,
     "case_ref": Kind.TEXT,
+    "choice": Kind.WORD,
     "code": Kind.COUNT,
     "count": Kind.COUNT,
     "decision": Kind.WORD,
