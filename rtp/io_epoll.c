@@ -12,7 +12,7 @@ enum {
     ROUNDS = 4,   /* batches of one socket before the others have their turn */
     EVENTS = 256, /* sockets told ready at a time */
     NANOSECONDS = 1000000000,
-    MIN_WAIT_NS = 300000,
+    MIN_WAIT_NS = 400000,
 };
 
 struct epoll_side {

@@ -119,32 +119,40 @@ static void give_back(struct table *table, uint64_t id)
     pthread_mutex_unlock(&table->lock);
 }
 
-static int set_options(int fd, sa_family_t family, uint32_t dscp)
+static int set_int(int fd, int level, int option, int value)
 {
-    int on = 1, buffer = RECEIVE_BUFFER, traffic_class = (int)(dscp << 2); /* RFC 2474 section 3 */
-    if (setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buffer, sizeof buffer) != 0 ||
-        setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on) != 0 ||
-        setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &on, sizeof on) != 0) {
+    return setsockopt(fd, level, option, &value, sizeof value);
+}
+
+/* Each option is a system call, of which a call would have sixteen: of RTCP no arrival and no loss
+ * is looked at, and little of it ever waits. */
+static int set_options(int fd, sa_family_t family, enum component component, uint32_t dscp)
+{
+    int traffic_class = (int)(dscp << 2); /* RFC 2474 section 3 */
+    if (component == RTP && (set_int(fd, SOL_SOCKET, SO_RCVBUF, RECEIVE_BUFFER) != 0 ||
+                             set_int(fd, SOL_SOCKET, SO_TIMESTAMPNS, 1) != 0 ||
+                             set_int(fd, SOL_SOCKET, SO_RXQ_OVFL, 1) != 0)) {
         return -1;
     }
-    if (family == AF_INET6) {
-        return setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) != 0 ||
-                       setsockopt(fd, IPPROTO_IPV6, IPV6_TCLASS, &traffic_class, sizeof on) != 0
-                   ? -1
-                   : 0;
+    if (family == AF_INET6 && set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1) != 0) {
+        return -1;
     }
-    return setsockopt(fd, IPPROTO_IP, IP_TOS, &traffic_class, sizeof traffic_class);
+    if (dscp == 0) {
+        return 0;
+    }
+    return family == AF_INET6 ? set_int(fd, IPPROTO_IPV6, IPV6_TCLASS, traffic_class)
+                              : set_int(fd, IPPROTO_IP, IP_TOS, traffic_class);
 }
 
 /* A bound socket, or -1 with errno. */
-static int open_socket(const union address *address, uint32_t dscp)
+static int open_socket(const union address *address, enum component component, uint32_t dscp)
 {
     sa_family_t family = address->any.sa_family;
     int fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         return -1;
     }
-    if (set_options(fd, family, dscp) != 0 ||
+    if (set_options(fd, family, component, dscp) != 0 ||
         bind(fd, &address->any, address_length(address)) != 0) {
         int cause = errno;
         close(fd);
@@ -218,7 +226,7 @@ int relay_add(struct relay *relay, const char *caller_address, uint16_t caller_p
             status = RELAY_BAD_ADDRESS;
             goto out;
         }
-        sockets[k] = open_socket(&address, relay->dscp);
+        sockets[k] = open_socket(&address, k % 2 == 0 ? RTP : RTCP, relay->dscp);
         if (sockets[k] < 0) {
             status = RELAY_SYSTEM;
             goto out;

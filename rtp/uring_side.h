@@ -12,7 +12,7 @@ enum {
     BUFFERS = 256, /* datagrams that may be in our hands; the others wait in their sockets */
     TURN = 128,    /* completions handled before what they forward is sent */
     BATCH = 32,    /* completions that end the wait early */
-    MIN_WAIT_US = 300,
+    MIN_WAIT_US = 400,
     GROUP = 0,
     ALIGNMENT = CACHE_LINE,
 };
