@@ -37,6 +37,8 @@ from recproxy.policy import Policy, load_policy
 from recproxy.recorder import Recorder, RecorderConfig
 from recproxy.sdnotify import ServiceManager
 from recproxy.sip.endpoint import Listen, SipEndpoint, SipSettings
+from recproxy.sip.limits import Limits as TrunkLimits
+from recproxy.sip.numbering import NumberRule, Party
 from recproxy.sip.targets import Target
 from recproxy.sip.trunks import Trunk
 from recproxy.subject import NumberIndexer
@@ -77,6 +79,11 @@ _SECURE: Final[Mapping[settings.TrunkMedia, bool | None]] = {
     settings.TrunkMedia.AS_OFFERED: None,
     settings.TrunkMedia.RTP: False,
     settings.TrunkMedia.SRTP: True,
+}
+_PARTIES: Final = {
+    settings.NumberParty.CALLER: frozenset({Party.CALLER}),
+    settings.NumberParty.CALLEE: frozenset({Party.CALLEE}),
+    settings.NumberParty.BOTH: frozenset(Party),
 }
 _LATCHES: Final = {
     settings.Latch.EXACT: Latch.EXACT,
@@ -249,6 +256,7 @@ def _build(config: Config, log: EventLog, clock: SystemClock, stack: ExitStack) 
         tell=lambda note: log.emit(note.event, **dict(note.fields)),
         monotonic=clock.monotonic,
         below=secrets.randbelow,
+        is_emergency=lambda number: current.get().is_emergency(number),
     )
     driver.connect(Ports(endpoint, media, sink))
     recorder.start()
@@ -350,12 +358,19 @@ def _sip_settings(config: Config) -> SipSettings:
                 direction=trunk.direction,
                 forward_to=trunk.forward_to,
                 keepalive_s=trunk.keepalive.total_seconds() if trunk.keepalive is not None else None,
+                limits=TrunkLimits(trunk.max_calls, trunk.max_rate, trunk.max_burst),
+                received=_rules(trunk.numbers.received),
+                sent=_rules(trunk.numbers.sent),
             )
             for name, trunk in config.trunks.items()
         ),
         max_calls=config.sip.max_calls,
         user_agent=config.sip.user_agent,
     )
+
+
+def _rules(rules: tuple[settings.NumberRule, ...]) -> tuple[NumberRule, ...]:
+    return tuple(NumberRule(rule.prefix, rule.replace, rule.digits, _PARTIES[rule.party]) for rule in rules)
 
 
 def _target(target: settings.TargetConfig) -> Target:

@@ -268,6 +268,8 @@ EVENTS: Final[Mapping[str, Event]] = {
     "sip.logged": Event(LogLevel.DEBUG, "level", "what"),
     "header.refused": Event(_W, "header", "leg"),
     "peer.refused": Event(_W, "count", "transport", "why"),
+    "sip.overloaded": Event(_E),
+    "sip.recovered": Event(_I),
     "target.up": Event(_I, "trunk", "target"),
     "target.down": Event(_E, "trunk", "target"),
     "retention.started": Event(_I, "node", "pid", "seconds"),

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from loopback import Addresses, Lease
 from sip_message import SipMessage
@@ -250,6 +250,12 @@ class Bench:
     base: SipSettings
     others: list[Wire] = field(default_factory=list)
 
+    def trunk(self, name: str, **changes: Any) -> None:
+        """Change a trunk as a reload does."""
+        trunks = [replace(one, **changes) if one.name == name else one for one in self.base.trunks]
+        self.base = replace(self.base, trunks=tuple(trunks))
+        self.endpoint.apply(self.base)
+
     def settings(self, *, trunks: tuple[Trunk, ...], silent: bool = False) -> SipSettings:
         """The settings with other trunks."""
         return replace(self.base, trunks=trunks, silent=silent)
@@ -380,6 +386,7 @@ def bench(
             told.append,
             lambda: time.monotonic() + ahead[0],
             random.Random(1).randrange,
+            {"112", "911"}.__contains__,
         )
         endpoint.open()
         proxy = (where.daemon, 5060)

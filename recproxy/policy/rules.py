@@ -170,7 +170,7 @@ class Policy:
 
     def decide(self, question: CallQuestion) -> Decision:
         """Tell what happens to a call: emergency first, then the first rule that matches."""
-        if question.sos or plain(question.callee) in self.emergency:
+        if question.sos or self.is_emergency(question.callee):
             return Pass(PassReason.EMERGENCY)
         rule = self.match(question)
         if rule is None:
@@ -191,6 +191,10 @@ class Policy:
                 policy_version=self.version,
             )
         )
+
+    def is_emergency(self, number: str) -> bool:
+        """Whether this, as dialled, is an emergency number."""
+        return plain(number) in self.emergency
 
     def match(self, question: CallQuestion) -> Rule | None:
         """The first rule that matches a call that is no emergency."""

@@ -10,6 +10,7 @@ from recproxy.sip.headers import Message, Reason
 from recproxy.sip.hunt import Hunt
 from recproxy.sip.leg import Leg
 from recproxy.sip.trunks import Trunk
+from recproxy.sip.uri import Uri
 
 __all__ = ["Attempt", "Bridge", "Search"]
 
@@ -52,6 +53,7 @@ class Bridge:
         trunk: Where the call came from; the trunk as it was then.
         onward: Where it goes.
         invite: The caller's INVITE.
+        asked: Its Request-URI, the number as our own side writes it.
         legs: That are not gone.
         reasons: With which a leg that is gone was ended.
         failure: The callee's failure response.
@@ -62,6 +64,7 @@ class Bridge:
     trunk: Trunk
     onward: Trunk
     invite: Message
+    asked: Uri
     legs: dict[LegName, Leg] = field(default_factory=dict)
     reasons: dict[LegName, tuple[Reason, ...]] = field(default_factory=dict)
     failure: Message | None = None

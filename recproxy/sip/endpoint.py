@@ -30,7 +30,10 @@ from recproxy.sip import headers, native, sdp
 from recproxy.sip.bridge import Bridge
 from recproxy.sip.headers import Message, Reason
 from recproxy.sip.leg import Leg, received
+from recproxy.sip.limits import Refusal, TrunkLimits
+from recproxy.sip.numbering import Party, rewritten, rewritten_user
 from recproxy.sip.outgoing import Outgoing
+from recproxy.sip.overload import Load
 from recproxy.sip.router import Probe, Router
 from recproxy.sip.stack import Arrivals, Listen, Log, SipSettings, Stack
 from recproxy.sip.targets import Below, Hop, Target
@@ -41,6 +44,14 @@ __all__ = ["Listen", "SipEndpoint", "SipSettings"]
 
 _RETRY_AFTER_S: Final = 10
 _NOT_AVAILABLE: Final = 480
+
+
+class _TrunkLimitError(SipError):
+    """A trunk has all the calls that it may have, or makes them too fast."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__("trunk", f"has reached its limit of {refusal.why}", code=503)
+        self.refusal = refusal
 
 
 class SipEndpoint:
@@ -56,6 +67,7 @@ class SipEndpoint:
         tell: Callable[[Note], None],
         monotonic: Callable[[], float],
         below: Below,
+        is_emergency: Callable[[str], bool],
     ) -> None:
         """Prepare; nothing is opened yet.
 
@@ -68,6 +80,7 @@ class SipEndpoint:
             tell: Takes what the event log says of no single call.
             monotonic: Monotonic seconds.
             below: Randomness: a whole number below its argument.
+            is_emergency: Tells an emergency number by any form in which it may be dialled.
 
         Raises:
             SipStackError: The installed pjsua2 cannot carry ``max_calls``.
@@ -75,11 +88,15 @@ class SipEndpoint:
         self._settings = settings
         self._stack = Stack(settings, Arrivals(self._arrived, self._probed), log)
         self._trunks = TrunkTable(settings.trunks)
+        self._limits = TrunkLimits()
+        self._limits.replace(self._trunks.limits)
+        self._load = Load(monotonic())
+        self._is_emergency = is_emergency
         self._tell = tell
         self._monotonic = monotonic
         self._router = Router(self._trunks.routes, located, below)
         self._probes: dict[str, list[Probe]] = {}
-        self._outgoing = Outgoing(self, self._stack, settings, self._router, post, monotonic)
+        self._outgoing = Outgoing(self, self._stack, settings, self._router, post, monotonic, is_emergency)
         self._post = post
         self._mint = mint
         self._now = now
@@ -106,7 +123,12 @@ class SipEndpoint:
 
     def poll(self, timeout_ms: int) -> None:
         """Treat what came from the network, waiting for it at most ``timeout_ms``."""
-        self._stack.poll(timeout_ms)
+        rested = self._stack.poll(0) == 0
+        if self._load.turned(self._monotonic(), rested=rested):
+            self._tell(Note("sip.overloaded" if self._load.refusing else "sip.recovered", ()))
+            self._admit()
+        if rested and timeout_ms:
+            self._stack.poll(timeout_ms)
         for number, raw in native.updates():
             self._updated(number, raw)
         self._outgoing.tend(self._bridges.get)
@@ -130,6 +152,7 @@ class SipEndpoint:
         native.allow(trunks.peers, silent=settings.silent)
         self._trunks = trunks
         self._router.replace(trunks.routes)
+        self._limits.replace(trunks.limits)
 
     def close(self) -> None:
         """Stop the stack; calls that are still up are hung up, which takes a second."""
@@ -147,7 +170,11 @@ class SipEndpoint:
 
     def counters(self) -> dict[str, int]:
         """What was refused, answered and replaced without a call."""
-        return native.counters()
+        return {
+            **native.counters(),
+            **{f"refused_trunk_{why}": count for why, count in self._limits.refused.items()},
+            "overloads": self._load.times,
+        }
 
     def tidy(self) -> None:
         """Give memory of ended calls back to the system; now and then."""
@@ -184,6 +211,7 @@ class SipEndpoint:
         bridge = self._bridges.pop(call, None)
         self._outgoing.forget(call)
         if bridge is not None:
+            self._limits.ended(bridge.trunk.name, bridge.onward.name)
             for leg in list(bridge.legs.values()):
                 self._attempt(leg, "hanging up", lambda doomed: doomed.finish(500, "Server Internal Error"))
         self._admit()
@@ -244,6 +272,7 @@ class SipEndpoint:
         leg.sip_call_id = event.facts.sip_call_id
         self._by_call_id[leg.sip_call_id] = call
         bridge.legs[LegName.CALLER] = leg
+        self._limits.begun(bridge.trunk.name, bridge.onward.name)
         self._bridges[call] = bridge
         self._admit()
         self._post(call, event)
@@ -261,28 +290,36 @@ class SipEndpoint:
         onward = self._trunks.named(trunk.forward_to)
         if onward is None:
             raise SipError("trunk", "has nowhere to forward to", code=404)
-        asked = headers.request_uri(invite)
+        dialled = headers.request_uri(invite)
         body = headers.sdp_body(invite)
         if not body:
             raise SdpError("INVITE", "without an offer; recproxy needs one")
+        received = trunk.received
+        asked = rewritten_user(received, dialled, Party.CALLEE, self._is_emergency)
+        sos = headers.is_emergency_service(asked) or self._is_emergency(asked.number)
+        refusal = None if sos else self._limits.admit(trunk.name, onward.name, self._monotonic())
+        if refusal is not None:
+            raise _TrunkLimitError(refusal)
         who = headers.identity(invite)
         facts = CallFacts(
             trunk=trunk.name,
             direction=trunk.direction,
-            caller=who.caller,
+            caller=rewritten(received, who.caller, Party.CALLER, self._is_emergency),
             callee=asked.number,
             anonymous=who.anonymous,
-            sos=headers.is_emergency_service(asked),
+            sos=sos,
             sip_call_id=sip_call_id,
             received=self._now(),
         )
-        return Bridge(trunk, onward, invite), InviteReceived(facts, sdp.parse(body))
+        return Bridge(trunk, onward, invite, asked), InviteReceived(facts, sdp.parse(body))
 
     def _refuse(self, leg: Leg, err: PeerError) -> None:
         """Answer an INVITE that does not become a call (RFC 3261 section 21)."""
         code = err.code if isinstance(err, SipError) else 488
         warning = Reason("SIP", code, f"{err.where}: {err.what}").text.replace("\\", "").replace('"', "'")
         extra = [("Warning", f'399 recproxy "{warning}"')]
+        if isinstance(err, _TrunkLimitError):
+            extra.append(("Retry-After", str(err.refusal.retry_after_s)))
         self._attempt(leg, "refusing", lambda refused: refused.finish(code, "", extra))
 
     def _updated(self, number: int, raw: bytes) -> None:
@@ -357,7 +394,8 @@ class SipEndpoint:
             self.leg_event(leg, LegFault(leg.name, f"{what}: {err.reason}"))
 
     def _admit(self) -> None:
-        admitted = not self._draining and len(self._bridges) < self._settings.max_calls
+        has_room = len(self._bridges) < self._settings.max_calls
+        admitted = not self._draining and not self._load.refusing and has_room
         if admitted is not self._admitted:
             self._admitted = admitted
             native.admit(admitted=admitted, retry_after_s=_RETRY_AFTER_S)

@@ -14,6 +14,7 @@ from recproxy.sip.bridge import Attempt, Bridge, Search
 from recproxy.sip.headers import Message
 from recproxy.sip.hunt import Failure, GiveUp, Hunt, Step, Try
 from recproxy.sip.leg import Leg, LegHost, header
+from recproxy.sip.numbering import Party, rewritten_user
 from recproxy.sip.router import Router
 from recproxy.sip.stack import SipSettings, Stack
 from recproxy.sip.targets import Hop
@@ -40,6 +41,7 @@ class Outgoing:
         router: Router,
         post: Callable[[str, Event], None],
         monotonic: Callable[[], float],
+        is_emergency: Callable[[str], bool],
     ) -> None:
         self._host = host
         self._stack = stack
@@ -47,6 +49,7 @@ class Outgoing:
         self._router = router
         self._post = post
         self._monotonic = monotonic
+        self._is_emergency = is_emergency
         self._searching: dict[str, Bridge] = {}
         self._next: list[tuple[str, Step]] = []
         self._abandoned: set[Leg] = set()
@@ -211,16 +214,21 @@ class Outgoing:
     def _attempt(self, call: str, bridge: Bridge, offer: SdpToSend, hop: Hop) -> None:
         leg = Leg(self._host, self._stack.account, call, LegName.CALLEE)
         bridge.legs[LegName.CALLEE] = leg
-        target = request_uri(headers.request_uri(bridge.invite), hop)
-        option = self._option(bridge.invite, target, hop)
+        asked = rewritten_user(bridge.onward.sent, bridge.asked, Party.CALLEE, self._is_emergency)
+        target = request_uri(asked, hop)
+        option = self._option(bridge, target, hop)
         to = str(Address("", Uri(target.scheme, target.user, target.host, target.port)))
         leg.invite(to, option, sdp.rewrite(offer))
         self._host.leg_invited(leg)
 
-    def _option(self, invite: Message, target: Uri, hop: Hop) -> pj.SipTxOption:
+    def _option(self, bridge: Bridge, target: Uri, hop: Hop) -> pj.SipTxOption:
+        invite = bridge.invite
         origin = invite.address("From")
+        caller = origin.uri
+        for rules in (bridge.trunk.received, bridge.onward.sent):
+            caller = rewritten_user(rules, caller, Party.CALLER, self._is_emergency)
         option = pj.SipTxOption()
-        option.localUri = str(Address(origin.display, origin.uri))
+        option.localUri = str(Address(origin.display, caller))
         option.targetUri = str(target)
         if hop.target.is_name:
             # The Request-URI keeps the name; a Route takes it to the address that we chose.

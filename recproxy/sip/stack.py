@@ -189,15 +189,18 @@ class Stack:
             self.close(idle=True)
             raise
 
-    def poll(self, timeout_ms: int) -> None:
+    def poll(self, timeout_ms: int) -> int:
         """Treat what came from the network, waiting for it at most ``timeout_ms``.
+
+        Returns:
+            How many messages and timers were treated; 0 if nothing was there.
 
         Raises:
             RuntimeError: The stack is not open.
         """
         if self._endpoint is None:
             raise RuntimeError("the SIP stack is not open")
-        self._endpoint.libHandleEvents(timeout_ms)
+        return self._endpoint.libHandleEvents(timeout_ms)
 
     def send_options(self, uri: str) -> bool:
         """Ask a server how it is; the answer comes in as an arrival. False if it cannot be sent."""

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from recproxy.sip.limits import UNLIMITED, Limits
+from recproxy.sip.numbering import NumberRule
 from recproxy.sip.router import Routes
 from recproxy.sip.targets import Hop, Target
 from recproxy.sip.uri import Uri
@@ -30,6 +32,9 @@ class Trunk:
         direction: Of the calls that come from it, seen from the organisation.
         forward_to: Name of the trunk that its calls go to.
         keepalive_s: Seconds between two OPTIONS to each server; None for none.
+        limits: How many calls it may have, and how fast it may make them.
+        received: How numbers of calls from it become those that the policy compares.
+        sent: How those become the numbers of calls to it.
     """
 
     name: str
@@ -38,6 +43,9 @@ class Trunk:
     direction: Direction
     forward_to: str
     keepalive_s: float | None = None
+    limits: Limits = UNLIMITED
+    received: tuple[NumberRule, ...] = ()
+    sent: tuple[NumberRule, ...] = ()
 
 
 class TrunkTable:
@@ -85,6 +93,11 @@ class TrunkTable:
     def named(self, name: str) -> Trunk | None:
         """The trunk of this name."""
         return self._by_name.get(name)
+
+    @property
+    def limits(self) -> tuple[tuple[str, Limits], ...]:
+        """Name and limits of each trunk."""
+        return tuple((trunk.name, trunk.limits) for trunk in self._by_name.values())
 
     @property
     def routes(self) -> tuple[Routes, ...]:
