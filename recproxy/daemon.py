@@ -217,7 +217,7 @@ def _build(config: Config, log: EventLog, clock: SystemClock, stack: ExitStack) 
     # One drain for each sync: what is drained sooner is not safer, and costs.
     interval_s = config.storage.sync_interval_ms / 1000
     recorder = Recorder(
-        RecorderConfig(node=config.node, tick_s=interval_s, sync_s=interval_s),
+        RecorderConfig(node=config.node, interval_s=interval_s),
         store=store,
         fork=Fork(relay),
         clock=clock,

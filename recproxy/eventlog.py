@@ -91,7 +91,15 @@ class Kind(Enum):
 
 
 _LEGS: Final = ("caller", "callee")
-_CHANNEL_COUNTS: Final = ("packets", "lost", "late", "reordered", "duplicates", "ssrc_changes")
+_CHANNEL_COUNTS: Final = (
+    "packets",
+    "lost",
+    "late",
+    "reordered",
+    "duplicates",
+    "ssrc_changes",
+    "silence_samples",
+)
 _STREAM_COUNTS: Final = (
     "received",
     "relayed",
@@ -145,6 +153,7 @@ KEYS: Final[Mapping[str, Kind]] = {
     "notice": Kind.WORD,
     "outcome": Kind.WORD,
     "paused_ms": Kind.COUNT,
+    "pauses": Kind.COUNT,
     "pid": Kind.COUNT,
     "problems": Kind.COUNT,
     "prompt": Kind.WORD,
@@ -171,6 +180,7 @@ KEYS: Final[Mapping[str, Kind]] = {
     "where": Kind.TEXT,
     "why": Kind.TEXT,
     **{f"{leg}_{what}": Kind.COUNT for leg in _LEGS for what in (*_CHANNEL_COUNTS, *_STREAM_COUNTS)},
+    **{f"{leg}_jitter_ms": Kind.NUMBER for leg in _LEGS},
 }
 
 
@@ -249,10 +259,12 @@ EVENTS: Final[Mapping[str, Event]] = {
         "frames",
         "bytes",
         "duration_s",
+        "pauses",
         "paused_ms",
         "ring_dropped",
         *_PACKETS,
         *_CHANNELS,
+        *(f"{leg}_jitter_ms" for leg in _LEGS),
     ),
     "recording.failed": Event(_E, "recording", "purpose", "why"),
     "recording.discarded": Event(_W, "recording", "purpose", "reason", "why"),

@@ -203,6 +203,7 @@ class SealFacts:
         dropped_packets: Packets the fork's ring could not hold.
         paused: Time without recording inside (hold).
         reason: Why it ended, e.g. ``hangup``, ``recovered``.
+        pauses: How many times it was paused; 0 in recordings of an earlier version.
     """
 
     ended: datetime
@@ -212,6 +213,7 @@ class SealFacts:
     dropped_packets: int
     paused: timedelta
     reason: str
+    pauses: int = 0
 
 
 def _aware(what: str, instant: datetime) -> None:

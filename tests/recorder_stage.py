@@ -211,9 +211,9 @@ class Stage:
     # ---- the recorder's thread, by hand
     def work(self) -> None:
         """Carry out every waiting job."""
-        self.recorder._take_in()
+        self.recorder._inbox.take_in()
         while self.recorder._inbox:
-            self.recorder._do(self.recorder._inbox.popleft())
+            self.recorder._work()
 
     def turn(self, milliseconds: float = 0) -> None:
         """Let time pass, then do what the thread does in one turn."""

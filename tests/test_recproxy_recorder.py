@@ -11,14 +11,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from call_values import DTMF, NOW, OPUS, PCMA, PCMU, open_recording
+from call_values import DTMF, NOW, OPUS, PCMA, PCMU, ManualClock, open_recording
 from hypothesis import given
 from hypothesis import strategies as st
 from recorder_stage import FRAME, MS, SECOND, Packet, Stage, batch_of, noise, staged
 
 from recproxy.call.commands import AuditNote
 from recproxy.call.events import Codec, DigitPressed, LegName, RecordingFailed, RecordingOpened
-from recproxy.recorder import _Stop, by_stream
+from recproxy.recorder.jobs import Audit, Inbox, Job, Open, Pace, Pause, Resume, Seal, Stop
+from recproxy.recorder.thread import by_stream
 from rtp import Side, Timeline
 from storage import OsFiles, RecordingId, State, read_events, verify_chain
 
@@ -327,9 +328,9 @@ def test_a_recording_that_cannot_be_opened_fails_alone(
     assert not stage.recorder._packets, "nothing of a lost recording is kept"
     assert stage.channels(other)[0].startswith(sound)
     assert not stage.journal.of(RecordingFailed, "other")
-    assert stage.recorder._audit_fault is None or "audit/" in path
+    assert stage.recorder._evidence.fault is None or "audit/" in path
     stage.turn(1000)
-    assert stage.recorder._audit_fault is None
+    assert stage.recorder._evidence.fault is None
     assert "rec.failed" in audit_events(stage)
 
 
@@ -451,18 +452,18 @@ def test_evidence_that_cannot_be_written_raises_the_flag_and_is_written_later_in
     stage.disk.break_at("write", "audit/")
     stage.recorder.audit("c1", notes[0])
     stage.work()
-    assert stage.recorder._audit_fault is not None
-    assert "audit" in stage.recorder._audit_fault
+    assert stage.recorder._evidence.fault is not None
+    assert "audit" in stage.recorder._evidence.fault
     stage.disk.on = lambda _operation, _path: None
     stage.recorder.audit("c1", notes[1])
     stage.work()
     stage.disk.break_at("write", "audit/")
     stage.turn(500)
-    assert stage.recorder._audit_fault is not None
+    assert stage.recorder._evidence.fault is not None
     stage.disk.mend()
     stage.recorder.audit("c1", notes[2])
     stage.turn(500)
-    assert stage.recorder._audit_fault is None
+    assert stage.recorder._evidence.fault is None
     written = [event for event in audit_events(stage) if event.startswith("announce.n")]
     assert written == ["announce.n0", "announce.n1", "announce.n2"]
     assert len(stage.journal.noted("audit.failed")) == 1, "said once, not at each try"
@@ -473,7 +474,7 @@ def test_evidence_that_is_malformed_is_said_and_blocks_nothing(stage: Stage) -> 
     stage.recorder.audit("c1", AuditNote("announce.failed", (("why", "x" * 5000),)))
     stage.recorder.audit("c1", AuditNote("announce.started", ()))
     stage.turn(500)
-    assert stage.recorder._audit_fault is None
+    assert stage.recorder._evidence.fault is None
     assert "announce.started" in audit_events(stage)
     assert len(stage.journal.noted("audit.failed")) == 1
 
@@ -484,11 +485,11 @@ def test_a_sync_of_the_chain_that_fails_raises_the_flag_and_ends_no_recording(st
     stage.recorder.audit("c1", AuditNote("announce.started", ()))
     stage.disk.break_at("fsync", "audit/")
     stage.turn(500)
-    assert stage.recorder._audit_fault is not None
+    assert stage.recorder._evidence.fault is not None
     assert not stage.journal.of(RecordingFailed)
     stage.disk.mend()
     stage.turn(500)
-    assert stage.recorder._audit_fault is None
+    assert stage.recorder._evidence.fault is None
     seal(stage)
     assert stage.sound_verdict(recording)
 
@@ -523,7 +524,7 @@ def test_two_faults_do_not_hide_each_other(stage: Stage) -> None:
     stage.disk.free = 1 << 30
     stage.turn(500)
     assert stage.recorder._space_fault is None
-    assert stage.recorder._audit_fault is not None
+    assert stage.recorder._evidence.fault is not None
 
 
 # ------------------------------------------------------------------ the thread
@@ -577,7 +578,7 @@ def test_syncs_go_on_while_many_seals_wait(stage: Stage) -> None:
     stage.turn(500)
     for number in range(60):
         stage.recorder.seal(f"c{number}", stage.clock.now_ns, "hangup", 0)
-    stage.recorder._jobs.put(_Stop())
+    stage.recorder._inbox.put(Stop())
     stage.recorder._run()
     assert len(stage.journal.noted("recording.sealed")) == 61
     assert max(later - earlier for earlier, later in pairwise(tail)) <= 0.8 * SECOND
@@ -691,3 +692,125 @@ def test_what_cannot_be_destroyed_is_tried_again_and_takes_no_more_audio(stage: 
     assert stage.journal.of(RecordingFailed, "c2") == []
     seal(stage, "c2")
     assert stage.row(other).state is State.SEALED
+
+
+def test_what_is_known_of_a_recording_is_in_its_row_and_in_the_log(stage: Stage) -> None:
+    recording = opened(stage, guard_ms=0)
+    sound = noise(100, 14)
+    stage.say(1, Side.CALLER, sound[: 20 * FRAME])
+    stage.say(1, Side.CALLER, sound[25 * FRAME :], first=25, at_ns=stage.clock.now_ns + 500 * MS)
+    stage.turn(1500)
+    for _ in range(2):
+        stage.recorder.pause("c1", stage.clock.now_ns)
+        stage.turn(100)
+        stage.recorder.resume("c1", stage.clock.now_ns, (PCMU,))
+        stage.turn(100)
+    seal(stage)
+    facts, line = stage.row(recording).facts, stage.journal.noted("recording.sealed")[0]
+    assert facts is not None
+    assert facts.caller is not None
+    assert (facts.pauses, facts.paused) == (2, timedelta(milliseconds=200))
+    assert (line["pauses"], line["paused_ms"]) == (2, 200)
+    assert facts.caller.lost == line["caller_lost"] == 5
+    assert line["caller_silence_samples"] == facts.caller.silence_samples >= 5 * FRAME
+    assert line["caller_jitter_ms"] == facts.caller.jitter_ms
+
+
+# ------------------------------------------------------------------ together
+def test_openings_and_seals_that_wait_share_their_syncs(stage: Stage) -> None:
+    for number in range(2):  # the pace grows as the disk turns out to be fast
+        opened(stage, f"warm{number}", 100 + number)
+    stage.recorder._pace.most = 16
+    stage.disk.operations.clear()
+    for number in range(16):
+        stage.recorder.open(f"c{number}", 1 + number, stage.clock.now_ns, open_recording())
+    stage.work()
+    assert len({event.recording for event in stage.journal.of(RecordingOpened)}) == 18
+    assert stage.disk.operations.count(("fsync directory", "keys")) == 1
+    assert stage.disk.operations.count(("fsync", "audit/chain.jsonl")) == 1
+    stage.disk.operations.clear()
+    for number in range(16):
+        stage.recorder.seal(f"c{number}", stage.clock.now_ns, "hangup", 0)
+    stage.work()
+    assert len(stage.journal.noted("recording.sealed")) == 16
+    assert sum(name == "fsync" and path.endswith(".wal") for name, path in stage.disk.operations) == 1
+    assert stage.disk.operations.count(("fsync", "audit/chain.jsonl")) == 1
+
+
+def test_a_recording_that_fails_in_a_batch_fails_alone(stage: Stage) -> None:
+    stage.recorder._pace.most = 4
+    stage.disk.break_at("create", f"keys/{2:032x}")
+    for number in range(1, 5):
+        stage.recorder.open(f"c{number}", number, stage.clock.now_ns, open_recording())
+    stage.work()
+    stage.disk.mend()
+    assert len(stage.journal.of(RecordingFailed, "c2")) == 1
+    assert not stage.journal.of(RecordingOpened, "c2")
+    lives = ["c1", "c3", "c4"]
+    recordings = [stage.journal.of(RecordingOpened, call)[0].recording for call in lives]
+    stage.turn(500)
+    stage.disk.break_at("rename", recordings[1])
+    for call in lives:
+        stage.recorder.seal(call, stage.clock.now_ns, "hangup", 0)
+    stage.work()
+    stage.disk.mend()
+    assert [stage.row(recording).state for recording in recordings] == [
+        State.SEALED,
+        State.ABORTED,
+        State.SEALED,
+    ]
+    assert stage.sound_verdict(recordings[0])
+
+
+def _job(kind: str, call: str, at: int) -> Job:
+    match kind:
+        case "open":
+            return Open(call, 1, at, open_recording())
+        case "pause":
+            return Pause(call, at)
+        case "resume":
+            return Resume(call, at, ())
+        case "audit":
+            return Audit(call, AuditNote(f"announce.n{at}", ()))
+        case _:
+            return Seal(call, at, "hangup", 0)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["open", "pause", "resume", "audit", "seal"]), st.integers(0, 3)),
+        max_size=30,
+    ),
+    st.integers(1, 5),
+)
+def test_jobs_of_a_call_keep_their_order_and_none_is_lost(told: list[tuple[str, int]], most: int) -> None:
+    inbox = Inbox(ManualClock())
+    jobs = [_job(kind, f"c{call}", at) for at, (kind, call) in enumerate(told)]
+    for job in [*jobs, Stop()]:
+        inbox.put(job)
+    inbox.take_in()
+    done: list[Job] = []
+    while inbox:
+        taken = inbox.round(most)
+        assert taken
+        assert sum(isinstance(job, Open | Seal) for job in taken) <= most
+        done += taken
+    assert done[-1] == Stop()
+    for call in range(4):
+        assert [job for job in done if job.call == f"c{call}"] == [
+            job for job in jobs if job.call == f"c{call}"
+        ]
+
+
+def test_the_pace_follows_the_disk() -> None:
+    pace = Pace()
+    sizes = []
+    for elapsed_ms in (5, 5, 5, 5, 5, 5, 100, 400, 400):
+        pace.took(elapsed_ms * MS, pace.most)
+        sizes.append(pace.most)
+    assert sizes == [4, 8, 16, 32, 64, 64, 64, 32, 16]
+    pace.took(5 * MS, 1)
+    assert pace.most == 16, "a small batch says nothing of a large one"
+    for _ in range(8):
+        pace.took(SECOND, pace.most)
+    assert pace.most == 1

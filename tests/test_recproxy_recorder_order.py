@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,8 +14,9 @@ from recorder_stage import FRAME, MS, Packet, ScriptedFork, batch_of, noise
 
 from recproxy.call.events import RecordingFailed
 from recproxy.recorder import Recorder, RecorderConfig
+from recproxy.recorder.jobs import Inbox
 from rtp import CodecSpec, Side, Timeline, choose_format
-from storage import AudioFormat, Parties, RecordingTags, SealFacts
+from storage import OpenRequest, SealFacts
 
 SPECS = {0: CodecSpec("PCMU", 8000), 101: CodecSpec("TELEPHONE-EVENT", 8000)}
 LENGTH_MS = 3000
@@ -31,9 +33,6 @@ class Written:
     def write(self, frames: bytes) -> None:
         self.frames += frames
 
-    def seal(self, facts: SealFacts) -> None:
-        self.sealed.append(facts)
-
 
 class Shelf:
     """A store in memory, of one writer a call."""
@@ -41,15 +40,21 @@ class Shelf:
     def __init__(self) -> None:
         self.by_call: dict[str, Written] = {}
 
-    def open(
-        self, tags: RecordingTags, parties: Parties, audio: AudioFormat, now: datetime, index: object
-    ) -> Written:
-        assert index is None
+    def open_together(self, requests: Sequence[OpenRequest], now: datetime) -> list[Written]:
+        opened = []
+        for request in requests:
+            assert request.index is None
+            assert request.parties.caller
+            assert request.audio.rate_hz == 8000
+            opened.append(Written(request.tags.recording))
+            self.by_call[request.tags.call] = opened[-1]
         assert now.tzinfo is not None
-        assert parties.caller
-        assert audio.rate_hz == 8000
-        self.by_call[tags.call] = Written(tags.recording)
-        return self.by_call[tags.call]
+        return opened
+
+    def seal_together(self, seals: Sequence[tuple[Written, SealFacts]]) -> list[None]:
+        for written, facts in seals:
+            written.sealed.append(facts)
+        return [None] * len(seals)
 
     def sync(self) -> tuple[()]:
         return ()
@@ -155,20 +160,20 @@ class Run:
         self.clock.now_ns = self.start_ns + until * MS
 
     def work(self) -> None:
-        self.recorder._take_in()
+        self.recorder._inbox.take_in()
         while self.recorder._inbox:
-            self.recorder._do(self.recorder._inbox.popleft())
+            self.recorder._work()
 
     def seal_another(self) -> None:
         """The seal of another call is the first thing the recorder finds in its queue."""
         self.others += 1
         call = f"other{self.others}"
-        self.recorder._take_in()
-        held, self.recorder._inbox = list(self.recorder._inbox), type(self.recorder._inbox)()
+        self.recorder._inbox.take_in()
+        held, self.recorder._inbox = self.recorder._inbox, Inbox(self.clock)
         self.recorder.open(call, 1000 + self.others, self.clock.now_ns, open_recording())
         self.recorder.seal(call, self.clock.now_ns, "hangup", 0)
         self.work()
-        self.recorder._inbox.extend(held)
+        self.recorder._inbox = held
 
     def run(self) -> bytes:
         self.recorder.open("c1", 1, self.start_ns, open_recording(PCMU, DTMF))

@@ -62,6 +62,7 @@ def of_row(row: CatalogueRow) -> Document:
         if facts is None
         else {
             "frames": facts.frames,
+            "pauses": facts.pauses,
             "paused_s": facts.paused.total_seconds(),
             "dropped_packets": facts.dropped_packets,
             "caller": _of_channel(facts.caller),

@@ -12,7 +12,7 @@ from recproxy.cli.display import fields, instant, length, print_json, size, tabl
 from recproxy.cli.options import config_option, identity_option, json_option, why_option
 from recproxy.cli.recordings.documents import body_path, of_parties, of_row, of_tombstone
 from recproxy.errors import UsageError
-from storage import CatalogueRow, ChannelFacts, Parties, Tombstone
+from storage import CatalogueRow, ChannelFacts, Parties, SealFacts, Tombstone
 
 __all__ = ["showing"]
 
@@ -137,11 +137,18 @@ def _print_row(row: CatalogueRow, parties: Parties | None) -> None:
         )
     fields(
         (
-            ("paused", length(facts.paused.total_seconds()) if facts.paused else ""),
+            ("paused", _paused(facts)),
             ("dropped packets", str(facts.dropped_packets) if facts.dropped_packets else ""),
             *((f"odd on the {name}", _odd(side)) for name, side in channels),
         )
     )
+
+
+def _paused(facts: SealFacts) -> str:
+    if not facts.paused and not facts.pauses:
+        return ""
+    times = "once" if facts.pauses == 1 else f"{facts.pauses} times"
+    return f"{length(facts.paused.total_seconds())}" + (f", {times}" if facts.pauses else "")
 
 
 def _odd(side: ChannelFacts) -> str:

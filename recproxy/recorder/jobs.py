@@ -1,0 +1,225 @@
+"""What the recorder is told to do, and the queue in which that waits.
+
+Commands come from the signalling thread in the order in which they are given. Those
+of one call keep it; openings and seals of different calls are taken together, so
+that they share the syncs they need.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections import deque
+from dataclasses import dataclass
+from typing import Final
+
+from recproxy.call.commands import AuditNote, OpenRecording
+from recproxy.call.events import Codec
+from recproxy.media import Clock
+
+_SECOND_NS: Final = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """Record a stream from an instant."""
+
+    call: str
+    stream: int
+    start_ns: int
+    plan: OpenRecording
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Silence from an instant."""
+
+    call: str
+    at_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Audio again from an instant."""
+
+    call: str
+    at_ns: int
+    codecs: tuple[Codec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """Nothing arrives after an instant: close for good."""
+
+    call: str
+    end_ns: int
+    reason: str
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """A party said no: destroy what there is."""
+
+    call: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Append to the audit chain."""
+
+    call: str
+    note: AuditNote
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Seal what is open and end."""
+
+    call: str = ""
+
+
+Job = Open | Pause | Resume | Seal | Discard | Audit | Stop
+
+
+class Inbox:
+    """Jobs that wait; ``put`` from any thread, the rest from the recorder's own.
+
+    Args:
+        clock: Time.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._queue: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        self._waiting: deque[Job] = deque()
+
+    def __len__(self) -> int:
+        """Number of jobs that were taken from the queue and not yet carried out."""
+        return len(self._waiting)
+
+    def put(self, job: Job) -> None:
+        """Add a job; any thread."""
+        self._queue.put(job)
+
+    def take_in(self) -> None:
+        """Move all that was put so far to those that wait."""
+        while True:
+            try:
+                self._waiting.append(self._queue.get_nowait())
+            except queue.Empty:
+                return
+
+    def wait(self, until_ns: int) -> bool:
+        """Wait for a job.
+
+        Args:
+            until_ns: How long.
+
+        Returns:
+            False at that instant, even if jobs wait.
+        """
+        left = (until_ns - self._clock.monotonic_ns()) / _SECOND_NS
+        if left <= 0:
+            return False
+        if not self._waiting:
+            try:
+                self._waiting.append(self._queue.get(timeout=left))
+            except queue.Empty:
+                return False
+        self.take_in()
+        return True
+
+    def gather(self, until_ns: int, most: int) -> None:
+        """Let an opening or a seal wait for others to come.
+
+        Args:
+            until_ns: How long; not at all if the recorder is to stop.
+            most: So many are enough.
+        """
+        while 0 < sum(isinstance(job, Open | Seal) for job in self._waiting) < most:
+            if any(isinstance(job, Stop) for job in self._waiting):
+                return
+            left = (until_ns - self._clock.monotonic_ns()) / _SECOND_NS
+            if left <= 0:
+                return
+            try:
+                self._waiting.append(self._queue.get(timeout=left))
+            except queue.Empty:
+                return
+
+    def round(self, most: int) -> list[Job]:
+        """Take jobs that can be done together: all but what follows an opening or a seal of its call.
+
+        Args:
+            most: At most so many openings and seals.
+
+        Returns:
+            The jobs, in order; what stays waits in order too. ``Stop`` comes alone, last.
+        """
+        taken: list[Job] = []
+        left: deque[Job] = deque()
+        closed: set[str] = set()
+        while self._waiting:
+            job = self._waiting.popleft()
+            if isinstance(job, Stop):
+                if taken or left:
+                    left.append(job)
+                else:
+                    taken.append(job)
+                break
+            if job.call in closed or (isinstance(job, Open | Seal) and most <= 0):
+                closed.add(job.call)
+                left.append(job)
+                continue
+            taken.append(job)
+            if isinstance(job, Open | Seal):
+                closed.add(job.call)
+                most -= 1
+        left.extend(self._waiting)
+        self._waiting = left
+        return taken
+
+    def take_holds(self, calls: frozenset[str]) -> list[Pause | Resume]:
+        """Take the pauses of these calls, and their ends, ahead of what else waits."""
+        held = [job for job in self._waiting if isinstance(job, Pause | Resume) and job.call in calls]
+        if held:
+            self._waiting = deque(
+                job for job in self._waiting if not (isinstance(job, Pause | Resume) and job.call in calls)
+            )
+        return held
+
+    def ends(self) -> dict[str, int]:
+        """When each call ends whose seal waits."""
+        return {job.call: job.end_ns for job in self._waiting if isinstance(job, Seal)}
+
+    def openings(self) -> list[str]:
+        """Calls whose opening waits."""
+        return [job.call for job in self._waiting if isinstance(job, Open)]
+
+
+class Pace:
+    """How many recordings are opened or sealed together: what the disk does in a moment.
+
+    Grows while a batch takes little time, shrinks when one took long: audio of other
+    calls waits for its sync meanwhile.
+    """
+
+    _MOST: Final = 64
+    _SHORT_NS: Final = 60_000_000
+    _LONG_NS: Final = 150_000_000
+
+    def __init__(self) -> None:
+        self.most = 2
+
+    def took(self, elapsed_ns: int, count: int) -> None:
+        """Learn from a batch.
+
+        Args:
+            elapsed_ns: How long it took.
+            count: How many recordings were in it.
+        """
+        if elapsed_ns > self._LONG_NS:
+            self.most = max(1, min(self.most, count) // 2)
+        elif elapsed_ns < self._SHORT_NS and count >= self.most:
+            self.most = min(self._MOST, 2 * self.most)

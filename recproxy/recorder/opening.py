@@ -1,0 +1,104 @@
+"""From a call's plan to what the store is asked to open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from recproxy.recorder.jobs import Open
+from recproxy.recorder.live import specs
+from recproxy.subject import NumberIndexer
+from rtp import Encoding, Timeline, choose_format
+from storage import AudioFormat, NoticeProof, OpenRequest, Parties, RecordingId, RecordingTags
+from storage import Encoding as StoredEncoding
+
+_ENCODINGS: Final = {
+    Encoding.MULAW: StoredEncoding.ULAW,
+    Encoding.ALAW: StoredEncoding.ALAW,
+    Encoding.PCM16: StoredEncoding.PCM16,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RecorderConfig:
+    """Settings of the recorder.
+
+    Attributes:
+        node: Name of this node, stamped on each recording.
+        interval_s: Time between two drains of the fork, each with a sync of the log.
+        reorder_ms: How late a packet may be and still be recorded. A crash costs at
+            most this and an interval.
+        min_free_bytes: Below this much free space nothing new is recorded.
+    """
+
+    node: str
+    interval_s: float = 0.4
+    reorder_ms: int = 240
+    min_free_bytes: int = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A recording that is about to be opened.
+
+    Attributes:
+        job: What asks for it.
+        timeline: Makes its frames.
+        request: What the store is asked.
+    """
+
+    job: Open
+    timeline: Timeline
+    request: OpenRequest
+
+
+def prepare(
+    job: Open, recording: RecordingId, config: RecorderConfig, indexer: NumberIndexer | None, began: datetime
+) -> Prepared:
+    """Settle what a recording is: its format, its tags, whom it can be found by.
+
+    Args:
+        job: What asks for it.
+        recording: Its id.
+        config: Settings.
+        indexer: Makes what a number finds recordings by; None for no index.
+        began: Its start by the wall clock, which may have been set back: it never
+            starts before its notice was heard.
+
+    Returns:
+        What to open.
+
+    Raises:
+        RtpError: Its codecs cannot be recorded.
+        StorageError: Its tags are not in order.
+    """
+    plan, facts = job.plan, job.plan.facts
+    started = max(began, plan.notice.completed)
+    layout = choose_format(specs(plan.codecs).values())
+    audio = AudioFormat(_ENCODINGS[layout.encoding], layout.rate_hz)
+    timeline = Timeline(layout, specs(plan.codecs), job.start_ns, reorder_ms=config.reorder_ms)
+    tags = RecordingTags(
+        recording=recording,
+        call=job.call,
+        node=config.node,
+        purpose=plan.purpose,
+        legal_basis=plan.legal_basis,
+        policy_version=plan.policy_version,
+        direction=facts.direction,
+        trunk=facts.trunk,
+        started=started,
+        expiry=started + plan.retention,
+        notice=NoticeProof(
+            prompt=plan.notice.prompt,
+            sha256=plan.notice.sha256,
+            language=plan.notice.language,
+            heard_by=tuple(leg.value for leg in plan.notice.heard_by),
+            started=plan.notice.started,
+            completed=plan.notice.completed,
+        ),
+    )
+    parties = Parties(facts.caller, facts.callee, (facts.sip_call_id, plan.callee_call_id))
+    numbers = (facts.caller, facts.callee)
+    index = None if indexer is None else indexer.tokens(plan.purpose, numbers, started)
+    return Prepared(job, timeline, OpenRequest(tags, parties, audio, index))

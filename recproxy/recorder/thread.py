@@ -1,0 +1,425 @@
+"""The recorder's thread.
+
+Every interval it drains the fork's ring, lays the packets of each recording on its
+timeline, hands what became final to the store and syncs the store's log, however
+many commands wait. Commands of the signalling thread wait in a queue: a slow disk
+delays this thread and nothing else. Openings and seals that wait are done together.
+What the ring could not hold meanwhile is counted into the recording.
+
+Packets drained before the command that concerns them was carried out are kept
+for it: a recording has every packet since its start, a pause holds from its own
+instant. A recording that fails, in whatever way, ends alone.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from recproxy.call.commands import AuditNote, Note, OpenRecording
+from recproxy.call.events import Codec, DigitPressed, Event, LegName, RecordingFailed, RecordingOpened
+from recproxy.media import Clock
+from recproxy.recorder.evidence import Evidence
+from recproxy.recorder.jobs import Audit, Discard, Inbox, Job, Open, Pace, Pause, Resume, Seal, Stop
+from recproxy.recorder.live import Live, Packets
+from recproxy.recorder.opening import Prepared, RecorderConfig, prepare
+from recproxy.subject import NumberIndexer
+from rtp import Fork, RtpError, Side
+from storage import (
+    RecordingId,
+    RecordingStore,
+    RecordingWriter,
+    SealFacts,
+    StorageError,
+)
+
+_LEGS: Final = {Side.CALLER: LegName.CALLER, Side.CALLEE: LegName.CALLEE}
+_SECOND_NS: Final = 1_000_000_000
+_GATHER_NS: Final = 50_000_000
+"""An opening or a seal waits this long for others that can share its syncs."""
+_STOPPED: Final = "the recorder has stopped"
+_LONGEST_REASON: Final = 200
+
+
+class Recorder:
+    """Implements ``recproxy.media.RecordingSink``; owns the store while it runs."""
+
+    def __init__(
+        self,
+        config: RecorderConfig,
+        *,
+        store: RecordingStore,
+        fork: Fork,
+        clock: Clock,
+        new_id: Callable[[], str],
+        post: Callable[[str, Event], None],
+        note: Callable[[str, Note], None],
+        index: NumberIndexer | None = None,
+    ) -> None:
+        """Prepare the recorder; ``start`` starts its thread.
+
+        Args:
+            config: Settings.
+            store: Where recordings go; used by the recorder's thread only.
+            fork: Where packets come from.
+            clock: Time.
+            new_id: Gives a fresh recording id, 32 hex digits.
+            post: Takes events, any thread.
+            note: Takes lines for the event log, any thread.
+            index: Makes what a number finds recordings by; None for no index.
+        """
+        self._config = config
+        self._store = store
+        self._fork = fork
+        self._clock = clock
+        self._new_id = new_id
+        self._post = post
+        self._note = note
+        self._index = index
+        self._inbox = Inbox(clock)
+        self._pace = Pace()
+        self._evidence = Evidence(store, note)
+        self._live: dict[str, Live] = {}
+        self._doomed: list[tuple[Live, str]] = []  # to be destroyed; tried again at every sync
+        self._lost: dict[str, int] = {}  # streams of failed recordings, until their seal
+        self._packets: dict[int, list[Packets]] = {}  # drained, not yet on a timeline
+        self._space_fault: str | None = None
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+
+    # ---------------------------------------------------- signalling thread
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._check_space()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Seal what is open, sync, and end the thread."""
+        self._inbox.put(Stop())
+        self._thread.join()
+
+    def fault(self) -> str | None:
+        """Why nothing can be recorded at present; None if it can."""
+        if self._stopped or not self._thread.is_alive():
+            return _STOPPED
+        return self._evidence.fault or self._space_fault
+
+    def open(self, call: str, stream: int, start_ns: int, plan: OpenRecording) -> None:
+        """Record ``stream`` from ``start_ns``; answered by an event."""
+        self._inbox.put(Open(call, stream, start_ns, plan))
+        if self._stopped:
+            self._post(call, RecordingFailed(_STOPPED))
+
+    def pause(self, call: str, at_ns: int) -> None:
+        """Silence from ``at_ns``."""
+        self._inbox.put(Pause(call, at_ns))
+
+    def resume(self, call: str, at_ns: int, codecs: tuple[Codec, ...]) -> None:
+        """Audio again from ``at_ns``, in these codecs."""
+        self._inbox.put(Resume(call, at_ns, codecs))
+
+    def seal(self, call: str, end_ns: int, reason: str, dropped: int) -> None:
+        """Nothing arrives after ``end_ns``: close for good; ``dropped`` packets never reached the ring."""
+        self._inbox.put(Seal(call, end_ns, reason, dropped))
+
+    def discard(self, call: str, reason: str) -> None:
+        """A party said no: destroy what there is; answered by nothing."""
+        self._inbox.put(Discard(call, reason))
+
+    def audit(self, call: str, note: AuditNote) -> None:
+        """Append to the audit chain."""
+        self._inbox.put(Audit(call, note))
+
+    # ------------------------------------------------------ recorder thread
+
+    def _run(self) -> None:
+        try:
+            while not self._stopped:
+                self._work_until(self._clock.monotonic_ns() + int(self._config.interval_s * _SECOND_NS))
+                self._tick()
+        except Exception as err:  # noqa: BLE001 - the boundary: no call may go on believing it is recorded
+            self._collapse(err)
+        finally:
+            self._stopped = True
+
+    def _collapse(self, err: Exception) -> None:
+        """The recorder itself failed: tell every call; the next start completes what is open."""
+        self._stopped = True
+        self._note("", Note("daemon.failed", (("what", "recorder"), ("why", _why(err)))))
+        self._inbox.take_in()
+        for call in (*self._live, *self._inbox.openings()):
+            self._post(call, RecordingFailed(f"{_STOPPED}: {_why(err)}"))
+
+    def _work_until(self, deadline_ns: int) -> None:
+        """Carry out jobs; not beyond the deadline, even if some wait: audio and its syncs go first."""
+        while not self._stopped and self._inbox.wait(deadline_ns):
+            now = self._clock.monotonic_ns()
+            self._inbox.gather(min(deadline_ns, now + _GATHER_NS), self._pace.most)
+            self._work()
+
+    def _work(self) -> None:
+        """Carry out the jobs that can be done together."""
+        opens: list[Open] = []
+        seals: list[Seal] = []
+        for job in self._inbox.round(self._pace.most):
+            match job:
+                case Open():
+                    opens.append(job)
+                case Seal():
+                    seals.append(job)
+                case _:
+                    self._do(job)
+        if opens or seals:
+            started = self._clock.monotonic_ns()
+            self._open_together(opens)
+            self._seal_together(seals)
+            self._pace.took(self._clock.monotonic_ns() - started, len(opens) + len(seals))
+
+    def _do(self, job: Job) -> None:
+        match job:
+            case Open():
+                self._open_together([job])
+            case Seal():
+                self._seal_together([job])
+            case Pause() | Resume():
+                live = self._live.get(job.call)
+                if live is not None:
+                    self._attempt(live, partial(live.hold, job))
+            case Discard():
+                self._discard(job)
+            case Audit():
+                self._evidence.add(job.call, job.note)
+            case Stop():
+                now = self._clock.monotonic_ns()
+                self._seal_together([Seal(call, now, "daemon stopped", 0) for call in self._live])
+                self._sync()
+                self._stopped = True
+
+    def _attempt(self, live: Live, act: Callable[[], None]) -> None:
+        """Do something for one recording; whatever goes wrong ends that recording only."""
+        try:
+            act()
+        except StorageError as err:
+            self._lose(live, str(err), str(err)[:_LONGEST_REASON])
+        except Exception as err:  # noqa: BLE001 - the boundary: one recording's fault ends that recording only
+            self._lose(live, _why(err), type(err).__name__)
+
+    def _open_together(self, jobs: list[Open]) -> None:
+        prepared: list[Prepared] = []
+        for job in jobs:
+            recording = RecordingId(self._new_id())
+            try:
+                prepared.append(prepare(job, recording, self._config, self._index, self._wall(job.start_ns)))
+            except Exception as err:  # noqa: BLE001 - the boundary: one recording's fault ends that one only
+                self._not_opened(job, recording, err)
+        if not prepared:
+            return
+        opened: list[RecordingWriter | StorageError]
+        try:
+            opened = self._store.open_together([each.request for each in prepared], self._clock.utcnow())
+        except StorageError as err:
+            opened = [err] * len(prepared)
+        for each, writer in zip(prepared, opened, strict=True):
+            if isinstance(writer, StorageError):
+                self._not_opened(each.job, each.request.tags.recording, writer)
+            else:
+                self._opened(each, writer)
+
+    def _not_opened(self, job: Open, recording: RecordingId, err: Exception) -> None:
+        self._lost[job.call] = job.stream
+        self._packets.pop(job.stream, None)
+        self._audit_failure(job.call, recording, job.plan.purpose)
+        self._fail(job.call, recording, _why(err))
+
+    def _opened(self, prepared: Prepared, writer: RecordingWriter) -> None:
+        job, tags, audio = prepared.job, prepared.request.tags, prepared.request.audio
+        self._live[job.call] = Live(
+            call=job.call,
+            recording=tags.recording,
+            purpose=tags.purpose,
+            stream=job.stream,
+            timeline=prepared.timeline,
+            writer=writer,
+            expiry=tags.expiry,
+            frame_bytes=audio.frame_bytes,
+            rate_hz=audio.rate_hz,
+        )
+        self._post(job.call, RecordingOpened(tags.recording.text))
+        fields = (
+            ("recording", tags.recording.text),
+            ("purpose", tags.purpose),
+            ("expiry", tags.expiry.isoformat(timespec="seconds")),
+        )
+        self._note(job.call, Note("recording.opened", fields))
+
+    def _tick(self) -> None:
+        now = self._clock.monotonic_ns()  # before the drain: all that arrived until then is in it
+        self._hold_early()
+        self._drain()
+        ends = self._inbox.ends()
+        for live in list(self._live.values()):
+            packets = self._packets.pop(live.stream, [])
+            self._attempt(live, partial(live.advance, packets, min(now, ends.get(live.call, now))))
+            self._tell_digits(live)
+        self._sync()
+        self._check_space()
+
+    def _hold_early(self) -> None:
+        """Carry out waiting pauses and their ends: the packets that come next are measured by them.
+
+        They may overtake other jobs: once a recording is open, nothing but its seal can follow them.
+        """
+        self._inbox.take_in()
+        for job in self._inbox.take_holds(frozenset(self._live)):
+            self._do(job)
+
+    def _tell_digits(self, live: Live) -> None:
+        for side, digit in live.timeline.take_digits():
+            self._post(live.call, DigitPressed(_LEGS[side], digit))
+
+    def _drain(self) -> None:
+        muted = set(self._lost.values())
+        while True:
+            batch = self._fork.drain()
+            if len(batch.records) == 0:
+                return
+            for stream, records in by_stream(batch.records):
+                if stream not in muted:
+                    self._packets.setdefault(stream, []).append((records, batch.data))
+
+    def _seal_together(self, jobs: list[Seal]) -> None:
+        if not jobs:
+            return
+        self._drain()
+        finished: list[tuple[Live, SealFacts]] = []
+        for job in jobs:
+            live = self._live.get(job.call)
+            if live is not None:
+                self._attempt(live, partial(self._finish, live, job, finished))
+        try:
+            sealed = self._store.seal_together([(live.writer, facts) for live, facts in finished])
+        except Exception as err:  # noqa: BLE001 - the boundary: these recordings' fault ends them only
+            for live, _ in finished:
+                self._lose(live, _why(err), type(err).__name__)
+        else:
+            for (live, facts), outcome in zip(finished, sealed, strict=True):
+                if isinstance(outcome, StorageError):
+                    self._lose(live, str(outcome), str(outcome)[:_LONGEST_REASON])
+                else:
+                    del self._live[live.call]
+                    self._note(live.call, Note("recording.sealed", live.sealed_fields(facts)))
+        for stream in [self._lost.pop(job.call) for job in jobs if job.call in self._lost]:
+            self._packets.pop(stream, None)
+
+    def _finish(self, live: Live, job: Seal, finished: list[tuple[Live, SealFacts]]) -> None:
+        packets = self._packets.pop(live.stream, [])
+        finished.append((live, live.finish(packets, job, self._wall(job.end_ns))))
+        self._tell_digits(live)
+
+    def _discard(self, job: Discard) -> None:
+        self._drain()
+        live = self._live.pop(job.call, None)
+        if live is not None:
+            self._packets.pop(live.stream, None)
+            self._doomed.append((live, job.reason))
+            self._destroy()
+        stream = self._lost.pop(job.call, None)
+        if stream is not None:
+            self._packets.pop(stream, None)
+
+    def _destroy(self) -> None:
+        """Destroy what a party said no to; what resists is tried again, and never sealed."""
+        doomed, self._doomed = self._doomed, []
+        for live, reason in doomed:
+            try:
+                live.writer.discard(reason, self._clock.utcnow())
+            except StorageError as err:
+                self._doomed.append((live, reason))
+                what = f"discarding recording {live.recording.text}"
+                self._note(live.call, Note("disk.failed", (("what", what), ("why", str(err)))))
+                continue
+            fields = (("recording", live.recording.text), ("purpose", live.purpose), ("reason", reason))
+            self._note(live.call, Note("recording.discarded", fields))
+
+    def _sync(self) -> None:
+        self._evidence.again()
+        self._destroy()
+        try:
+            faults = self._store.sync()
+        except StorageError as err:
+            self._evidence.failed("", err)
+            return
+        by_id = {live.recording: live for live in self._live.values()}
+        for fault in faults:
+            live = by_id.get(fault.recording)
+            if live is not None:
+                self._lose(live, str(fault.error), str(fault.error)[:_LONGEST_REASON])
+        self._evidence.synced()
+
+    def _lose(self, live: Live, why: str, reason: str) -> None:
+        """A recording cannot go on: keep what is there for salvage, tell the call."""
+        del self._live[live.call]
+        self._lost[live.call] = live.stream
+        self._packets.pop(live.stream, None)
+        try:
+            live.writer.abort(reason)  # says so in the catalogue and the audit chain
+        except StorageError as err:
+            why = f"{why}; then: {err}"
+            self._audit_failure(live.call, live.recording, live.purpose)
+        self._fail(live.call, live.recording, why)
+
+    def _fail(self, call: str, recording: RecordingId, why: str) -> None:
+        self._note(call, Note("disk.failed", (("what", f"recording {recording.text}"), ("why", why))))
+        self._post(call, RecordingFailed(why))
+
+    def _audit_failure(self, call: str, recording: RecordingId, purpose: str) -> None:
+        fields = (("rec", recording.text), ("purpose", purpose), ("outcome", "failed"))
+        self._evidence.add(call, AuditNote("rec.failed", fields))
+
+    def _check_space(self) -> None:
+        before, self._space_fault = self._space_fault, self._short_of_space()
+        if before is None and self._space_fault is not None:
+            self._note("", Note("disk.failed", (("what", "space"), ("why", self._space_fault))))
+        elif before is not None and self._space_fault is None:
+            self._note("", Note("disk.recovered", (("what", "space"),)))
+
+    def _short_of_space(self) -> str | None:
+        try:
+            free = self._store.free_bytes()
+        except StorageError as err:
+            return str(err)
+        if free >= self._config.min_free_bytes:
+            return None
+        return f"{free >> 20} MiB of disk left, {self._config.min_free_bytes >> 20} needed"
+
+    def _wall(self, at_ns: int) -> datetime:
+        ago = self._clock.monotonic_ns() - at_ns
+        return self._clock.utcnow() - timedelta(microseconds=ago // 1000)
+
+
+def by_stream(records: npt.NDArray[np.void]) -> list[tuple[int, npt.NDArray[np.void]]]:
+    """Part the records of a batch by stream.
+
+    Args:
+        records: As from ``rtp.Fork``, sorted by arrival.
+
+    Returns:
+        Stream and its records, each stream once, still sorted by arrival.
+    """
+    ranked = records[np.argsort(records["stream"], kind="stable")]
+    numbers = ranked["stream"]
+    cuts = [0, *(np.flatnonzero(numbers[1:] != numbers[:-1]) + 1).tolist(), len(ranked)]
+    return [(int(numbers[start]), ranked[start:stop]) for start, stop in pairwise(cuts) if start < stop]
+
+
+def _why(err: Exception) -> str:
+    """What an error says; its kind too, if nobody expected it."""
+    return str(err) if isinstance(err, StorageError | RtpError) else f"{type(err).__name__}: {err}"
