@@ -95,6 +95,7 @@ class Mirror:
         match event:
             case InviteReceived(_, offer):
                 self._legs[call] = {LegName.CALLER, LegName.CALLEE}
+                assert offer is not None
                 yield InviteCallee(self.send(offer))
             case CalleeProgress(code, reason, sdp):
                 if sdp is not None:
@@ -103,7 +104,7 @@ class Mirror:
             case CalleeAnswered(sdp, _):
                 yield AnswerCaller(self.send(sdp or self._answers[call]))
             case ReofferReceived(leg, offer):
-                yield SendReoffer(leg.other, self.send(offer))
+                yield SendReoffer(leg.other, self.send(offer) if offer else None)
             case ReofferAnswered(leg, code, reason, sdp):
                 yield AnswerReoffer(leg.other, code, reason, self.send(sdp) if sdp else None)
             case LegEnded(leg, code, reason, _):

@@ -18,6 +18,7 @@ import pytest
 
 from recproxy.call import states
 from recproxy.call.commands import (
+    AcknowledgeReoffer,
     AnswerCaller,
     AnswerReoffer,
     AuditNote,
@@ -61,12 +62,14 @@ from recproxy.call.events import (
     RecordingFailed,
     RecordingOpened,
     ReofferAnswered,
+    ReofferConfirmed,
     ReofferReceived,
     ResumeAsked,
     Sdp,
     StreamFacts,
 )
 from recproxy.call.machine import CallMachine, Limits
+from recproxy.call.reoffer import Reoffers, Stage
 from recproxy.call.states import CalleeLeg, CallerLeg, Choice, Notice, Recording, Symbol
 from recproxy.errors import IllegalEvent
 from recproxy.policy import (
@@ -102,7 +105,8 @@ def stream(
 
 
 def sdp(*streams: StreamFacts) -> Sdp:
-    return Sdp(b"v=0", streams or (stream(),))
+    described = streams or (stream(),)
+    return Sdp(repr(described).encode(), described)
 
 
 HOLD = sdp(stream(direction=MediaDirection.SENDONLY))
@@ -155,6 +159,7 @@ ALLOCATED = MediaAllocated((LocalMedia("127.0.0.1", 20000),), (LocalMedia("127.0
 STARTED = PromptStarted(NOW)
 HEARD = PromptCompleted(NOW + timedelta(seconds=3), "training", "ab" * 32, "nl", (CALLER, CALLEE))
 INVITE = InviteReceived(FACTS, sdp())
+INVITE_WITHOUT_OFFER = InviteReceived(FACTS, None)
 
 EVENTS: tuple[Event, ...] = (
     ALLOCATED,
@@ -166,6 +171,7 @@ EVENTS: tuple[Event, ...] = (
     CalleeAnswered(HELD, "cid-b"),
     CalleeAnswered(None, "cid-b"),
     CallerConfirmed(),
+    CallerConfirmed(HELD),
     LegEnded(CALLER, 487, "", by_us=False),
     LegEnded(CALLER, 200, "", by_us=True),
     LegEnded(CALLEE, 486, "Busy Here", by_us=False),
@@ -175,10 +181,17 @@ EVENTS: tuple[Event, ...] = (
     ReofferReceived(CALLER, HOLD),
     ReofferReceived(CALLEE, HOLD),
     ReofferReceived(CALLEE, sdp(stream(AMR))),
+    ReofferReceived(CALLER, None),
+    ReofferReceived(CALLEE, None),
     ReofferAnswered(CALLEE, 200, "OK", sdp()),
     ReofferAnswered(CALLEE, 200, "OK", HELD),
+    ReofferAnswered(CALLEE, 200, "OK", sdp(stream(AMR))),
     ReofferAnswered(CALLER, 200, "OK", HELD),
     ReofferAnswered(CALLEE, 488, "Not Acceptable Here", None),
+    ReofferConfirmed(CALLER, sdp()),
+    ReofferConfirmed(CALLER, HELD),
+    ReofferConfirmed(CALLER, None),
+    ReofferConfirmed(CALLEE, sdp()),
     STARTED,
     HEARD,
     PromptCompleted(NOW + timedelta(seconds=3), "training", "ab" * 32, "nl", (CALLER,)),
@@ -219,7 +232,7 @@ def events_of(decision: Decision) -> tuple[Event, ...]:
 
 def joint(m: CallMachine) -> tuple[object, ...]:
     """The whole state, less times and texts."""
-    reoffer = m._reoffer
+    reoffer = m._reoffers.open
     return (
         m.caller,
         m.callee,
@@ -230,16 +243,23 @@ def joint(m: CallMachine) -> tuple[object, ...]:
         m._choice_until is None,
         m._pause_until is None,
         m._prompt_asked,
-        m._held[CALLER],
-        m._held[CALLEE],
-        m._answer is None,
-        len(m._local),
+        m._media.held[CALLER],
+        m._media.held[CALLEE],
+        m._media.answer is None,
+        m._media.delayed,
+        len(m._media.local),
         m._released,
         m._deadline is None,
         None
         if reoffer is None
-        else (reoffer.origin, reoffer.sent, reoffer.paused_for_it, reoffer.offer.streams[0].held),
-        len(m._codecs),
+        else (
+            reoffer.origin,
+            reoffer.stage,
+            reoffer.delayed,
+            reoffer.paused_for_it,
+            reoffer.offer is not None and reoffer.offer.streams[0].held,
+        ),
+        len(m._media.codecs),
     )
 
 
@@ -260,7 +280,7 @@ def check(before: CallMachine, event: Event, after: CallMachine, commands: list[
             assert after.caller is CallerLeg.CONFIRMED
             assert after.callee is CalleeLeg.CONFIRMED
             assert bool(after._pauses) == (PauseRecording() in commands)
-            assert not after._on_hold or after._pauses
+            assert not after._media.on_hold or after._pauses
     # a no is a no for the rest of the call, and where a yes is needed nothing is recorded without
     if after.choice is Choice.REFUSED:
         assert after.recording not in live
@@ -324,13 +344,13 @@ def check(before: CallMachine, event: Event, after: CallMachine, commands: list[
         assert any(isinstance(c, ResumeRecording) for c in commands)
         assert not after._pauses
     if after.recording is Recording.ON:
-        assert not after._on_hold or after._reoffer is not None
+        assert not after._media.on_hold or after._reoffers.open is not None
         assert not after._pauses
     # one answer for each re-offer of a living dialog
     if isinstance(event, ReofferReceived) and not before.ended and leg_alive(before, event.leg):
         replies = [c for c in commands if isinstance(c, AnswerReoffer) and c.leg is event.leg]
         sent = [c for c in commands if isinstance(c, SendReoffer)]
-        assert len(replies) + len(sent) <= 1
+        assert len(replies) + len(sent) <= 1, commands
         if before.caller is CallerLeg.CONFIRMED and before.callee is CalleeLeg.CONFIRMED:
             assert len(replies) + len(sent) == 1
     # deadlines: something always watches a call that waits for us or for an adapter
@@ -342,14 +362,41 @@ def check(before: CallMachine, event: Event, after: CallMachine, commands: list[
 def clone(m: CallMachine) -> CallMachine:
     """The same call once more; what the machine changes in place is copied."""
     copied = copy.copy(m)
-    for name in ("_local", "_secure", "_held", "_pauses"):
-        setattr(copied, name, copy.copy(getattr(m, name)))
+    copied._pauses = copy.copy(m._pauses)
+    copied._media = copy.copy(m._media)
+    for name in ("local", "secure", "held", "_said"):
+        setattr(copied._media, name, copy.copy(getattr(m._media, name)))
+    copied._reoffers = Reoffers(copied._media, copied)
+    copied._reoffers.open = m._reoffers.open
     return copied
 
 
-def explore(decision: Decision) -> Iterator[tuple[CallMachine, Event, bool]]:
+def check_exchange(before: CallMachine, event: Event, after: CallMachine, commands: list[Command]) -> None:
+    """No transaction of an exchange stays open, whatever becomes of it."""
+    was, now = before._reoffers.open, after._reoffers.open
+    if was is None or before.is_ending:
+        return
+    closed = now is not was and now != was and (now is None or now.origin is not was.origin)
+    if not closed and not (after.is_ending and not before.is_ending):
+        return
+    answered = [c.leg for c in commands if isinstance(c, AnswerReoffer)]
+    acknowledged = [c.leg for c in commands if isinstance(c, AcknowledgeReoffer)]
+    waits_for_answer = not (was.delayed and was.stage is Stage.PASSED)
+    waits_for_ack = was.delayed and was.stage is not Stage.ASKED
+    gone = {
+        leg
+        for leg in LegName
+        if (after.caller if leg is CALLER else after.callee) in {CallerLeg.ENDED, CalleeLeg.ENDED}
+    }
+    if waits_for_answer and was.origin not in gone:
+        assert answered == [was.origin], (was, event, commands)
+    if waits_for_ack and was.offerer not in gone:
+        assert acknowledged == [was.offerer], (was, event, commands)
+
+
+def explore(decision: Decision, invite: InviteReceived) -> Iterator[tuple[CallMachine, Event, bool]]:
     start = machine(decision)
-    check(start, INVITE, start, start.receive(INVITE, 0.0))
+    check(start, invite, start, start.receive(invite, 0.0))
     seen = {joint(start)}
     todo = deque([start])
     while todo:
@@ -362,6 +409,7 @@ def explore(decision: Decision) -> Iterator[tuple[CallMachine, Event, bool]]:
                 yield current, event, False
                 continue
             check(current, event, following, commands)
+            check_exchange(current, event, following, commands)
             yield current, event, True
             if joint(following) not in seen:
                 seen.add(joint(following))
@@ -378,7 +426,8 @@ def explore(decision: Decision) -> Iterator[tuple[CallMachine, Event, bool]]:
 @functools.cache
 def explored(decision: Decision) -> tuple[tuple[CallMachine, Event, bool], ...]:
     """Every step from every reachable state, and whether it is legal; invariants were checked on the way."""
-    return tuple(explore(decision))
+    delayed = explore(decision, INVITE_WITHOUT_OFFER) if decision == DECISIONS[1] else ()
+    return (*explore(decision, INVITE), *delayed)
 
 
 @pytest.mark.parametrize("decision", DECISIONS, ids=NAMES)

@@ -1,5 +1,6 @@
 """SRTP in the machine: each leg by itself, in recorded calls alone."""
 
+import itertools
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -50,6 +51,7 @@ from recproxy.policy import (
 )
 from storage.tags import Direction, LegalBasis
 
+_bodies = itertools.count(1)  # no two bodies are alike: nothing is a mere refresh
 CALLER, CALLEE = LegName.CALLER, LegName.CALLEE
 AES, GCM = "AES_CM_128_HMAC_SHA1_80", "AEAD_AES_128_GCM"
 FACTS = CallFacts(
@@ -89,7 +91,7 @@ def sdp(*offers: CryptoOffer, protocol: str = "", port: int = 4000) -> Sdp:
     facts = StreamFacts(
         "audio", name, "192.0.2.1", port, None, MediaDirection.SENDRECV, 20, (Codec(0, "PCMU", 8000),), offers
     )
-    return Sdp(b"v=0", (facts,))
+    return Sdp(str(next(_bodies)).encode(), (facts,))
 
 
 def invited(
@@ -117,7 +119,7 @@ def the(kind: type[Command], commands: list[Command]) -> Command:
 
 
 def sent(commands: list[Command]) -> SdpToSend:
-    (found,) = [c.offer for c in commands if isinstance(c, InviteCallee | SendReoffer)] + [
+    (found,) = [c.offer for c in commands if isinstance(c, InviteCallee | SendReoffer) and c.offer] + [
         c.sdp for c in commands if isinstance(c, AnswerCaller | AnswerReoffer | ProgressCaller) and c.sdp
     ]
     return found

@@ -99,15 +99,19 @@ class EndLeg:
 
 @dataclass(frozen=True, slots=True)
 class SendReoffer:
-    """Pass a re-offer on to ``leg`` as a re-INVITE."""
+    """Pass a re-offer on to ``leg`` as a re-INVITE; without one, ask it for an offer."""
 
     leg: LegName
-    offer: SdpToSend
+    offer: SdpToSend | None
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerReoffer:
-    """Answer the pending re-offer of ``leg``; ``sdp`` with 200 only."""
+    """Answer the pending re-offer of ``leg``.
+
+    ``sdp`` comes with 200 only: an answer, or the offer that was asked for. 200 without it
+    repeats what we said last.
+    """
 
     leg: LegName
     code: int
@@ -115,7 +119,17 @@ class AnswerReoffer:
     sdp: SdpToSend | None
 
 
-SipCommand: TypeAlias = InviteCallee | ProgressCaller | AnswerCaller | EndLeg | SendReoffer | AnswerReoffer
+@dataclass(frozen=True, slots=True)
+class AcknowledgeReoffer:
+    """Send the answer to the offer that ``leg`` was asked for, in the ACK; None repeats what stands."""
+
+    leg: LegName
+    sdp: SdpToSend | None
+
+
+SipCommand: TypeAlias = (
+    InviteCallee | ProgressCaller | AnswerCaller | EndLeg | SendReoffer | AnswerReoffer | AcknowledgeReoffer
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Final, Protocol, assert_never
 
 from recproxy.call.commands import (
+    AcknowledgeReoffer,
     AllocateMedia,
     AnswerCaller,
     AnswerReoffer,
@@ -241,6 +242,7 @@ class Driver:
                 | EndLeg()
                 | SendReoffer()
                 | AnswerReoffer()
+                | AcknowledgeReoffer()
             ):
                 self._out.sip.execute(call, command)
             case (

@@ -169,10 +169,14 @@ class LocalMedia:
 
 @dataclass(frozen=True, slots=True)
 class InviteReceived:
-    """The caller's INVITE with its offer. First event of every call."""
+    """The caller's INVITE. First event of every call.
+
+    ``offer`` is None if the caller leaves the offer to us (RFC 3264 section 4): its answer then
+    comes with the ACK.
+    """
 
     facts: CallFacts
-    offer: Sdp
+    offer: Sdp | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +224,9 @@ class CalleeAnswered:
 
 @dataclass(frozen=True, slots=True)
 class CallerConfirmed:
-    """The caller's ACK to our 200."""
+    """The caller's ACK to our 200; ``sdp`` is its answer if our 200 carried the offer."""
+
+    sdp: Sdp | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,19 +248,30 @@ class LegEnded:
 
 @dataclass(frozen=True, slots=True)
 class ReofferReceived:
-    """A re-INVITE (or UPDATE) with an offer inside a confirmed dialog."""
+    """A re-INVITE (or UPDATE) inside a confirmed dialog; without an offer it asks for one."""
 
     leg: LegName
-    offer: Sdp
+    offer: Sdp | None
 
 
 @dataclass(frozen=True, slots=True)
 class ReofferAnswered:
-    """Final response to the offer that we passed on to ``leg``; ``sdp`` with 2xx only."""
+    """Final response to the re-INVITE that we sent to ``leg``.
+
+    ``sdp`` comes with 2xx only: its answer, or its offer if we asked for one.
+    """
 
     leg: LegName
     code: int
     reason: str
+    sdp: Sdp | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReofferConfirmed:
+    """The ACK of the leg that asked for an offer and got it; ``sdp`` is its answer."""
+
+    leg: LegName
     sdp: Sdp | None
 
 
@@ -346,6 +363,7 @@ Event: TypeAlias = (
     | LegEnded
     | ReofferReceived
     | ReofferAnswered
+    | ReofferConfirmed
     | LegFault
     | PromptStarted
     | PromptCompleted

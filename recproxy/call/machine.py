@@ -22,13 +22,13 @@ from typing import Final, Protocol, assert_never
 
 from recproxy.call import selection as pick
 from recproxy.call import states
+from recproxy.call.agreement import OWN_OFFER, Agreement, is_secure
 from recproxy.call.commands import (
     AllocateMedia,
     AnswerCaller,
     AnswerReoffer,
     AuditNote,
     Command,
-    ConnectMedia,
     DiscardRecording,
     EndLeg,
     InviteCallee,
@@ -41,7 +41,6 @@ from recproxy.call.commands import (
     ReleaseMedia,
     ResumeRecording,
     SealRecording,
-    SendReoffer,
     SetGate,
     StopPrompt,
 )
@@ -50,7 +49,6 @@ from recproxy.call.events import (
     CalleeProgress,
     CallerConfirmed,
     CallFacts,
-    Codec,
     DigitPressed,
     DrainExpired,
     Event,
@@ -58,7 +56,6 @@ from recproxy.call.events import (
     LegEnded,
     LegFault,
     LegName,
-    LocalMedia,
     MediaAllocated,
     MediaUnavailable,
     PauseAsked,
@@ -69,11 +66,12 @@ from recproxy.call.events import (
     RecordingFailed,
     RecordingOpened,
     ReofferAnswered,
+    ReofferConfirmed,
     ReofferReceived,
     ResumeAsked,
-    Sdp,
 )
 from recproxy.call.keypad import Binding, KeyAction, Keypad, Party
+from recproxy.call.reoffer import Reoffers
 from recproxy.call.states import CalleeLeg, CallerLeg, Choice, Notice, PauseCause, Recording, Symbol
 from recproxy.errors import IllegalEvent
 from recproxy.policy import Audience, CallQuestion, ChoiceMode, Decision, OnFailure, Pass, Record, RecordPlan
@@ -81,7 +79,6 @@ from storage.tags import Direction
 
 _LIVE_RECORDING: Final = frozenset({Recording.OPENING, Recording.ON, Recording.PAUSED})
 _LIVE_NOTICE: Final = frozenset({Notice.WAITING, Notice.DUE, Notice.PLAYING})
-_DEFAULT_PTIME_MS: Final = 20
 
 
 class Decider(Protocol):
@@ -105,17 +102,6 @@ class Limits:
     setup_s: float = 180.0
     prompt_s: float = 75.0
     ending_s: float = 40.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Reoffer:
-    """A re-offer under way."""
-
-    origin: LegName
-    offer: Sdp
-    selection: pick.Selection
-    sent: bool
-    paused_for_it: bool
 
 
 class CallMachine:
@@ -143,15 +129,9 @@ class CallMachine:
         self._facts: CallFacts | None = None
         self._plan: RecordPlan | None = None
         self._decision = "undecided"
-        self._offer: Sdp | None = None
-        self._answer: Sdp | None = None
-        self._selection: pick.Selection | None = None
-        self._local: dict[LegName, tuple[LocalMedia, ...]] = {}
-        self._secure: dict[LegName, bool] = {LegName.CALLER: False, LegName.CALLEE: False}
-        self._held: dict[LegName, bool] = {LegName.CALLER: False, LegName.CALLEE: False}
-        self._codecs: tuple[Codec, ...] = ()
+        self._media = Agreement()
+        self._reoffers = Reoffers(self._media, self)
         self._callee_call_id = ""
-        self._reoffer: _Reoffer | None = None
         self._prompt_asked = False
         self._prompt_started: PromptStarted | None = None
         self._proof: NoticeFacts | None = None
@@ -207,7 +187,7 @@ class CallMachine:
             case CalleeAnswered():
                 return self._answered(event, now)
             case CallerConfirmed():
-                return self._confirmed(now)
+                return self._confirmed(event, now)
             case LegEnded():
                 return self._leg_ended(event, now)
             case LegFault():
@@ -216,7 +196,9 @@ class CallMachine:
             case ReofferReceived():
                 return self._reoffered(event, now)
             case ReofferAnswered():
-                return self._reoffer_answered(event, now)
+                return self._reoffers.answered(event, now)
+            case ReofferConfirmed():
+                return self._reoffers.confirmed(event.leg, event.sdp, now)
             case PromptStarted():
                 return self._prompt_is_playing(event)
             case PromptCompleted():
@@ -264,7 +246,8 @@ class CallMachine:
         if self._facts is not None:
             raise IllegalEvent("a second INVITE for one call")
         self._facts = facts = event.facts
-        self._offer = event.offer
+        self._media.delayed = event.offer is None
+        self._media.offer = offer = event.offer or OWN_OFFER
         self._invited_at = now
         question = CallQuestion(
             trunk=facts.trunk,
@@ -276,7 +259,7 @@ class CallMachine:
         )
         decision = self._policy.decide(question)
         notes: list[Command] = []
-        selection = pick.select_all(event.offer)
+        selection = pick.select_all(offer)
         match decision:
             case Pass(why=why):
                 self._decision = why.value
@@ -285,7 +268,7 @@ class CallMachine:
                 self._plan = plan
                 self.notice = Notice.WAITING if plan.start else Notice.DUE
                 self._keypad = Keypad(_bindings(plan))
-                recordable = pick.select_recordable(event.offer)
+                recordable = pick.select_recordable(offer)
                 fault = self._recorder_fault or (None if recordable else "no codec that can be recorded")
                 if fault is None and recordable is not None:
                     selection = recordable
@@ -296,8 +279,9 @@ class CallMachine:
                         code = 503 if self._recorder_fault else 488
                         text = "Recorder Unavailable" if self._recorder_fault else "Not Acceptable Here"
                         return [self._offered_note(facts), *notes, *self._end_both(code, text, now)]
-        self._selection = selection
-        self._held[LegName.CALLER] = self._is_held(event.offer)
+        self._media.choose(selection)
+        if event.offer is not None:
+            self._media.heard(LegName.CALLER, event.offer)
         self._deadline = now + self._limits.setup_s
         self._media_asked = True
         return [self._offered_note(facts), *notes, AllocateMedia(facts.trunk, selection.ports)]
@@ -305,31 +289,28 @@ class CallMachine:
     def _allocated(self, event: MediaAllocated, now: float) -> list[Command]:
         if not self._media_asked:
             raise IllegalEvent("media ports that nobody asked for")
-        if self._reoffer is not None and not self._reoffer.sent:
-            self._local = {
-                LegName.CALLER: self._local[LegName.CALLER] + event.caller,
-                LegName.CALLEE: self._local[LegName.CALLEE] + event.callee,
-            }
-            return self._send_reoffer()
-        self._local = {LegName.CALLER: event.caller, LegName.CALLEE: event.callee}
+        if self._reoffers.awaits_ports:
+            return self._reoffers.allocated(event)
+        media = self._media
+        media.local = {LegName.CALLER: event.caller, LegName.CALLEE: event.callee}
         if self.caller is not CallerLeg.INVITED or self.callee is not CalleeLeg.IDLE:
             return []
-        selection, offer = self._ground()
+        selection, offer = media.ground()
         self._callee(Symbol.CALLEE_INVITED)
         self._deadline = now + self._limits.setup_s
-        self._secure[LegName.CALLER] = secure = self._is_secure(selection, offer)
-        self._secure[LegName.CALLEE] = secure if event.callee_secure is None else event.callee_secure
-        return [
-            self._connect(LegName.CALLER, selection, offer),
-            InviteCallee(selection.offer(offer, event.callee, secure=self._secure[LegName.CALLEE])),
-        ]
+        secure = not media.delayed and is_secure(selection, offer)
+        media.secure = {
+            LegName.CALLER: secure,
+            LegName.CALLEE: secure if event.callee_secure is None else event.callee_secure,
+        }
+        connect = [] if media.delayed else [media.connect(LegName.CALLER, selection, offer)]
+        sent_on = selection.offer(offer, event.callee, secure=media.secure[LegName.CALLEE])
+        return [*connect, InviteCallee(sent_on)]
 
     def _no_media(self, event: MediaUnavailable, now: float) -> list[Command]:
         note = Note("media.unavailable", (("why", event.why),))
-        if self._reoffer is not None and not self._reoffer.sent:
-            origin = self._reoffer.origin
-            resumed = self._close_reoffer(accepted=False)
-            return [note, AnswerReoffer(origin, 488, "Not Acceptable Here", None), *resumed]
+        if self._reoffers.awaits_ports:
+            return [note, *self._reoffers.no_ports(now)]
         if self.caller is not CallerLeg.INVITED:
             return [note]
         return [note, *self._end_both(503, "Media Ports Exhausted", now, retry_after_s=10)]
@@ -340,78 +321,94 @@ class CallMachine:
         self._callee(Symbol.CALLEE_PROCEEDING)
         if self.caller is not CallerLeg.INVITED:
             return []
-        selection, offer = self._ground()
-        secure = self._secure[LegName.CALLEE]
+        media = self._media
+        selection, offer = media.ground()
+        secure = media.secure[LegName.CALLEE]
         if event.sdp is None or not pick.takes_key(selection, event.sdp, secure=secure):
             return [ProgressCaller(event.code, event.reason, None)]
-        self._answer = event.sdp
-        early = selection.answer(offer, event.sdp, self._local[LegName.CALLER])
+        media.answer = event.sdp
+        early = selection.answer(offer, event.sdp, media.local[LegName.CALLER])
         return [
-            self._connect(LegName.CALLEE, selection, event.sdp),
+            media.connect(LegName.CALLEE, selection, event.sdp),
             SetGate(opened=True),
-            ProgressCaller(event.code, event.reason, early),
+            # An offer that is not sent reliably has no answer: the caller who left it to us waits.
+            ProgressCaller(event.code, event.reason, None if media.delayed else early),
         ]
 
     def _answered(self, event: CalleeAnswered, now: float) -> list[Command]:
         if self.callee in {CalleeLeg.ENDING, CalleeLeg.ENDED}:
             return []  # our CANCEL crossed the 200: the adapter ends that dialog
-        answer = event.sdp or self._answer
+        answer = event.sdp or self._media.answer
         self._callee(Symbol.CALLEE_CONFIRMED)
         self._callee_call_id = event.sip_call_id
         if self.caller is not CallerLeg.INVITED:
             return []
         if answer is None:
             return self._end_both(502, "Callee Answered Without SDP", now)
-        selection, offer = self._ground()
-        if not pick.takes_key(selection, answer, secure=self._secure[LegName.CALLEE]):
+        media = self._media
+        selection, offer = media.ground()
+        if not pick.takes_key(selection, answer, secure=media.secure[LegName.CALLEE]):
             return self._end_both(502, "Callee Answered Without a Usable Key", now)
-        self._answer = answer
+        media.answer = answer
+        media.heard(LegName.CALLEE, answer)
+        media.codecs = pick.agreed_codecs(selection, answer)
         self._answered_at = now
         self._deadline = None
-        self._held[LegName.CALLEE] = self._is_held(answer)
         self._caller(Symbol.CALLER_ANSWERED)
+        local = media.local[LegName.CALLER]
         commands: list[Command] = [
-            self._connect(LegName.CALLEE, selection, answer),
+            media.connect(LegName.CALLEE, selection, answer),
             SetGate(opened=self.notice is not Notice.DUE),
-            AnswerCaller(selection.answer(offer, answer, self._local[LegName.CALLER])),
+            AnswerCaller(
+                selection.offer(answer, local, secure=False)
+                if media.delayed
+                else selection.answer(offer, answer, local)
+            ),
             Note("call.answered", (("setup_s", round(now - self._invited_at, 3)),)),
         ]
-        if self.notice in {Notice.WAITING, Notice.DUE}:
-            self._codecs = pick.agreed_codecs(selection, answer)
-            if not self._codecs:
-                commands += self._notice_failed("the callee agreed on no codec that can be recorded", now)
+        if self.notice in {Notice.WAITING, Notice.DUE} and not media.codecs:
+            commands += self._notice_failed("the callee agreed on no codec that can be recorded", now)
         return commands
 
-    def _confirmed(self, now: float) -> list[Command]:
+    def _confirmed(self, event: CallerConfirmed, now: float) -> list[Command]:
         if self.caller is not CallerLeg.ANSWERED:
             return []  # the ACK crossed our BYE, or was repeated
         self._caller(Symbol.CALLER_CONFIRMED)
+        media, selection = self._media, self._media.selection
+        commands: list[Command] = []
+        if media.delayed:
+            if event.sdp is None:
+                return self._end_both(488, "No Answer in ACK", now)
+            media.heard(LegName.CALLER, event.sdp)
+            media.codecs = pick.agreed_codecs(selection, event.sdp)
+            commands.append(media.connect(LegName.CALLER, selection, event.sdp))
+            if self.notice in {Notice.WAITING, Notice.DUE} and not media.codecs:
+                why = "the caller agreed on no codec that can be recorded"
+                return [*commands, *self._notice_failed(why, now)]
         if self.notice is not Notice.DUE:
-            return []
-        if self._on_hold:
-            return self._notice_failed("a party is on hold", now)
-        return self._announce(now)
+            return commands
+        if media.on_hold:
+            return [*commands, *self._notice_failed("a party is on hold", now)]
+        return [*commands, *self._announce(now)]
 
     # -------------------------------------------------------------- notice
 
     def _announce(self, now: float) -> list[Command]:
-        selection, _ = self._ground()
+        media, selection = self._media, self._media.selection
         plan = self._plan
         if plan is None or selection.recorded is None:
             raise IllegalEvent("a notice is due without a plan")
         self._prompt_asked = True
         self._deadline = now + self._limits.prompt_s
-        speech = next(codec for codec in self._codecs if pick.is_speech(codec))
-        return [
-            PlayPrompt(
-                prompt=plan.prompt,
-                language=plan.language,
-                legs=self._audience(plan),
-                stream=self._recorded_port(selection),
-                codec=speech,
-                ptime_ms=self._ptime(selection),
-            )
-        ]
+        play = PlayPrompt(
+            prompt=plan.prompt,
+            language=plan.language,
+            legs=self._audience(plan),
+            stream=media.recorded_port(),
+            codec=next(codec for codec in media.codecs if pick.is_speech(codec)),
+            ptime_ms=media.ptime_ms(),
+        )
+        return [play]
 
     def _prompt_is_playing(self, event: PromptStarted) -> list[Command]:
         if self.notice is not Notice.DUE or not self._prompt_asked:
@@ -490,7 +487,7 @@ class CallMachine:
 
     def _pressed(self, event: DigitPressed, now: float) -> list[Command]:
         self._digits += 1
-        if self._ending:
+        if self.is_ending:
             return []
         match self._keypad.press(self._party(event.leg), event.digit, now):
             case KeyAction.ACCEPT:
@@ -506,7 +503,7 @@ class CallMachine:
 
     def _record_asked(self, event: RecordAsked, now: float) -> list[Command]:
         """``Record: on`` or ``off`` of a telephone of staff; of anybody else it means nothing."""
-        if self._ending or self._plan is None or self._party(event.leg) is not Party.STAFF:
+        if self.is_ending or self._plan is None or self._party(event.leg) is not Party.STAFF:
             return []
         if event.on:
             return self._asked_for(now) if self.notice is Notice.WAITING else self._resume(PauseCause.KEYS)
@@ -566,7 +563,12 @@ class CallMachine:
     def _asked_for(self, now: float) -> list[Command]:
         """Staff ask for the recording: announce it first, nothing is retroactive."""
         both = self.caller is CallerLeg.CONFIRMED and self.callee is CalleeLeg.CONFIRMED
-        if self.notice is not Notice.WAITING or not both or self._on_hold or self._reoffer is not None:
+        if (
+            self.notice is not Notice.WAITING
+            or not both
+            or self._media.on_hold
+            or self._reoffers.open is not None
+        ):
             return []
         self._notice(Symbol.NOTICE_ASKED)
         return [
@@ -581,7 +583,6 @@ class CallMachine:
         plan, facts, proof = self._plan, self._facts, self._proof
         if plan is None or facts is None or proof is None:
             raise IllegalEvent("a recording that no announcement precedes")
-        selection, _ = self._ground()
         self._record(Symbol.RECORDING_REQUESTED)
         opened = OpenRecording(
             facts=facts,
@@ -591,8 +592,8 @@ class CallMachine:
             retention=plan.retention,
             policy_version=plan.policy_version,
             notice=proof,
-            stream=self._recorded_port(selection),
-            codecs=self._codecs,
+            stream=self._media.recorded_port(),
+            codecs=self._media.codecs,
         )
         return [opened, PauseRecording()] if self._pauses else [opened]
 
@@ -654,120 +655,40 @@ class CallMachine:
             self._record(Symbol.RECORDING_RESUMED)
             why = (("why", cause.value),)
             return [
-                ResumeRecording(self._codecs),
+                ResumeRecording(self._media.codecs),
                 Note("recording.resumed", why),
                 AuditNote("rec.resumed", why),
             ]
         if self.recording in {Recording.ON, Recording.OPENING}:
-            return [ResumeRecording(self._codecs)]
+            return [ResumeRecording(self._media.codecs)]
         return []
 
     # ------------------------------------------------------------ re-offer
 
     def _reoffered(self, event: ReofferReceived, now: float) -> list[Command]:
-        both = self.caller is CallerLeg.CONFIRMED and self.callee is CalleeLeg.CONFIRMED
-        if not both:
-            return [] if self._ending else [AnswerReoffer(event.leg, 491, "Request Pending", None)]
-        if self._reoffer is not None:
-            return [AnswerReoffer(event.leg, 491, "Request Pending", None)]
-        current, _ = self._ground()
-        selection = self._reselect(current, event.offer)
-        if selection is None or (self._secure[event.leg] and not self._is_secure(selection, event.offer)):
-            return [AnswerReoffer(event.leg, 488, "Not Acceptable Here", None)]
-        commands: list[Command] = []
-        held = self._is_held(event.offer, selection)
-        paused_for_it = False
-        if held and self._notice_pending:
-            commands += self._notice_failed("put on hold before the announcement had ended", now)
-            if self._ending:
-                return [*commands, AnswerReoffer(event.leg, 488, "Not Acceptable Here", None)]
-        elif held and not self._on_hold:
-            paused_for_it = True
-            commands += self._pause(PauseCause.HOLD)
-        self._reoffer = _Reoffer(event.leg, event.offer, selection, sent=False, paused_for_it=paused_for_it)
-        missing = selection.ports - len(self._local[LegName.CALLER])
-        if missing > 0:
-            trunk = self._facts.trunk if self._facts is not None else ""
-            return [*commands, AllocateMedia(trunk, missing)]
-        return [*commands, *self._send_reoffer()]
+        if self.caller is CallerLeg.CONFIRMED and self.callee is CalleeLeg.CONFIRMED:
+            return self._reoffers.received(event, now)
+        return [] if self.is_ending else [AnswerReoffer(event.leg, 491, "Request Pending", None)]
 
-    def _send_reoffer(self) -> list[Command]:
-        reoffer = self._reoffer
-        if reoffer is None:
-            raise IllegalEvent("no re-offer to send")
-        self._reoffer = _Reoffer(
-            reoffer.origin, reoffer.offer, reoffer.selection, sent=True, paused_for_it=reoffer.paused_for_it
-        )
-        target = reoffer.origin.other
-        offer = reoffer.selection.offer(reoffer.offer, self._local[target], secure=self._secure[target])
-        return [SendReoffer(target, offer)]
+    def hold_offered(self, now: float) -> tuple[list[Command], bool]:
+        """A party wants to hold: what to do, and whether the recording was paused for it."""
+        if self._notice_pending:
+            return self._notice_failed("put on hold before the announcement had ended", now), False
+        if self._media.on_hold:
+            return [], False
+        return self._pause(PauseCause.HOLD), True
 
-    def _reoffer_answered(self, event: ReofferAnswered, now: float) -> list[Command]:
-        reoffer = self._reoffer
-        if reoffer is None or not reoffer.sent or reoffer.origin is event.leg:
-            return []
-        if not 200 <= event.code < 300 or event.sdp is None:  # noqa: PLR2004 - SIP status classes
-            resumed = self._close_reoffer(accepted=False)
-            code = event.code if event.code >= 300 else 500  # noqa: PLR2004
-            return [AnswerReoffer(reoffer.origin, code, event.reason, None), *resumed]
-        if not pick.takes_key(reoffer.selection, event.sdp, secure=self._secure[event.leg]):
-            self._reoffer = None
-            refused = AnswerReoffer(reoffer.origin, 488, "Not Acceptable Here", None)
-            return [refused, *self._end_both(502, "Answer Without a Usable Key", now)]
-        self._selection = reoffer.selection
-        self._secure[reoffer.origin] = self._is_secure(reoffer.selection, reoffer.offer)
-        self._held[reoffer.origin] = self._is_held(reoffer.offer)
-        self._held[event.leg] = self._is_held(event.sdp)
-        commands: list[Command] = [
-            self._connect(reoffer.origin, reoffer.selection, reoffer.offer),
-            self._connect(event.leg, reoffer.selection, event.sdp),
-            AnswerReoffer(
-                reoffer.origin,
-                200,
-                "OK",
-                reoffer.selection.answer(reoffer.offer, event.sdp, self._local[reoffer.origin]),
-            ),
-        ]
-        if reoffer.selection.recorded is not None:
-            self._codecs = pick.agreed_codecs(reoffer.selection, event.sdp) or self._codecs
-        if self._on_hold and self._notice_pending:
-            self._reoffer = None
-            return [*commands, *self._notice_failed("put on hold before the announcement had ended", now)]
-        return [*commands, *self._close_reoffer(accepted=True)]
-
-    def _close_reoffer(self, *, accepted: bool) -> list[Command]:
-        reoffer = self._reoffer
-        self._reoffer = None
-        if reoffer is None:
-            return []
-        if self._on_hold:
+    def hold_settled(self, now: float, *, resume: bool) -> list[Command]:
+        """An exchange is over: pause if somebody is on hold now, else go on recording if ``resume``."""
+        if self._media.on_hold:
+            if self._notice_pending:
+                return self._notice_failed("put on hold before the announcement had ended", now)
             return self._pause(PauseCause.HOLD)
-        return self._resume(PauseCause.HOLD) if accepted or reoffer.paused_for_it else []
+        return self._resume(PauseCause.HOLD) if resume else []
 
-    def _reselect(self, current: pick.Selection, offer: Sdp) -> pick.Selection | None:
-        """Selection for a re-offer: the recorded section stays where it is.
-
-        So does one that we began to open and seal, when nothing is recorded any more.
-        """
-        over = not any(self._secure.values()) and (
-            self.notice in {Notice.FAILED, Notice.DECLINED}
-            or self.recording in {Recording.SEALED, Recording.ABORTED, Recording.DISCARDED}
-        )
-        if current.recorded is None or over:
-            return self._grown(pick.select_all(offer))
-        again = pick.select_recordable(offer)
-        if again is None or again.recorded != current.recorded:
-            return None
-        return again
-
-    def _grown(self, wanted: pick.Selection) -> pick.Selection:
-        """A passed call's sections keep their ports, even while one is disabled."""
-        current, _ = self._ground()
-        active = tuple(
-            on or (index < len(current.active) and current.active[index])
-            for index, on in enumerate(wanted.active)
-        )
-        return pick.Selection(wanted.recorded, active, wanted.keep)
+    def end_for(self, code: int, reason: str, now: float) -> list[Command]:
+        """An exchange left the legs apart: end the call."""
+        return self._end_both(code, reason, now)
 
     # -------------------------------------------------------------- ending
 
@@ -812,7 +733,7 @@ class CallMachine:
                 return []
             self._callee(Symbol.CALLEE_ENDING)
         self._deadline = now + self._limits.ending_s
-        return [EndLeg(leg, code, reason, retry_after_s)]
+        return [*self._reoffers.abandon(leg), EndLeg(leg, code, reason, retry_after_s)]
 
     def _close_media_of_call(self, why: str) -> list[Command]:
         """Stop an announcement that was not heard to its end; seal what is open."""
@@ -899,11 +820,17 @@ class CallMachine:
         return self.notice in {Notice.DUE, Notice.PLAYING}
 
     @property
-    def _on_hold(self) -> bool:
-        return self._held[LegName.CALLER] or self._held[LegName.CALLEE]
+    def is_over(self) -> bool:
+        """Whether nothing of the call is, or will be, recorded any more."""
+        return self.notice in {Notice.FAILED, Notice.DECLINED} or self.recording in {
+            Recording.SEALED,
+            Recording.ABORTED,
+            Recording.DISCARDED,
+        }
 
     @property
-    def _ending(self) -> bool:
+    def is_ending(self) -> bool:
+        """Whether a leg is gone or going."""
         return self.caller in {CallerLeg.ENDING, CallerLeg.ENDED} or self.callee in {
             CalleeLeg.ENDING,
             CalleeLeg.ENDED,
@@ -913,38 +840,14 @@ class CallMachine:
     def _mode(self) -> ChoiceMode:
         return self._plan.choice.mode if self._plan is not None else ChoiceMode.NONE
 
+    @property
+    def trunk(self) -> str:
+        """The trunk that the call came from."""
+        return self._facts.trunk if self._facts is not None else ""
+
     def _party(self, leg: LegName) -> Party:
         inbound = self._facts is None or self._facts.direction is Direction.INBOUND
         return Party.OUTSIDE if (leg is LegName.CALLER) is inbound else Party.STAFF
-
-    def _ground(self) -> tuple[pick.Selection, Sdp]:
-        if self._selection is None or self._offer is None:
-            raise IllegalEvent("the call has no offer yet")
-        return self._selection, self._offer
-
-    def _connect(self, leg: LegName, selection: pick.Selection, sdp: Sdp) -> ConnectMedia:
-        """Where ``leg`` receives and with which keys, by its own offer or answer."""
-        return ConnectMedia(leg, selection.connect(sdp), selection.keys(sdp, self._local[leg]))
-
-    @staticmethod
-    def _is_secure(selection: pick.Selection, offer: Sdp) -> bool:
-        return selection.recorded is not None and pick.is_secure(offer.streams[selection.recorded])
-
-    def _recorded_port(self, selection: pick.Selection) -> int:
-        """Index of the recorded section among the relayed ones."""
-        return sum(selection.active[: selection.recorded or 0])
-
-    def _ptime(self, selection: pick.Selection) -> int:
-        answer = self._answer
-        if answer is None or selection.recorded is None:
-            return _DEFAULT_PTIME_MS
-        return answer.streams[selection.recorded].ptime_ms or _DEFAULT_PTIME_MS
-
-    def _is_held(self, sdp: Sdp, selection: pick.Selection | None = None) -> bool:
-        """Whether the recorded section (or the first) is not to be heard and spoken both ways."""
-        chosen = selection or self._selection
-        index = (chosen.recorded if chosen is not None else None) or 0
-        return index < len(sdp.streams) and sdp.streams[index].held
 
     def _audience(self, plan: RecordPlan) -> tuple[LegName, ...]:
         match plan.audience:

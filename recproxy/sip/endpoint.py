@@ -14,6 +14,7 @@ from typing import Final, assert_never
 import pjsua2 as pj
 
 from recproxy.call.commands import (
+    AcknowledgeReoffer,
     AnswerCaller,
     AnswerReoffer,
     EndLeg,
@@ -203,6 +204,8 @@ class SipEndpoint:
                 self._with(
                     bridge, leg, "answer to re-INVITE", lambda found: found.answer_reoffer(code, reason, body)
                 )
+            case AcknowledgeReoffer():
+                pass  # no leg is asked for an offer yet
             case _:
                 assert_never(command)
 
