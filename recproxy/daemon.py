@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
@@ -32,11 +32,11 @@ from recproxy.config import Config
 from recproxy.config.settings import TrunkName
 from recproxy.errors import AlreadyRunning, ConfigError, RecproxyError
 from recproxy.eventlog import EventLog
-from recproxy.media import Media, TrunkMedia
+from recproxy.media import Media, MediaPlace, TrunkMedia
 from recproxy.policy import Policy, load_policy
 from recproxy.recorder import Recorder, RecorderConfig
 from recproxy.sdnotify import ServiceManager
-from recproxy.sip.endpoint import Listen, SipEndpoint, SipSettings
+from recproxy.sip.endpoint import Listen, SipEndpoint, SipSettings, Tls
 from recproxy.sip.limits import Limits as TrunkLimits
 from recproxy.sip.numbering import NumberRule, Party
 from recproxy.sip.targets import Target
@@ -207,7 +207,7 @@ def _build(config: Config, log: EventLog, clock: SystemClock, stack: ExitStack) 
     prompts = load_prompts(config, policy, log)
     try:
         relay = stack.enter_context(_relay(config))
-        ports = PortPool(config.media.address, config.media.ports.first, config.media.ports.last)
+        places = _media_places(config)
     except RtpError as err:
         raise StartError(f"media: {err}") from err
     log.emit("media.opened", io=relay.io, scheduling=relay.scheduling)
@@ -229,10 +229,10 @@ def _build(config: Config, log: EventLog, clock: SystemClock, stack: ExitStack) 
     sink.recorder = recorder
     media = Media(
         relay=relay,
-        ports=ports,
-        advertise=config.media.announced,
         trunks={
             name: TrunkMedia(
+                _place(places, trunk),
+                _place(places, _next(config, trunk)),
                 _LATCHES[trunk.latch],
                 _LATCHES[_next(config, trunk).latch],
                 _SECURE[_next(config, trunk).media],
@@ -347,7 +347,7 @@ def load_prompts(config: Config, policy: Policy, log: EventLog) -> PromptSet:
 def _sip_settings(config: Config) -> SipSettings:
     return SipSettings(
         listen=tuple(
-            Listen(place.transport.value, place.address, place.port, config.sip.advertise or "")
+            Listen(place.transport.value, place.address, place.port, place.advertise or "", _tls(place.tls))
             for place in config.sip.listen
         ),
         trunks=tuple(
@@ -366,6 +366,7 @@ def _sip_settings(config: Config) -> SipSettings:
         ),
         max_calls=config.sip.max_calls,
         user_agent=config.sip.user_agent,
+        max_connections=config.sip.max_connections,
     )
 
 
@@ -376,6 +377,29 @@ def _rules(rules: tuple[settings.NumberRule, ...]) -> tuple[NumberRule, ...]:
 def _target(target: settings.TargetConfig) -> Target:
     uri = target.uri
     return Target(uri.host, uri.port, uri.transport.value, target.priority, target.weight)
+
+
+def _tls(tls: settings.TlsConfig | None) -> Tls | None:
+    if tls is None:
+        return None
+    return Tls(str(tls.certificate), str(tls.key), str(tls.ca), tls.verify, tls.verify_client)
+
+
+def _media_places(config: Config) -> dict[int, MediaPlace]:
+    """Port pairs and announced address by IP version."""
+    media = config.media
+    return {
+        version: MediaPlace(
+            PortPool(bound, media.ports.first, media.ports.last), media.announced(version) or bound
+        )
+        for version in (4, 6)
+        if (bound := media.bound(version)) is not None
+    }
+
+
+def _place(places: Mapping[int, MediaPlace], trunk: settings.TrunkConfig) -> MediaPlace:
+    place = places[trunk.ip_version]
+    return replace(place, advertise=trunk.media_advertise) if trunk.media_advertise else place
 
 
 def _relay(config: Config) -> Relay:

@@ -111,15 +111,32 @@ class RecordingSink(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class MediaPlace:
+    """Where a side's media comes in.
+
+    Attributes:
+        ports: Port pairs of one of our addresses.
+        advertise: Address that SDP shows for them.
+    """
+
+    ports: PortPool
+    advertise: str
+
+
+@dataclass(frozen=True, slots=True)
 class TrunkMedia:
     """Media settings of the two sides of calls that come from one trunk.
 
     Attributes:
+        caller: Where the caller's packets come in.
+        callee: Where the callee's packets come in; may be of the other IP version.
         caller_latch: Where the caller's packets are taken from.
         callee_latch: Where the callee's packets are taken from.
         callee_secure: Whether recorded calls are SRTP towards the callee; None: as the caller has it.
     """
 
+    caller: MediaPlace
+    callee: MediaPlace
     caller_latch: Latch
     callee_latch: Latch
     callee_secure: bool | None = None
@@ -143,6 +160,7 @@ class _Prompt:
 
 @dataclass(slots=True)
 class _Call:
+    places: dict[LegName, MediaPlace]
     latches: dict[LegName, Latch]
     callee_secure: bool | None
     streams: list[_Stream] = field(default_factory=list)
@@ -160,8 +178,6 @@ class Media:
         self,
         *,
         relay: Relay,
-        ports: PortPool,
-        advertise: str,
         trunks: Mapping[str, TrunkMedia],
         prompts: PromptSet,
         recorder: RecordingSink,
@@ -176,9 +192,7 @@ class Media:
 
         Args:
             relay: The native engine.
-            ports: Where port pairs come from.
-            advertise: Address that SDP shows for our ports.
-            trunks: Latching by trunk name.
+            trunks: Media settings of calls, by the name of the trunk that they come from.
             prompts: Loaded announcements.
             recorder: Takes the fork.
             guard_ns: Time between the announcement's end and the first packet that
@@ -190,8 +204,6 @@ class Media:
             random_bytes: That many random bytes, for our keys of SRTP.
         """
         self._relay = relay
-        self._ports = ports
-        self._advertise = advertise
         self._trunks = trunks
         self._prompts = prompts
         self._recorder = recorder
@@ -264,48 +276,50 @@ class Media:
         if state is None:
             trunk = self._trunks[command.trunk]
             latches = {LegName.CALLER: trunk.caller_latch, LegName.CALLEE: trunk.callee_latch}
-            state = self._calls[call] = _Call(latches, trunk.callee_secure)
+            places = {LegName.CALLER: trunk.caller, LegName.CALLEE: trunk.callee}
+            state = self._calls[call] = _Call(places, latches, trunk.callee_secure)
         opened: list[_Stream] = []
         try:
             for _ in range(command.streams):
-                opened.append(self._open_stream())  # noqa: PERF401 - what was opened must be known on failure
+                opened.append(self._open_stream(state.places))  # noqa: PERF401 - what was opened must be known on failure
         except (PortsExhausted, RelayError) as err:
             for stream in opened:
-                self._close_stream(stream)
+                self._close_stream(state.places, stream)
             self._post(call, MediaUnavailable(str(err)))
             return
         state.streams += opened
         self._post(
             call,
             MediaAllocated(
-                tuple(self._local(stream.caller) for stream in opened),
-                tuple(self._local(stream.callee) for stream in opened),
+                tuple(self._local(state.places[LegName.CALLER], stream.caller) for stream in opened),
+                tuple(self._local(state.places[LegName.CALLEE], stream.callee) for stream in opened),
                 state.callee_secure,
             ),
         )
 
-    def _local(self, pair: PortPair) -> LocalMedia:
-        return LocalMedia(self._advertise, pair.rtp_port, self._random_bytes(SRTP_SECRET_BYTES))
+    def _local(self, place: MediaPlace, pair: PortPair) -> LocalMedia:
+        return LocalMedia(place.advertise, pair.rtp_port, self._random_bytes(SRTP_SECRET_BYTES))
 
-    def _open_stream(self) -> _Stream:
-        caller = self._ports.allocate()
+    def _open_stream(self, places: Mapping[LegName, MediaPlace]) -> _Stream:
+        caller_ports, callee_ports = places[LegName.CALLER].ports, places[LegName.CALLEE].ports
+        caller = caller_ports.allocate()
         try:
-            callee = self._ports.allocate()
+            callee = callee_ports.allocate()
         except PortsExhausted:
-            self._ports.release(caller)
+            caller_ports.release(caller)
             raise
         try:
             number = self._relay.add_stream(caller, callee)
         except RelayError:
-            self._ports.release(caller)
-            self._ports.release(callee)
+            caller_ports.release(caller)
+            callee_ports.release(callee)
             raise
         return _Stream(number, caller, callee)
 
-    def _close_stream(self, stream: _Stream) -> StreamStats:
+    def _close_stream(self, places: Mapping[LegName, MediaPlace], stream: _Stream) -> StreamStats:
         stats = self._relay.remove_stream(stream.number)
-        self._ports.release(stream.caller)
-        self._ports.release(stream.callee)
+        places[LegName.CALLER].ports.release(stream.caller)
+        places[LegName.CALLEE].ports.release(stream.callee)
         return stats
 
     def _connect(self, call: str, command: ConnectMedia) -> None:
@@ -446,7 +460,7 @@ class Media:
         if state is None:
             return
         for stream in state.streams:
-            stats = self._close_stream(stream)
+            stats = self._close_stream(state.places, stream)
             fields = [
                 (f"{leg}_{name}", getattr(side, name))
                 for leg, side in (("caller", stats.caller), ("callee", stats.callee))

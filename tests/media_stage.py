@@ -18,7 +18,7 @@ from call_values import PCMU, Journal
 from announcer import PCM_HZ, BrokenPrompt, Prompt, PromptSet
 from recproxy.call.commands import AllocateMedia, ConnectMedia, OpenRecording, PlayPrompt
 from recproxy.call.events import Codec, Event, LegName, MediaAllocated, MediaDirection, StreamFacts
-from recproxy.media import Media, TrunkMedia
+from recproxy.media import Media, MediaPlace, TrunkMedia
 from rtp import (
     Latch,
     PlaybackEvent,
@@ -176,13 +176,12 @@ class Stage:
         self.sink = Sink()
         self.journal = Journal()
         self._random = iter(range(1, 1 << 20))
+        place = MediaPlace(self.pool, "192.0.2.7")
         self.media = Media(
             relay=relay,
-            ports=self.pool,
-            advertise="192.0.2.7",
             trunks={
-                "carrier": TrunkMedia(Latch.EXACT, Latch.ANY),
-                "pbx": TrunkMedia(Latch.ANY, Latch.EXACT),
+                "carrier": TrunkMedia(place, place, Latch.EXACT, Latch.ANY),
+                "pbx": TrunkMedia(place, place, Latch.ANY, Latch.EXACT),
             },
             prompts=announcements,
             recorder=self.sink,

@@ -170,6 +170,8 @@ def _shown(default: Any) -> str:
             return REQUIRED
         case None | "" | () | {}:
             return "none"
+        case bool():
+            return str(default).lower()
         case Enum():
             return str(default.value)
         case timedelta():

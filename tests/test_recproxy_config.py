@@ -109,7 +109,7 @@ def test_the_least_that_is_needed_and_the_defaults() -> None:
     assert (read.version, read.node, read.policy) == (1, "recproxy", Path("/etc/recproxy/policy.yaml"))
     (listen,) = read.sip.listen
     assert (listen.transport, listen.address, listen.port) == (Transport.UDP, "192.0.2.1", 5060)
-    assert (read.sip.advertise, read.sip.max_calls, read.sip.user_agent) == (None, 1000, "recproxy")
+    assert (listen.advertise, read.sip.max_calls, read.sip.user_agent) == (None, 1000, "recproxy")
     assert read.sip.drain == timedelta(seconds=30)
     provider, pbx = read.trunks.values()
     assert list(read.trunks) == ["provider", "pbx"]
@@ -119,7 +119,7 @@ def test_the_least_that_is_needed_and_the_defaults() -> None:
     assert provider.latch is Latch.ADDRESS
     assert pbx.peers == (ipaddress.ip_network("192.0.2.10/32"),)
     assert str(pbx.targets[0]) == "sip:192.0.2.10:5080;transport=udp"
-    assert (read.media.address, read.media.announced, read.media.ports) == (
+    assert (read.media.bound(4), read.media.announced(4), read.media.ports) == (
         "192.0.2.1",
         "192.0.2.1",
         PortRange(20000, 29999),
@@ -149,14 +149,48 @@ def test_a_key_whose_keys_are_all_commented_out_stands_for_its_defaults() -> Non
 
 @pytest.mark.parametrize("absent", ["", "~", "null"])
 def test_an_optional_value_may_be_empty(absent: str) -> None:
-    assert parse(changed("media:\n", f"media:\n  advertise: {absent}\n")).media.advertise is None
+    written = changed("udp, address: 192.0.2.1", f"udp, address: 192.0.2.1, advertise: {absent}")
+    assert parse(written).sip.listen[0].advertise is None
 
 
 def test_the_advertised_address_is_announced() -> None:
     read = parse(
         changed("  address: 192.0.2.1\nstorage", "  address: 0.0.0.0\n  advertise: 198.51.100.1\nstorage")
     )
-    assert read.media.announced == "198.51.100.1"
+    assert (read.media.announced(4), read.media.announced(6)) == ("198.51.100.1", None)
+
+
+def test_media_of_both_ip_versions_by_the_peers_of_a_trunk() -> None:
+    read = parse(
+        changed("  address: 192.0.2.1\nstorage", "  address: ['2001:DB8::1', 192.0.2.1]\nstorage").replace(
+            "peers: 192.0.2.10", "peers: ['2001:db8::10', '2001:db8:1::/64']"
+        )
+    )
+    assert [read.media.bound(version) for version in (4, 6)] == ["192.0.2.1", "2001:db8::1"]
+    assert [trunk.ip_version for trunk in read.trunks.values()] == [4, 6]
+
+
+def test_a_socket_for_tls() -> None:
+    tls = "transport: tls, address: 192.0.2.1, port: 5061, tls: {certificate: a.crt, key: /k/a.key}"
+    read = parse(
+        changed("{transport: udp, address: 192.0.2.1}", f"{{{tls}}}")
+        .replace("203.0.113.1", "a.example;transport=tls")
+        .replace("192.0.2.10:5080;transport=udp", "192.0.2.10:5080;transport=tls")
+    )
+    (listen,) = read.sip.listen
+    assert listen.tls is not None
+    assert (listen.tls.certificate, listen.tls.key) == (Path("/etc/recproxy/a.crt"), Path("/k/a.key"))
+    assert (listen.tls.verify, listen.tls.verify_client) == (True, False)
+    assert list(read.trunks.values())[1].targets[0].uri.transport is Transport.TLS
+
+
+def test_authentication_of_a_trunk() -> None:
+    read = parse(
+        changed("peers: 192.0.2.10", "peers: 192.0.2.10\n    authenticate: {realm: a.example, users_file: u}")
+    )
+    asked = list(read.trunks.values())[1].authenticate
+    assert asked is not None
+    assert (asked.realm, asked.users_file) == ("a.example", Path("/etc/recproxy/u"))
 
 
 @pytest.mark.parametrize(
@@ -276,8 +310,8 @@ def test_pairs_of_ports(first: int, last: int, pairs: int) -> None:
             "recproxy.yaml:4: sip.drain: '30' is not an ISO 8601 duration such as P90D or PT10M",
         ),
         (
-            changed("transport: udp, address: 192.0.2.1", "transport: tls, address: 192.0.2.1"),
-            "recproxy.yaml:5: sip.listen[0].transport: 'tls' is not one of udp, tcp",
+            changed("transport: udp, address: 192.0.2.1", "transport: ws, address: 192.0.2.1"),
+            "recproxy.yaml:5: sip.listen[0].transport: 'ws' is not one of udp, tcp, tls",
         ),
         (
             changed("udp, address: 192.0.2.1", "udp, address: eth0"),
@@ -293,7 +327,41 @@ def test_pairs_of_ports(first: int, last: int, pairs: int) -> None:
         ),
         (
             changed("udp, address: 192.0.2.1", "udp, address: 0.0.0.0"),
-            "recproxy.yaml:5: sip.listen[0]: 0.0.0.0 cannot be told to a peer; set sip.advertise",
+            "recproxy.yaml:5: sip.listen[0]: 0.0.0.0 cannot be told to a peer; set its advertise",
+        ),
+        (
+            changed("udp, address: 192.0.2.1", "udp, address: 192.0.2.1, advertise: '2001:db8::1'"),
+            "recproxy.yaml:5: sip.listen[0].advertise: 2001:db8::1 is not of the IP version of 192.0.2.1",
+        ),
+        (
+            changed("- {transport: udp, ", "- {transport: tls, address: 192.0.2.1}\n    - {transport: udp, "),
+            "recproxy.yaml:5: sip.listen[0].tls: needs a certificate and its key",
+        ),
+        (
+            changed("udp, address: 192.0.2.1", "udp, address: 192.0.2.1, tls: {certificate: a, key: b}"),
+            "recproxy.yaml:5: sip.listen[0].tls: is for transport tls only",
+        ),
+        (
+            changed("peers: 192.0.2.10", "peers: ['2001:db8::10']"),
+            "recproxy.yaml:18: media.address: no IPv6 address, which the peers of trunk pbx need; add one",
+        ),
+        (
+            changed("peers: 192.0.2.10", "peers: 192.0.2.10\n    media_advertise: '2001:db8::1'"),
+            "recproxy.yaml:14: trunks.pbx.media_advertise: 2001:db8::1 is not of the trunk's IP version 4",
+        ),
+        (
+            changed("  address: 192.0.2.1\nstorage", "  address: [192.0.2.1, 192.0.2.2]\nstorage"),
+            "recproxy.yaml:18: media.address: names two addresses of one IP version; one is used",
+        ),
+        (
+            changed("  address: 192.0.2.1\nstorage", "  address: []\nstorage"),
+            "recproxy.yaml:18: media.address: empty; give an address of this machine",
+        ),
+        (
+            changed(
+                "peers: 192.0.2.10", "peers: 192.0.2.10\n    authenticate: {realm: 'a\"b', users_file: u}"
+            ),
+            "recproxy.yaml:14: trunks.pbx.authenticate.realm: 'a\"b' is not up to 63 letters, digits, spaces and ._-, such as a domain name",
         ),
         (
             changed("  listen:\n    - {transport: udp, address: 192.0.2.1}", "  listen: []"),
@@ -322,11 +390,11 @@ def test_pairs_of_ports(first: int, last: int, pairs: int) -> None:
         ),
         (
             changed("sip:203.0.113.1\n", "203.0.113.1\n"),
-            "recproxy.yaml:9: trunks.provider.targets: '203.0.113.1' is not a target such as sip:192.0.2.10:5060;transport=udp (or tcp)",
+            "recproxy.yaml:9: trunks.provider.targets: '203.0.113.1' is not a target such as sip:192.0.2.10:5060;transport=udp (or tcp, tls)",
         ),
         (
             changed("sip:203.0.113.1\n", "sip:203.0.113.1:99999\n"),
-            "recproxy.yaml:9: trunks.provider.targets: 'sip:203.0.113.1:99999' is not a target such as sip:192.0.2.10:5060;transport=udp (or tcp)",
+            "recproxy.yaml:9: trunks.provider.targets: 'sip:203.0.113.1:99999' is not a target such as sip:192.0.2.10:5060;transport=udp (or tcp, tls)",
         ),
         (
             changed("sip:203.0.113.1\n", "sip:203.0.113.1;transport=tcp\n"),
@@ -338,7 +406,7 @@ def test_pairs_of_ports(first: int, last: int, pairs: int) -> None:
         ),
         (
             changed("sip:203.0.113.1\n", "sip:203.0.113\n"),
-            "recproxy.yaml:9: trunks.provider.targets: 'sip:203.0.113' is not a target such as sip:192.0.2.10:5060;transport=udp (or tcp)",
+            "recproxy.yaml:9: trunks.provider.targets: 'sip:203.0.113' is not a target such as sip:192.0.2.10:5060;transport=udp (or tcp, tls)",
         ),
         (
             changed("sip:203.0.113.1\n", "[sip:203.0.113.1, {uri: sip:203.0.113.1:5060, weight: 2}]\n"),
@@ -408,8 +476,8 @@ def test_pairs_of_ports(first: int, last: int, pairs: int) -> None:
             "recproxy.yaml:5: sip.listen[0].port: 5060 is one of media.ports; choose another",
         ),
         (
-            changed("media:\n  address: 192.0.2.1", "media:\n  address: '::'"),
-            "recproxy.yaml:18: media.address: :: cannot be put into SDP; set media.advertise",
+            changed("media:\n  address: 192.0.2.1", "media:\n  address: 0.0.0.0"),
+            "recproxy.yaml:18: media.address: 0.0.0.0 cannot be put into SDP; set media.advertise",
         ),
         (
             changed("media:\n", "media:\n  dscp: 64\n"),

@@ -4,6 +4,7 @@ from recproxy.config.document import Document, FilePath, Key, Parsers, read
 from recproxy.config.loading import load, parse, parse_duration
 from recproxy.config.settings import (
     AnnouncerConfig,
+    AuthenticateConfig,
     Config,
     IpAddress,
     Latch,
@@ -24,6 +25,7 @@ from recproxy.config.settings import (
     SipTarget,
     StorageConfig,
     TargetConfig,
+    TlsConfig,
     Transport,
     TrunkConfig,
     TrunkMedia,
@@ -31,6 +33,7 @@ from recproxy.config.settings import (
 
 __all__ = [
     "AnnouncerConfig",
+    "AuthenticateConfig",
     "Config",
     "Document",
     "FilePath",
@@ -55,6 +58,7 @@ __all__ = [
     "SipTarget",
     "StorageConfig",
     "TargetConfig",
+    "TlsConfig",
     "Transport",
     "TrunkConfig",
     "TrunkMedia",

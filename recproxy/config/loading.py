@@ -33,7 +33,7 @@ _NODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 _PORTS: Final = re.compile(r"([0-9]{1,5})-([0-9]{1,5})\Z")
 _TARGET: Final = re.compile(
     r"sip:(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?::([0-9]{1,5}))?"
-    r"(?:;transport=(udp|tcp))?\Z"
+    r"(?:;transport=(udp|tcp|tls))?\Z"
 )
 _DURATION: Final = re.compile(
     r"P(?=[0-9T])(?:(?P<weeks>[0-9]{1,4})W|(?:(?P<days>[0-9]{1,6})D)?"
@@ -74,6 +74,7 @@ def parse(text: str, name: str, directory: Path = Path("/")) -> Config:
     _check_sip(config, document)
     _check_trunks(config, document)
     _check_media(config, document)
+    _check_trunk_media(config, document)
     _check_retention(config, document)
     document.finish()
     return config
@@ -144,7 +145,7 @@ def _target(text: str) -> SipTarget:
     host = _target_host(found[1]) if found else None
     port = int(found[2]) if found and found[2] else None
     if found is None or host is None or (port is not None and not 1 <= port <= PORT_MAX):
-        raise ValueError("is not a target such as sip:192.0.2.10:5060;transport=udp (or tcp)")
+        raise ValueError("is not a target such as sip:192.0.2.10:5060;transport=udp (or tcp, tls)")
     if port is None and not _is_name(host):
         port = 5060  # an address: there is nothing to look up
     return SipTarget(host, port, Transport(found[3] or "udp"))
@@ -191,8 +192,15 @@ def _check_sip(config: Config, document: Document) -> None:
         key = ("sip", "listen", at)
         if config.sip.listen.index(listen) != at:
             document.note(key, "the same socket a second time; take it out")
-        if ipaddress.ip_address(listen.address).is_unspecified and config.sip.advertise is None:
-            document.note(key, f"{listen.address} cannot be told to a peer; set sip.advertise")
+        if ipaddress.ip_address(listen.address).is_unspecified and listen.advertise is None:
+            document.note(key, f"{listen.address} cannot be told to a peer; set its advertise")
+        if listen.advertise is not None and _version(listen.advertise) != _version(listen.address):
+            document.note(
+                (*key, "advertise"), f"{listen.advertise} is not of the IP version of {listen.address}"
+            )
+        if (listen.transport is Transport.TLS) is not (listen.tls is not None):
+            wrong = "needs a certificate and its key" if listen.tls is None else "is for transport tls only"
+            document.note((*key, "tls"), wrong)
 
 
 def _check_trunks(config: Config, document: Document) -> None:
@@ -257,13 +265,39 @@ def _check_media(config: Config, document: Document) -> None:
             f"{media.ports} holds {media.ports.pairs * 2 // UDP_PORTS_PER_CALL} calls, "
             f"sip.max_calls is {calls}; give {calls * UDP_PORTS_PER_CALL} ports or allow fewer calls",
         )
-    if ipaddress.ip_address(media.announced).is_unspecified:
-        document.note(("media", "address"), f"{media.announced} cannot be put into SDP; set media.advertise")
+    for name, addresses in (("address", media.address), ("advertise", media.advertise)):
+        if len({_version(address) for address in addresses}) < len(addresses):
+            document.note(("media", name), "names two addresses of one IP version; one is used")
+    if not media.address:
+        document.note(("media", "address"), "empty; give an address of this machine")
+    for address in media.address:
+        announced = media.announced(_version(address))
+        if announced is not None and ipaddress.ip_address(announced).is_unspecified:
+            document.note(("media", "address"), f"{announced} cannot be put into SDP; set media.advertise")
     for at, listen in enumerate(config.sip.listen):
         if listen.transport is Transport.UDP and listen.port in media.ports:
             document.note(
                 ("sip", "listen", at, "port"), f"{listen.port} is one of media.ports; choose another"
             )
+
+
+def _check_trunk_media(config: Config, document: Document) -> None:
+    for name, trunk in config.trunks.items():
+        if config.media.address and config.media.bound(trunk.ip_version) is None:
+            document.note(
+                ("media", "address"),
+                f"no IPv{trunk.ip_version} address, which the peers of trunk {name} need; add one",
+            )
+        advertise = trunk.media_advertise
+        if advertise is not None and _version(advertise) != trunk.ip_version:
+            document.note(
+                ("trunks", name, "media_advertise"),
+                f"{advertise} is not of the trunk's IP version {trunk.ip_version}",
+            )
+
+
+def _version(address: IpAddress) -> int:
+    return ipaddress.ip_address(address).version
 
 
 def _check_retention(config: Config, document: Document) -> None:

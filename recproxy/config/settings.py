@@ -22,6 +22,7 @@ __all__ = [
     "UDP_PORTS_PER_CALL",
     "VERSION",
     "AnnouncerConfig",
+    "AuthenticateConfig",
     "Config",
     "IpAddress",
     "Latch",
@@ -43,6 +44,7 @@ __all__ = [
     "SipTarget",
     "StorageConfig",
     "TargetConfig",
+    "TlsConfig",
     "Transport",
     "TrunkConfig",
     "TrunkMedia",
@@ -67,6 +69,7 @@ class Transport(Enum):
 
     UDP = "udp"
     TCP = "tcp"
+    TLS = "tls"
 
 
 class Latch(Enum):
@@ -210,18 +213,41 @@ class NumbersConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     sent: tuple[NumberRule, ...] = ()
 
 
+class TlsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """TLS 1.2 and 1.3, of the connections that come in at a socket and of those that leave from it.
+
+    Attributes:
+        certificate: PEM file of our certificate and what leads from it to its root.
+        key: PEM file of its private key, not encrypted; mode 0600.
+        ca: PEM file of the certification authorities that peers are checked against.
+        verify: Whether a server that we connect to must have a certificate of one of
+            these, made out to the host in the trunk's target.
+        verify_client: Whether who connects to us must have one, too (mutual TLS).
+    """
+
+    certificate: Path
+    key: Path
+    ca: Path = Path("/etc/ssl/certs/ca-certificates.crt")
+    verify: bool = True
+    verify_client: bool = False
+
+
 class Listen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One socket for SIP.
 
     Attributes:
-        transport: UDP or TCP.
+        transport: UDP, TCP or TLS.
         address: Numeric address to bind.
         port: Port to bind.
+        advertise: Address for Contact and Via instead of the bound one; None for that.
+        tls: Certificates; for TLS only, and needed for it.
     """
 
     transport: Transport
     address: IpAddress
     port: Annotated[int, _PORT] = 5060
+    advertise: IpAddress | None = None
+    tls: TlsConfig | None = None
 
 
 class SipConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -229,14 +255,16 @@ class SipConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     Attributes:
         listen: Sockets.
-        advertise: Address for Contact and Via instead of the bound one; None for that.
+        max_connections: TCP and TLS connections that one address may have open to us.
         max_calls: Calls at once; the next one gets 503.
         user_agent: Value of User-Agent and Server.
         drain: Time that calls have to end after SIGTERM, before they are ended.
     """
 
     listen: tuple[Listen, ...]
-    advertise: IpAddress | None = None
+    max_connections: Annotated[
+        int, Meta(ge=1, le=1000, description="a whole number of connections from 1 to 1000")
+    ] = 64
     max_calls: Annotated[
         int, Meta(ge=1, le=MAX_CALLS, description=f"a whole number of calls from 1 to {MAX_CALLS}")
     ] = 1000
@@ -248,6 +276,24 @@ class SipConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         ),
     ] = "recproxy"
     drain: timedelta = timedelta(seconds=30)
+
+
+class AuthenticateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Digest authentication of INVITEs (RFC 8760).
+
+    Attributes:
+        realm: Tells the peer which password is asked for.
+        users_file: Lines of ``user:password``; mode 0600.
+    """
+
+    realm: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]{0,62}$",
+            description="up to 63 letters, digits, spaces and ._-, such as a domain name",
+        ),
+    ]
+    users_file: Path
 
 
 class TrunkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -266,6 +312,8 @@ class TrunkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         forward_to: Name of the trunk that calls from this trunk go on to.
         latch: From where this trunk's media is taken.
         media: Whether recorded calls go to this trunk as SRTP (RFC 3711, keys in the SDP).
+        media_advertise: Address that SDP shows to this trunk; None for that of ``media``.
+        authenticate: Digest that INVITEs from this trunk must carry; None for none.
     """
 
     peers: tuple[Network, ...]
@@ -287,14 +335,22 @@ class TrunkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     numbers: NumbersConfig = NumbersConfig()
     latch: Latch = Latch.ADDRESS
     media: TrunkMedia = TrunkMedia.AS_OFFERED
+    media_advertise: IpAddress | None = None
+    authenticate: AuthenticateConfig | None = None
+
+    @property
+    def ip_version(self) -> int:
+        """Of this trunk's media: 6 if all of its peers are IPv6, else 4."""
+        return 6 if self.peers and all(network.version == 6 for network in self.peers) else 4  # noqa: PLR2004
 
 
 class MediaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Relaying of RTP.
 
     Attributes:
-        address: Numeric address to bind.
-        advertise: Address for SDP instead of the bound one; None for that.
+        address: Numeric addresses to bind: one of IPv4, one of IPv6, or both. A call uses
+            that of its trunk's IP version, on either side.
+        advertise: Addresses for SDP instead of the bound ones; at most one of either version.
         ports: UDP ports; four are needed for each call.
         threads: Relay threads.
         io: How packets are read and sent.
@@ -303,8 +359,8 @@ class MediaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         dscp: Marking of the packets sent (46 is expedited forwarding).
     """
 
-    address: IpAddress
-    advertise: IpAddress | None = None
+    address: tuple[IpAddress, ...]
+    advertise: tuple[IpAddress, ...] = ()
     ports: PortRange = PortRange(20_000, 29_999)
     threads: Annotated[int, Meta(ge=1, le=64, description="a whole number of threads from 1 to 64")] = 1
     io: MediaIo = MediaIo.AUTO
@@ -313,10 +369,17 @@ class MediaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ] = 20
     dscp: Annotated[int, Meta(ge=0, le=63, description="a whole number from 0 to 63")] = 46
 
-    @property
-    def announced(self) -> str:
-        """Address that goes into SDP."""
-        return self.advertise or self.address
+    def bound(self, ip_version: int) -> IpAddress | None:
+        """Address that is bound for this IP version; None if there is none."""
+        return _of_version(self.address, ip_version)
+
+    def announced(self, ip_version: int) -> IpAddress | None:
+        """Address that goes into SDP for this IP version; None if there is none."""
+        return _of_version(self.advertise, ip_version) or self.bound(ip_version)
+
+
+def _of_version(addresses: tuple[IpAddress, ...], ip_version: int) -> IpAddress | None:
+    return next((one for one in addresses if ipaddress.ip_address(one).version == ip_version), None)
 
 
 class StorageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

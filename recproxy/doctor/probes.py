@@ -55,7 +55,7 @@ def probe(config: Config) -> Facts:
         addresses={
             address: _address_fault(address)
             for address in dict.fromkeys(
-                (*(place.address for place in config.sip.listen), config.media.address)
+                (*(place.address for place in config.sip.listen), *config.media.address)
             )
         },
         data=_directory(places.directory, with_parents=False),

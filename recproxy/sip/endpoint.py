@@ -8,6 +8,7 @@ through ``execute`` between two polls, never inside a callback.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, assert_never
 
@@ -36,12 +37,12 @@ from recproxy.sip.numbering import Party, rewritten, rewritten_user
 from recproxy.sip.outgoing import Outgoing
 from recproxy.sip.overload import Load
 from recproxy.sip.router import Probe, Router
-from recproxy.sip.stack import Arrivals, Listen, Log, SipSettings, Stack
+from recproxy.sip.stack import Arrivals, Listen, Log, SipSettings, Stack, Tls
 from recproxy.sip.targets import Below, Hop, Target
 from recproxy.sip.trunks import TrunkTable, source_host
 from recproxy.sip.uri import Address
 
-__all__ = ["Listen", "SipEndpoint", "SipSettings"]
+__all__ = ["Listen", "SipEndpoint", "SipSettings", "Tls"]
 
 _RETRY_AFTER_S: Final = 10
 _NOT_AVAILABLE: Final = 480
@@ -370,6 +371,10 @@ class SipEndpoint:
         """Send the OPTIONS that are due; tell which servers went down or came up."""
         for probe in self._router.due(self._monotonic()):
             uri = str(probe.hop)
+            if probe.hop.transport == "tls" and probe.hop.target.is_name:
+                # Asked for by its name, for which its certificate must be.
+                native.locate(probe.hop.target.host, f"{probe.hop.host}:{probe.hop.port}")
+                uri = str(replace(probe.hop.target, port=probe.hop.port))
             self._probes.setdefault(uri, []).append(probe)
             if not self._stack.send_options(uri):
                 self._probed(uri, 503, None)

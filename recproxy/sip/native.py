@@ -23,13 +23,17 @@ __all__ = [
     "answer_update",
     "build_facts",
     "cancelled_by",
+    "challenge",
     "counters",
+    "locate",
+    "lock_out",
     "quiet",
+    "set_challenge",
     "start",
     "updates",
 ]
 
-ABI: Final = 1
+ABI: Final = 2
 _COUNTERS: Final[Mapping[str, str]] = {
     "refused_address": "RECPROXY_REFUSED_ADDRESS",
     "refused_admission": "RECPROXY_REFUSED_ADMISSION",
@@ -40,6 +44,10 @@ _COUNTERS: Final[Mapping[str, str]] = {
     "bodies_masked": "RECPROXY_BODIES_MASKED",
     "bodies_sent": "RECPROXY_BODIES_SENT",
     "bodies_lost": "RECPROXY_BODIES_LOST",
+    "challenged": "RECPROXY_CHALLENGED",
+    "locked_out": "RECPROXY_LOCKED_OUT",
+    "links_refused": "RECPROXY_LINKS_REFUSED",
+    "links_closed": "RECPROXY_LINKS_CLOSED",
 }
 _MEND: Final = "build pjsua2 with tools/pjsua2/build.sh and install the wheel that it prints"
 
@@ -82,8 +90,11 @@ def quiet() -> None:
     pj.recproxy_log_off()
 
 
-def start() -> None:
+def start(*, max_connections: int = 64) -> None:
     """Register the module; once, between libInit and the first transport.
+
+    Args:
+        max_connections: That one address may have open to us at once; 0 for any number.
 
     Raises:
         SipStackError: PJSIP refused it.
@@ -91,6 +102,7 @@ def start() -> None:
     status = pj.recproxy_sip_start()
     if status:
         raise SipStackError(f"PJSIP refused recproxy's module: status {status}")
+    pj.recproxy_links_limit(max_connections)
 
 
 def allow(nets: Iterable[str], *, silent: bool = False) -> None:
@@ -110,6 +122,49 @@ def allow(nets: Iterable[str], *, silent: bool = False) -> None:
             f"not an address or network: {listed[wrong]!r}", hint="write it as 192.0.2.0/24 or 2001:db8::/32"
         )
     pj.recproxy_acl_set_silent(int(silent))
+
+
+def locate(name: str, address: str) -> None:
+    """Send the next request to ``name`` to ``address``, whose certificate is that of the name.
+
+    Args:
+        name: Host in the request's URI or Route; empty to forget the last one.
+        address: ``192.0.2.1:5061`` or ``[2001:db8::1]:5061``.
+
+    Raises:
+        SipStackError: The address is not numeric.
+    """
+    if pj.recproxy_resolve_pin(name, address):
+        raise SipStackError(f"not a numeric address: {address!r}")
+
+
+def challenge(trunks: Iterable[Iterable[str]], *, short_number: int) -> None:
+    """Ask for a password in INVITEs from these trunks' networks, from now on.
+
+    Args:
+        trunks: The networks of each; ``set_challenge`` names a trunk by its place.
+        short_number: Numbers of at most so many digits are let in without: they may be
+            emergency calls, which the caller of this tells apart.
+
+    Raises:
+        SipStackError: A network is malformed, or there are more than 256 trunks.
+    """
+    pj.recproxy_auth_clear()
+    pj.recproxy_auth_short(short_number)
+    for nets in trunks:
+        if pj.recproxy_auth_add(",".join(nets).encode()) < 0:
+            pj.recproxy_auth_clear()
+            raise SipStackError("the networks of a trunk with authentication cannot be taken over")
+
+
+def set_challenge(trunk: int, values: tuple[str, str]) -> None:
+    """What Proxy-Authenticate of a 407 to this trunk says from now on, in two headers."""
+    pj.recproxy_auth_challenge(trunk, *values)
+
+
+def lock_out(addresses: Iterable[str]) -> None:
+    """Answer 403 to INVITEs from these addresses, and from these only, from now on."""
+    pj.recproxy_auth_lock(",".join(addresses).encode())
 
 
 def admit(*, admitted: bool, retry_after_s: int = 0) -> None:

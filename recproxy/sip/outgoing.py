@@ -9,7 +9,7 @@ import pjsua2 as pj
 
 from recproxy.call.commands import SdpToSend
 from recproxy.call.events import CalleeAnswered, CalleeProgress, Event, LegEnded, LegName
-from recproxy.sip import headers, sdp
+from recproxy.sip import headers, native, sdp
 from recproxy.sip.bridge import Attempt, Bridge, Search
 from recproxy.sip.headers import Message
 from recproxy.sip.hunt import Failure, GiveUp, Hunt, Step, Try
@@ -230,19 +230,18 @@ class Outgoing:
         option = pj.SipTxOption()
         option.localUri = str(Address(origin.display, caller))
         option.targetUri = str(target)
-        if hop.target.is_name:
+        if hop.target.is_name and hop.transport == "tls":
+            # The certificate must be that of the name, which a numeric Route would hide.
+            native.locate(hop.target.host, f"{hop.host}:{hop.port}")
+        elif hop.target.is_name:
             # The Request-URI keeps the name; a Route takes it to the address that we chose.
             option.targetUri += f"?Route={_escaped_route(hop)}"
-        option.contactUri = self._contact(hop)
+        option.contactUri = self._settings.contact(hop.transport, hop.host)
         left = headers.max_forwards(invite)
         option.headers.append(header("Max-Forwards", str((left or _DEFAULT_HOPS) - 1)))
         for name, value in headers.carried(invite).headers:
             option.headers.append(header(name, value))
         return option
-
-    def _contact(self, hop: Hop) -> str:
-        same = [listen for listen in self._settings.listen if listen.transport == hop.transport]
-        return (same or list(self._settings.listen))[0].contact
 
 
 def _escaped_route(hop: Hop) -> str:

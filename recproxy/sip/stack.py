@@ -18,7 +18,7 @@ from recproxy.sip.leg import received
 from recproxy.sip.native import SipStackError
 from recproxy.sip.trunks import Trunk
 
-__all__ = ["Arrivals", "Listen", "Log", "SipSettings", "Stack"]
+__all__ = ["Arrivals", "Listen", "Log", "SipSettings", "Stack", "Tls"]
 
 Log = Callable[[int, str], None]
 
@@ -28,9 +28,31 @@ _USER_PART: Final = re.compile(r"((?:sips?|tel):)[^@>;\s]+|\+?[0-9]{6,}")
 _TRANSPORTS: Final = {
     ("udp", 4): "PJSIP_TRANSPORT_UDP",
     ("tcp", 4): "PJSIP_TRANSPORT_TCP",
+    ("tls", 4): "PJSIP_TRANSPORT_TLS",
     ("udp", 6): "PJSIP_TRANSPORT_UDP6",
     ("tcp", 6): "PJSIP_TRANSPORT_TCP6",
+    ("tls", 6): "PJSIP_TRANSPORT_TLS6",
 }
+_TLS_HANDSHAKE_MS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """How TLS 1.2 and 1.3 are spoken at a socket, and on connections that leave from it.
+
+    Attributes:
+        certificate: PEM file with our certificate and those between it and its root.
+        key: PEM file of its private key.
+        ca: PEM file of the authorities that peers are checked against.
+        verify: Whether servers must show a certificate of theirs, made out to the host asked for.
+        verify_client: Whether clients must show one.
+    """
+
+    certificate: str
+    key: str
+    ca: str
+    verify: bool = True
+    verify_client: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +60,23 @@ class Listen:
     """One listening address.
 
     Attributes:
-        transport: ``udp`` or ``tcp``.
+        transport: ``udp``, ``tcp`` or ``tls``.
         address: Numeric.
         port: 1–65535.
         advertise: Address that peers are told; empty for ``address``.
+        tls: For ``tls``, and for that only.
     """
 
     transport: str
     address: str
     port: int
     advertise: str = ""
+    tls: Tls | None = None
+
+    @property
+    def ip_version(self) -> int:
+        """4 or 6."""
+        return 6 if ":" in self.address else 4
 
     @property
     def contact(self) -> str:
@@ -68,6 +97,7 @@ class SipSettings:
         max_calls: Bridged calls at once; one more is answered 503.
         user_agent: For User-Agent and Server.
         silent: Drop requests from strangers instead of answering 403.
+        max_connections: That one address may have open to us at once.
         log_level: PJSIP's, 0–6; it goes to ``SipEndpoint``'s ``log``.
     """
 
@@ -76,7 +106,18 @@ class SipSettings:
     max_calls: int = 1000
     user_agent: str = "recproxy"
     silent: bool = False
+    max_connections: int = 64
     log_level: int = 1
+
+    def contact(self, transport: str, host: str) -> str:
+        """Contact URI for a dialog with ``host`` over ``transport``.
+
+        That of the first socket of this transport and IP version; a name counts as IPv4.
+        """
+        version = 6 if host.startswith("[") else 4
+        same = [listen for listen in self.listen if listen.transport == transport]
+        best = [listen for listen in same if listen.ip_version == version]
+        return (best or same or list(self.listen))[0].contact
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +217,7 @@ class Stack:
         try:
             endpoint.libCreate()
             endpoint.libInit(self._library_settings())
-            native.start()
+            native.start(max_connections=self._settings.max_connections)
             endpoint.audDevManager().setNoDev()
             transports = [_listen(endpoint, listen) for listen in self._settings.listen]
             endpoint.libStart()
@@ -260,14 +301,15 @@ def _retry_after(event: pj.SipEvent) -> int | None:
 
 def _listen(endpoint: pj.Endpoint, listen: Listen) -> int:
     """Open a transport and return its number."""
-    version = 6 if ":" in listen.address else 4
-    kind = _TRANSPORTS.get((listen.transport, version))
+    kind = _TRANSPORTS.get((listen.transport, listen.ip_version))
     if kind is None:
-        raise SipStackError(f"transport {listen.transport!r} is not udp or tcp")
+        raise SipStackError(f"transport {listen.transport!r} is not udp, tcp or tls")
     settings = pj.TransportConfig()
     settings.boundAddress = listen.address
     settings.port = listen.port
     settings.publicAddress = listen.advertise
+    if listen.tls is not None:
+        _secure(settings.tlsConfig, listen.tls)
     if listen.transport == "udp":
         for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
             settings.sockOptParams.sockOpts.append(
@@ -279,6 +321,16 @@ def _listen(endpoint: pj.Endpoint, listen: Listen) -> int:
         where = f"{listen.transport} {listen.address} port {listen.port}"
         raise SipStackError(f"cannot listen on {where}: {err.reason}") from err
     return transport
+
+
+def _secure(settings: pj.TlsConfig, tls: Tls) -> None:
+    settings.certFile = tls.certificate
+    settings.privKeyFile = tls.key
+    settings.CaListFile = tls.ca
+    settings.proto = pj.PJ_SSL_SOCK_PROTO_TLS1_2 | pj.PJ_SSL_SOCK_PROTO_TLS1_3
+    settings.verifyServer = tls.verify
+    settings.verifyClient = settings.requireClientCert = tls.verify_client
+    settings.msecTimeout = _TLS_HANDSHAKE_MS
 
 
 def _account_settings(listen: tuple[Listen, ...], transports: list[int]) -> pj.AccountConfig:

@@ -12,12 +12,18 @@
 #define PJSUA_MAX_ACC 256
 #define PJSUA_MAX_CONF_PORTS 16400
 
+#define PJ_HAS_IPV6 1
 #define PJ_IOQUEUE_MAX_HANDLES 4096
 #define PJSIP_MAX_TSX_COUNT 65535
 #define PJSIP_MAX_DIALOG_COUNT 65535
 
 /* Also the size of the buffer that each sent message holds for 32 s. */
 #define PJSIP_MAX_PKT_LEN 8192
+
+/* Seconds that a connection has for its first whole message, and that one may
+ * be idle; recproxy_links.c bounds the rest. */
+#define PJSIP_TRANSPORT_SERVER_IDLE_TIME_FIRST 10
+#define PJSIP_TRANSPORT_SERVER_IDLE_TIME 600
 
 #define PJMEDIA_HAS_VIDEO 0
 

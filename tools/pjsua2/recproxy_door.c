@@ -13,22 +13,13 @@ const char *const recproxy_extensions[] = {"100rel", "timer"};
 const size_t recproxy_method_count = PJ_ARRAY_SIZE(recproxy_methods);
 const size_t recproxy_extension_count = PJ_ARRAY_SIZE(recproxy_extensions);
 
-static struct recproxy_net *acl;
-static size_t acl_count;
+static struct recproxy_nets acl;
 static int acl_silent, admission, admission_retry_after;
 static char cancel_text[PJSIP_MAX_PKT_LEN + 1], cancel_call_id[256];
 
-static int source_allowed(const pjsip_rx_data *rdata)
+int recproxy_door_knows(const pj_sockaddr *address)
 {
-    const pj_sockaddr *source = &rdata->pkt_info.src_addr;
-    const uint8_t *addr = pj_sockaddr_get_addr(source);
-    size_t len = pj_sockaddr_get_addr_len(source);
-
-    for (size_t i = 0; i < acl_count; i++) {
-        if (recproxy_net_match(&acl[i], addr, len))
-            return 1;
-    }
-    return 0;
+    return recproxy_nets_hold(&acl, address);
 }
 
 int recproxy_listed(const pj_str_t *value, const char *const *list, size_t count)
@@ -54,8 +45,7 @@ static void add_text_header(pjsip_rx_data *rdata, pjsip_hdr *list, const char *n
     pj_list_push_back(list, pjsip_generic_string_hdr_create(rdata->tp_info.pool, &n, &v));
 }
 
-/* Answer without state; what cannot be sent is lost, as with any datagram. */
-static pj_bool_t respond(pjsip_rx_data *rdata, int code, pjsip_hdr *headers)
+pj_bool_t recproxy_respond(pjsip_rx_data *rdata, int code, pjsip_hdr *headers)
 {
     pjsip_endpt_respond_stateless(pjsua_get_pjsip_endpt(), rdata, code, NULL, headers, NULL);
     return PJ_TRUE;
@@ -77,14 +67,14 @@ static pj_bool_t answer_options(pjsip_rx_data *rdata, pjsip_hdr *headers)
     recproxy_counters[RECPROXY_OPTIONS_ANSWERED]++;
     if (admission == RECPROXY_REFUSE) {
         add_retry_after(rdata, headers);
-        return respond(rdata, PJSIP_SC_SERVICE_UNAVAILABLE, headers);
+        return recproxy_respond(rdata, PJSIP_SC_SERVICE_UNAVAILABLE, headers);
     }
     add_values((pjsip_generic_array_hdr *)allow, recproxy_methods, recproxy_method_count);
     add_values((pjsip_generic_array_hdr *)supported, recproxy_extensions, recproxy_extension_count);
     pj_list_push_back(headers, allow);
     pj_list_push_back(headers, supported);
     add_text_header(rdata, headers, "Accept", "application/sdp");
-    return respond(rdata, PJSIP_SC_OK, headers);
+    return recproxy_respond(rdata, PJSIP_SC_OK, headers);
 }
 
 /* Extensions that a caller requires and that we do not have (RFC 3261, 8.2.2.3). */
@@ -130,19 +120,21 @@ static pj_bool_t new_call(pjsip_rx_data *rdata, pjsip_hdr *headers)
 
     if (rdata->msg_info.max_fwd && rdata->msg_info.max_fwd->ivalue <= 0) {
         recproxy_counters[RECPROXY_REFUSED_HOPS]++;
-        return respond(rdata, PJSIP_SC_TOO_MANY_HOPS, headers);
+        return recproxy_respond(rdata, PJSIP_SC_TOO_MANY_HOPS, headers);
     }
     missing = unsupported(rdata);
     if (missing) {
         recproxy_counters[RECPROXY_REFUSED_EXTENSION]++;
         pj_list_push_back(headers, missing);
-        return respond(rdata, PJSIP_SC_BAD_EXTENSION, headers);
+        return recproxy_respond(rdata, PJSIP_SC_BAD_EXTENSION, headers);
     }
     if (admission == RECPROXY_REFUSE) {
         recproxy_counters[RECPROXY_REFUSED_ADMISSION]++;
         add_retry_after(rdata, headers);
-        return respond(rdata, PJSIP_SC_SERVICE_UNAVAILABLE, headers);
+        return recproxy_respond(rdata, PJSIP_SC_SERVICE_UNAVAILABLE, headers);
     }
+    if (recproxy_auth_refuses(rdata, headers))
+        return PJ_TRUE;
     drop_takeover(rdata->msg_info.msg);
     return PJ_FALSE;
 }
@@ -154,19 +146,19 @@ static pj_bool_t refuse_method(pjsip_rx_data *rdata, pjsip_hdr *headers)
     pjsip_allow_hdr *allow;
 
     if (in_dialog && pj_stricmp2(method, "INFO") == 0 && !rdata->msg_info.msg->body)
-        return respond(rdata, PJSIP_SC_OK, headers); /* a sign of life */
+        return recproxy_respond(rdata, PJSIP_SC_OK, headers); /* a sign of life */
     recproxy_counters[RECPROXY_REFUSED_METHOD]++;
     if (in_dialog && pj_stricmp2(method, "INFO") == 0) {
         add_text_header(rdata, headers, "Accept", "");
-        return respond(rdata, PJSIP_SC_UNSUPPORTED_MEDIA_TYPE, headers);
+        return recproxy_respond(rdata, PJSIP_SC_UNSUPPORTED_MEDIA_TYPE, headers);
     }
     if (pj_stricmp2(method, "NOTIFY") == 0)
-        return respond(rdata, PJSIP_SC_BAD_EVENT,
-                       headers); /* RFC 6665, 8.2.1: no such subscription */
+        return recproxy_respond(rdata, PJSIP_SC_BAD_EVENT,
+                                headers); /* RFC 6665, 8.2.1: no such subscription */
     allow = pjsip_allow_hdr_create(rdata->tp_info.pool);
     add_values((pjsip_generic_array_hdr *)allow, recproxy_methods, recproxy_method_count);
     pj_list_push_back(headers, allow);
-    return respond(rdata, PJSIP_SC_METHOD_NOT_ALLOWED, headers);
+    return recproxy_respond(rdata, PJSIP_SC_METHOD_NOT_ALLOWED, headers);
 }
 
 static void keep_cancel(const pjsip_rx_data *rdata)
@@ -187,13 +179,13 @@ pj_bool_t recproxy_door_stranger(pjsip_rx_data *rdata)
 {
     pjsip_hdr headers;
 
-    if (source_allowed(rdata))
+    if (recproxy_door_knows(&rdata->pkt_info.src_addr))
         return PJ_FALSE;
     recproxy_counters[RECPROXY_REFUSED_ADDRESS]++;
     if (acl_silent || rdata->msg_info.msg->line.req.method.id == PJSIP_ACK_METHOD)
         return PJ_TRUE;
     pj_list_init(&headers);
-    return respond(rdata, PJSIP_SC_FORBIDDEN, &headers);
+    return recproxy_respond(rdata, PJSIP_SC_FORBIDDEN, &headers);
 }
 
 pj_bool_t recproxy_door_request(pjsip_rx_data *rdata)
@@ -218,38 +210,20 @@ pj_bool_t recproxy_door_request(pjsip_rx_data *rdata)
 
 void recproxy_door_reset(void)
 {
-    free(acl);
-    acl = NULL;
-    acl_count = 0;
+    recproxy_nets_drop(&acl);
     acl_silent = admission = admission_retry_after = 0;
     cancel_call_id[0] = cancel_text[0] = '\0';
 }
 
 int recproxy_acl_set(const char *nets, size_t size)
 {
-    size_t count = 0, start = 0;
-    struct recproxy_net *list;
+    struct recproxy_nets read;
+    int wrong = recproxy_nets_read(nets, size, &read);
 
-    for (size_t i = 0; i < size; i++)
-        count += nets[i] == ',';
-    list = calloc(count + 1, sizeof(*list));
-    if (!list)
-        return 0;
-    count = 0;
-    while (start < size) {
-        const char *comma = memchr(nets + start, ',', size - start);
-        size_t end = comma ? (size_t)(comma - nets) : size;
-
-        if (recproxy_net_parse(nets + start, end - start, &list[count]) != 0) {
-            free(list);
-            return (int)count;
-        }
-        count++;
-        start = end + 1;
-    }
-    free(acl);
-    acl = list;
-    acl_count = count;
+    if (wrong != -1)
+        return wrong;
+    recproxy_nets_drop(&acl);
+    acl = read;
     return -1;
 }
 

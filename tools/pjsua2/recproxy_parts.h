@@ -3,6 +3,7 @@
 #ifndef RECPROXY_PARTS_H
 #define RECPROXY_PARTS_H
 
+#include "recproxy_net.h"
 #include "recproxy_sip.h"
 
 #include <pjsip.h>
@@ -14,7 +15,33 @@ extern const char *const recproxy_methods[], *const recproxy_extensions[];
 extern const size_t recproxy_method_count, recproxy_extension_count;
 int recproxy_listed(const pj_str_t *value, const char *const *list, size_t count);
 
+/* Networks, as texts separated by commas.  -1 and the list, to be freed; else the
+ * index of the first one that is wrong.  -2 if memory is out. */
+struct recproxy_nets {
+    struct recproxy_net *list;
+    size_t count;
+};
+int recproxy_nets_read(const char *texts, size_t size, struct recproxy_nets *nets);
+int recproxy_nets_hold(const struct recproxy_nets *nets, const pj_sockaddr *address);
+void recproxy_nets_drop(struct recproxy_nets *nets);
+
+/* Answer without state; what cannot be sent is lost, as with any datagram. */
+pj_bool_t recproxy_respond(pjsip_rx_data *rdata, int code, pjsip_hdr *headers);
+
+/* Whether an INVITE was challenged or refused. */
+pj_bool_t recproxy_auth_refuses(pjsip_rx_data *rdata, pjsip_hdr *headers);
+void recproxy_auth_reset(void);
+
+/* Connections that others opened. */
+void recproxy_links_start(void);
+void recproxy_links_whole(const pjsip_transport *transport);
+void recproxy_links_stop(void);
+
+/* Names that were resolved elsewhere. */
+pj_status_t recproxy_resolve_start(pjsip_endpoint *endpt);
+
 /* The door.  All return whether the request was dealt with. */
+int recproxy_door_knows(const pj_sockaddr *address);
 pj_bool_t recproxy_door_stranger(pjsip_rx_data *rdata);
 pj_bool_t recproxy_door_request(pjsip_rx_data *rdata);
 void recproxy_door_reset(void);

@@ -40,6 +40,7 @@ static pjsip_module restorer = {
 
 static pj_bool_t on_rx_request(pjsip_rx_data *rdata)
 {
+    recproxy_links_whole(rdata->tp_info.transport);
     if (recproxy_door_stranger(rdata))
         return PJ_TRUE;
     recproxy_sdp_mask(rdata);
@@ -48,6 +49,7 @@ static pj_bool_t on_rx_request(pjsip_rx_data *rdata)
 
 static pj_bool_t on_rx_response(pjsip_rx_data *rdata)
 {
+    recproxy_links_whole(rdata->tp_info.transport);
     recproxy_sdp_mask(rdata);
     return PJ_FALSE;
 }
@@ -68,6 +70,8 @@ static pj_status_t on_unload(void)
 {
     recproxy_bodies_clear();
     recproxy_update_clear(NULL);
+    recproxy_links_stop();
+    recproxy_auth_reset();
     recproxy_door_reset();
     return PJ_SUCCESS;
 }
@@ -97,7 +101,12 @@ int recproxy_sip_start(void)
 
     pj_bzero(recproxy_counters, sizeof(recproxy_counters));
     recproxy_door_reset();
+    recproxy_auth_reset();
     recproxy_update_clear(&door);
+    status = recproxy_resolve_start(endpt);
+    if (status != PJ_SUCCESS)
+        return status;
+    recproxy_links_start();
     door.id = restorer.id = -1;
     status = pjsip_endpt_register_module(endpt, &door);
     if (status != PJ_SUCCESS)

@@ -23,7 +23,7 @@ extern "C" {
 #endif
 
 /* Changes when Python and this module must change together. */
-#define RECPROXY_SIP_ABI 1
+#define RECPROXY_SIP_ABI 2
 
 enum recproxy_admission {
     RECPROXY_ADMIT = 0,  /* new calls are taken; OPTIONS is answered 200 */
@@ -39,7 +39,11 @@ enum recproxy_counter {
     RECPROXY_OPTIONS_ANSWERED,
     RECPROXY_BODIES_MASKED,
     RECPROXY_BODIES_SENT,
-    RECPROXY_BODIES_LOST, /* a token without bytes: must stay 0 */
+    RECPROXY_BODIES_LOST,   /* a token without bytes: must stay 0 */
+    RECPROXY_CHALLENGED,    /* INVITE answered 407 without a call */
+    RECPROXY_LOCKED_OUT,    /* INVITE answered 403: too many wrong passwords */
+    RECPROXY_LINKS_REFUSED, /* connections of strangers, or one too many */
+    RECPROXY_LINKS_CLOSED,  /* connections with a message that never ended, or too long */
     RECPROXY_COUNTERS
 };
 
@@ -58,6 +62,32 @@ int recproxy_acl_set(const char *nets, size_t size);
 
 /* Drop refused requests without an answer (1) or answer 403 (0, the default). */
 void recproxy_acl_set_silent(int silent);
+
+/* Digest authentication.  An INVITE from `nets` (as for recproxy_acl_set) that has
+ * no Proxy-Authorization is answered 407 with these challenges, without state and
+ * without a call; one that has is let in, and must be verified there.  So is one
+ * to a number as short as those that recproxy_auth_short sets, or to a URN: it may
+ * be an emergency call, which nothing may hold up.  _add returns the number of the
+ * group, or -1 - the index of the network that is wrong.  A group without a
+ * challenge answers 503. */
+#define RECPROXY_SHORT_NUMBER 8
+void recproxy_auth_short(unsigned digits);
+void recproxy_auth_clear(void);
+int recproxy_auth_add(const char *nets, size_t size);
+void recproxy_auth_challenge(int group, const char *first, const char *second);
+
+/* INVITEs from these addresses get 403, short numbers as above; replaced as a
+ * whole.  Returns as recproxy_acl_set. */
+int recproxy_auth_lock(const char *nets, size_t size);
+
+/* Connections that one address may have open to us at once; 0 for any number. */
+void recproxy_links_limit(unsigned per_address);
+unsigned recproxy_links_count(void);
+
+/* Where to find the server that a name stands for, for the request that is sent
+ * next: the name stays in the request, and a TLS certificate must be made out to
+ * it.  -1 if the address is not numeric.  An empty name forgets it. */
+int recproxy_resolve_pin(const char *name, const char *address);
 
 /* What a new INVITE and OPTIONS get; retry_after in seconds, 0 for none. */
 void recproxy_admission_set(int admission, int retry_after);

@@ -5,8 +5,12 @@
 PJSUA_INVALID_ID: int
 PJSIP_TRANSPORT_UDP: int
 PJSIP_TRANSPORT_TCP: int
+PJSIP_TRANSPORT_TLS: int
 PJSIP_TRANSPORT_UDP6: int
 PJSIP_TRANSPORT_TCP6: int
+PJSIP_TRANSPORT_TLS6: int
+PJ_SSL_SOCK_PROTO_TLS1_2: int
+PJ_SSL_SOCK_PROTO_TLS1_3: int
 PJSIP_ROLE_UAC: int
 PJSIP_ROLE_UAS: int
 PJSIP_EVENT_RX_MSG: int
@@ -33,11 +37,23 @@ RECPROXY_OPTIONS_ANSWERED: int
 RECPROXY_BODIES_MASKED: int
 RECPROXY_BODIES_SENT: int
 RECPROXY_BODIES_LOST: int
+RECPROXY_CHALLENGED: int
+RECPROXY_LOCKED_OUT: int
+RECPROXY_LINKS_REFUSED: int
+RECPROXY_LINKS_CLOSED: int
 
 def recproxy_log_off() -> None: ...
 def recproxy_sip_start() -> int: ...
 def recproxy_acl_set(nets: bytes) -> int: ...
 def recproxy_acl_set_silent(silent: int) -> None: ...
+def recproxy_auth_short(digits: int) -> None: ...
+def recproxy_auth_clear() -> None: ...
+def recproxy_auth_add(nets: bytes) -> int: ...
+def recproxy_auth_challenge(group: int, first: str, second: str) -> None: ...
+def recproxy_auth_lock(nets: bytes) -> int: ...
+def recproxy_links_limit(per_address: int) -> None: ...
+def recproxy_links_count() -> int: ...
+def recproxy_resolve_pin(name: str, address: str) -> int: ...
 def recproxy_admission_set(admission: int, retry_after: int) -> None: ...
 def recproxy_body_new() -> int: ...
 def recproxy_body_set(token: int, data: bytes, content_type: str) -> int: ...
@@ -106,8 +122,19 @@ class SockOptVector:
 class SockOptParams:
     sockOpts: SockOptVector
 
+class TlsConfig:
+    CaListFile: str
+    certFile: str
+    privKeyFile: str
+    proto: int
+    verifyServer: bool
+    verifyClient: bool
+    requireClientCert: bool
+    msecTimeout: int
+
 class TransportConfig:
     port: int
+    tlsConfig: TlsConfig
     publicAddress: str
     boundAddress: str
     sockOptParams: SockOptParams
