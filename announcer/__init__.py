@@ -1,6 +1,6 @@
 """Announcements: read or spoken at set-up, encoded per codec, handed to the relay."""
 
-from announcer.encode import PCM_HZ, EncodedPrompt, encode
+from announcer.encode import PCM_HZ, EncodedPrompt, encodable_codecs, encode
 from announcer.errors import AnnouncerError, PromptError
 from announcer.playout import Pacer, playout
 from announcer.prompts import BrokenPrompt, Prompt, PromptSet, PromptSpec
@@ -15,6 +15,7 @@ __all__ = [
     "PromptError",
     "PromptSet",
     "PromptSpec",
+    "encodable_codecs",
     "encode",
     "playout",
 ]

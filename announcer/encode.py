@@ -9,10 +9,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from announcer import g729
 from announcer.errors import PromptError
 from rtp.codecs import alaw_encode, mulaw_encode, resample
 
-__all__ = ["PCM_HZ", "EncodedPrompt", "encode"]
+__all__ = ["PCM_HZ", "EncodedPrompt", "encodable_codecs", "encode"]
 
 PCM_HZ: Final = 48_000
 """Rate of the samples that are encoded."""
@@ -53,13 +54,23 @@ class EncodedPrompt:
             at += length
 
 
+def encodable_codecs() -> tuple[str, ...]:
+    """Tell the codecs that `encode` can make on this machine.
+
+    Returns:
+        PCMU, PCMA, G722 and OPUS, and G729 where an encoder for it is installed.
+    """
+    return ("PCMU", "PCMA", "G722", "OPUS", *(("G729",) if g729.is_available() else ()))
+
+
 def encode(pcm: npt.NDArray[np.int16], codec: str, ptime_ms: int = 20) -> EncodedPrompt:
     """Encode samples; the last frame is filled up with silence.
 
     Args:
         pcm: Mono, at `PCM_HZ`.
-        codec: PCMU, PCMA, G722 or OPUS, in any case.
-        ptime_ms: Time of a frame. Opus has no frames of 30 ms; 20 is taken instead.
+        codec: PCMU, PCMA, G722, G729 or OPUS, in any case.
+        ptime_ms: Time of a frame. Opus has no frames of 30 ms, G.729 only multiples of 10; 20 is
+            taken instead.
 
     Returns:
         The payloads.
@@ -81,6 +92,8 @@ def encode(pcm: npt.NDArray[np.int16], codec: str, ptime_ms: int = 20) -> Encode
             return _cut(_g722(_filled(pcm, _G722_HZ, ptime_ms)), ptime_ms)
         case "OPUS":
             return _opus(pcm, ptime_ms if ptime_ms in _OPUS_FRAMES_MS else 20)
+        case "G729":
+            return _g729(pcm, ptime_ms if ptime_ms % g729.FRAME_MS == 0 else 20)
         case _:
             raise PromptError(f"no announcement can be made in {codec}; agree on PCMU, PCMA, G722 or opus")
 
@@ -95,6 +108,12 @@ def _cut(stream: bytes, frame_ms: int) -> EncodedPrompt:
     """Cut a codec of one byte a clock unit into frames."""
     size = _G711_HZ * frame_ms // 1000
     return EncodedPrompt(stream, (size,) * (len(stream) // size), frame_ms, size)
+
+
+def _g729(pcm: npt.NDArray[np.int16], frame_ms: int) -> EncodedPrompt:
+    stream = g729.encode(_filled(pcm, g729.RATE_HZ, frame_ms))
+    size = g729.FRAME_BYTES * frame_ms // g729.FRAME_MS
+    return EncodedPrompt(stream, (size,) * (len(stream) // size), frame_ms, g729.RATE_HZ * frame_ms // 1000)
 
 
 def _g722(pcm: npt.NDArray[np.int16]) -> bytes:

@@ -78,7 +78,7 @@ class Prompt:
         """Encode it, or give what was encoded before.
 
         Args:
-            codec: PCMU, PCMA, G722 or OPUS, in any case.
+            codec: PCMU, PCMA, G722, G729 or OPUS, in any case.
             ptime_ms: Time of a frame.
 
         Returns:

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, Literal, TypeVar
 
-from announcer import PromptSet, PromptSpec
+from announcer import PromptSet, PromptSpec, encodable_codecs
 from recproxy import config as settings
 from recproxy.call import Driver, Limits, Ports
 from recproxy.call.commands import AuditNote, Note
@@ -60,7 +60,6 @@ from storage import (
     recover,
 )
 
-_CODECS: Final = ("PCMU", "PCMA", "G722", "OPUS")
 _POLL_MS: Final = 10  # while an announcement plays: its end opens the gate
 _IDLE_POLL_MS: Final = 50  # SIP wakes the loop at once; what other threads tell may wait
 _FLUSH_S: Final = 0.01  # the longest that a loop without rest keeps lines of the event log
@@ -338,7 +337,7 @@ def load_prompts(config: Config, policy: Policy, log: EventLog) -> PromptSet:
         )
         for said in policy.prompts()
     ]
-    prompts = PromptSet.load(config.announcer.directory, specs, _CODECS)
+    prompts = PromptSet.load(config.announcer.directory, specs, encodable_codecs())
     for broken in prompts.broken:
         log.emit("prompt.failed", prompt=broken.name, language=broken.language, why=broken.why)
     return prompts

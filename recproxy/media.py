@@ -67,7 +67,7 @@ _UNSPECIFIED: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - an old way to
 _COUNTS: Final = ("received", "relayed", "foreign", "malformed", "gated", "send_errors", "fork_dropped")
 _PTIMES_MS: Final = frozenset({10, 20, 30, 40, 60})
 # An announcement is made for these clocks; at another it would be heard too fast to be understood.
-_CLOCKS_HZ: Final = {"PCMU": 8000, "PCMA": 8000, "G722": 8000, "OPUS": 48000}
+_CLOCKS_HZ: Final = {"PCMU": 8000, "PCMA": 8000, "G722": 8000, "G729": 8000, "OPUS": 48000}
 
 
 class Clock(Protocol):
@@ -484,7 +484,7 @@ def _speakable(codec: Codec) -> str:
     if codec.clock_hz != _CLOCKS_HZ.get(codec.name) or not mono:
         raise PromptError(
             f"no announcement can be made in {codec.name}/{codec.clock_hz}/{codec.channels}; "
-            "agree on PCMU, PCMA or G722 at 8000 Hz or opus at 48000 Hz"
+            "agree on PCMU, PCMA, G722 or G729 at 8000 Hz or opus at 48000 Hz"
         )
     return codec.name
 

@@ -205,8 +205,8 @@ def test_encodings_are_made_once(tmp_path: Path) -> None:
     prompt = load(tmp_path, PromptSpec("own", "nl", file=path)).get("own", "nl")
     assert prompt.encoded("pcmu") is prompt.encoded("PCMU", 20)
     assert prompt.encoded("PCMU", 30) is not prompt.encoded("PCMU", 20)
-    with pytest.raises(PromptError, match="no announcement can be made in G729"):
-        prompt.encoded("G729")
+    with pytest.raises(PromptError, match="no announcement can be made in G723"):
+        prompt.encoded("G723")
     with pytest.raises(PromptError, match="frames of 0 ms"):
         prompt.encoded("PCMU", 0)
 

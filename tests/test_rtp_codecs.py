@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from announcer import encode
+from announcer import PromptError, encodable_codecs, encode, g729
 from rtp.codecs import (
     ALAW_TO_MULAW,
     MULAW_TO_ALAW,
@@ -164,7 +164,10 @@ def test_what_is_encoded_decodes_to_the_same_tone_and_length(name: str, ptime_ms
         (CodecSpec("opus", 48_000, 2), 48_000),
         (CodecSpec("opus", 16_000), None),
         (CodecSpec("PCMU", 8000, 2), None),
-        (CodecSpec("G729", 8000), None),
+        (CodecSpec("G729", 8000), 8000),
+        (CodecSpec("G729", 16_000), None),
+        (CodecSpec("G729", 8000, 2), None),
+        (CodecSpec("G723", 8000), None),
         (CodecSpec("telephone-event", 8000), None),
     ],
 )
@@ -203,6 +206,68 @@ def test_opus_nonsense_is_decoded_or_refused(payload: bytes) -> None:
     except PacketError:
         return
     assert samples.dtype == np.int16
+
+
+_G729 = CodecSpec("G729", 8000)
+
+
+@pytest.mark.parametrize("frames", [0, 1, 2, 6])
+def test_a_silence_descriptor_of_g729_becomes_silence(frames: int) -> None:
+    """RFC 3551 section 4.5.6: frames of 10 bytes, then one of 2 at most."""
+    speech = bytes(range(10 * frames))
+    samples = decoder_for(_G729).decode(speech + b"\x12\x34")
+    assert payload_samples(_G729, speech + b"\x12\x34") == len(samples) == 80 * (frames + 1)
+    assert not samples[-80:].any()
+    assert np.array_equal(samples[:-80], decoder_for(_G729).decode(speech))
+
+
+def test_speech_goes_on_after_silence_in_g729() -> None:
+    decoder = decoder_for(_G729)
+    assert [len(decoder.decode(payload)) for payload in (b"\x12\x34", bytes(20), b"\x12\x34", bytes(10))] == [
+        80,
+        160,
+        80,
+        80,
+    ]
+
+
+@given(st.binary(max_size=200))
+def test_g729_nonsense_is_decoded_or_refused(payload: bytes) -> None:
+    decoder = decoder_for(_G729)
+    if len(payload) % 10 in (0, 2):
+        assert len(decoder.decode(payload)) == payload_samples(_G729, payload)
+        return
+    assert payload_samples(_G729, payload) == 0
+    with pytest.raises(PacketError, match=f"g729 payload of {len(payload)} bytes"):
+        decoder.decode(payload)
+
+
+@pytest.mark.parametrize(("ptime_ms", "frame_ms"), [(10, 10), (20, 20), (25, 20), (60, 60)])
+def test_an_announcement_in_g729_is_heard_as_it_was_said(ptime_ms: int, frame_ms: int) -> None:
+    if "G729" not in encodable_codecs():
+        pytest.skip("libbcg729 is not installed")
+    encoded = encode(sine(800, 48_000), "g729", ptime_ms)
+    assert (encoded.frame_ms, encoded.timestamp_step) == (frame_ms, 8 * frame_ms)
+    assert set(encoded.lengths) == {frame_ms}
+    assert 1000 <= encoded.duration_ms < 1000 + frame_ms
+    decoder = decoder_for(_G729)
+    pcm = np.concatenate([decoder.decode(payload) for payload in encoded.payloads()]).astype(float)
+    middle = pcm[2000:6000]
+    spectrum = np.abs(np.fft.rfft(middle * np.hanning(len(middle))))
+    assert np.argmax(spectrum) * 8000 / len(middle) == pytest.approx(800, abs=8)
+    # It codes speech, not tones: the level is kept no better than this.
+    assert np.sqrt(np.mean(middle**2)) == pytest.approx(9000 / np.sqrt(2), rel=0.25)
+
+
+def test_without_its_library_no_announcement_is_made_in_g729(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(g729, "_LIBRARY", "libbcg729-that-is-not-there.so.0")
+    g729.find.cache_clear()
+    try:
+        assert encodable_codecs() == ("PCMU", "PCMA", "G722", "OPUS")
+        with pytest.raises(PromptError, match=r"no announcement can be made in G729 without .*: install it"):
+            encode(sine(800, 48_000), "G729")
+    finally:
+        g729.find.cache_clear()
 
 
 def test_g711_alone_never_loads_ffmpeg() -> None:

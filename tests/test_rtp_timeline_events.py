@@ -399,7 +399,8 @@ def test_opus_after_g711_begins_anew_because_the_clock_differs() -> None:
         (["PCMU", "PCMA"], TimelineFormat(Encoding.PCM16, 8000)),
         (["PCMU", "G722"], TimelineFormat(Encoding.PCM16, 16_000)),
         (["PCMA", "G722", "opus", "G729"], TimelineFormat(Encoding.PCM16, 48_000)),
-        (["PCMU", "G729", "CN"], TimelineFormat(Encoding.MULAW, 8000)),
+        (["G729"], TimelineFormat(Encoding.PCM16, 8000)),
+        (["PCMU", "G723", "CN"], TimelineFormat(Encoding.MULAW, 8000)),
     ],
 )
 def test_the_format_keeps_the_most_of_what_was_agreed(names: list[str], expected: TimelineFormat) -> None:
@@ -408,8 +409,8 @@ def test_the_format_keeps_the_most_of_what_was_agreed(names: list[str], expected
 
 
 def test_codecs_that_cannot_be_recorded_are_named() -> None:
-    with pytest.raises(RelayError, match=r"cannot record G729/8000; agree on PCMU, PCMA, G722 or opus"):
-        choose_format([CodecSpec("G729", 8000)])
+    with pytest.raises(RelayError, match=r"cannot record G723/8000; agree on PCMU, PCMA, G722, G729 or opus"):
+        choose_format([CodecSpec("G723", 8000)])
 
 
 def test_numbers_out_of_range_are_refused() -> None:

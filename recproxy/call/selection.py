@@ -19,7 +19,15 @@ from recproxy.call.events import SRTP_KEY_BYTES, Codec, CryptoOffer, LocalMedia,
 
 #: RTP clock of each encoding that can be announced in and recorded (RFC 3551 table 4, RFC 7587);
 #: the same name at another clock is another thing.
-RECORDABLE: Final[Mapping[str, int]] = {"PCMU": 8000, "PCMA": 8000, "G722": 8000, "OPUS": 48000}
+RECORDABLE: Final[Mapping[str, int]] = {
+    "PCMU": 8000,
+    "PCMA": 8000,
+    "G722": 8000,
+    "OPUS": 48000,
+    "G729": 8000,
+}
+#: Taken only where nothing else is offered: not every machine can announce in it.
+LAST_RESORT: Final = frozenset({"G729"})
 #: Kept beside them: digits are reported, never recorded as sound (RFC 4733).
 COMPANIONS: Final = frozenset({"TELEPHONE-EVENT"})
 #: Transports whose payload is in the clear (RFC 3551, RFC 4585).
@@ -135,7 +143,12 @@ def select_recordable(offer: Sdp) -> Selection | None:
     for index, stream in enumerate(offer.streams):
         if not is_recordable(stream):
             continue
-        kept = frozenset(codec.payload_type for codec in stream.codecs if is_kept(codec))
+        preferred = any(is_speech(codec) and codec.name not in LAST_RESORT for codec in stream.codecs)
+        kept = frozenset(
+            codec.payload_type
+            for codec in stream.codecs
+            if is_kept(codec) and not (preferred and codec.name in LAST_RESORT)
+        )
         return Selection(
             recorded=index,
             active=tuple(place == index for place in range(len(offer.streams))),

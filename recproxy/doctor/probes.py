@@ -25,7 +25,6 @@ from storage import OsFiles, StorageError, load_recipients, load_root_key, load_
 __all__ = ["probe"]
 
 _PROGRAMS: Final = ("espeak-ng", "ffmpeg")
-_CODECS: Final = ("PCMU", "PCMA", "G722", "OPUS")
 _LOCAL_PORTS: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _KEY_FILE_BYTES: Final = 1 << 16
 _SECRET: Final = b"AGE-SECRET-KEY-"
@@ -199,7 +198,8 @@ def _policy(config: Config) -> tuple[Policy | None, str]:
 
 
 def _prompts(config: Config, policy: Policy) -> Iterator[PromptFacts]:
-    from announcer import PromptSet, PromptSpec  # noqa: PLC0415 - needs the engine, which may not load
+    # Needs the engine, which may not load.
+    from announcer import PromptSet, PromptSpec, encodable_codecs  # noqa: PLC0415
 
     specs = [
         PromptSpec(
@@ -211,7 +211,7 @@ def _prompts(config: Config, policy: Policy) -> Iterator[PromptFacts]:
         for said in policy.prompts()
     ]
     with tempfile.TemporaryDirectory(prefix="recproxy-doctor-") as scratch:
-        loaded = PromptSet.load(Path(scratch), specs, _CODECS)
+        loaded = PromptSet.load(Path(scratch), specs, encodable_codecs())
     for prompt in loaded.prompts.values():
         yield PromptFacts(prompt.name, prompt.language, prompt.duration_s)
     for broken in loaded.broken:

@@ -1,6 +1,6 @@
 """From payloads to samples, codec by codec, behind one interface.
 
-G.711 needs numpy only. G.722 and Opus are decoded by FFmpeg through PyAV, which is loaded when the
+G.711 needs numpy only. G.722, G.729 and Opus are decoded by FFmpeg through PyAV, which is loaded when the
 first such decoder is made: a process that only ever sees G.711 never loads it.
 """
 
@@ -17,6 +17,10 @@ from rtp.errors import PacketError
 
 __all__ = ["Decoder", "decoder_for", "payload_samples"]
 
+_G729_FRAME_BYTES: Final = 10
+_G729_SILENCE_BYTES: Final = 2
+"""A silence descriptor of annex B; at most one a packet, at its end (RFC 3551 section 4.5.6)."""
+_G729_FRAME_SAMPLES: Final = 80
 _OPUS_RATE_HZ: Final = 48_000
 _OPUS_MAX_SAMPLES: Final = 5_760
 """120 ms, the longest packet (RFC 6716 section 3.2.5)."""
@@ -90,11 +94,31 @@ class _FfmpegDecoder:
         return samples
 
 
+class _G729Decoder:
+    """G.729 and annex A by FFmpeg, which knows no silence of annex B: that becomes digital silence."""
+
+    __slots__ = ("_speech", "rate_hz")
+
+    def __init__(self, rate_hz: int) -> None:
+        self._speech = _FfmpegDecoder("g729", rate_hz)
+        self.rate_hz = rate_hz
+
+    def decode(self, payload: bytes) -> npt.NDArray[np.int16]:
+        frames, rest = divmod(len(payload), _G729_FRAME_BYTES)
+        if rest not in (0, _G729_SILENCE_BYTES):
+            raise PacketError(
+                f"g729 payload of {len(payload)} bytes: not frames of 10 bytes with one of 2 bytes at most"
+            )
+        speech = payload[: frames * _G729_FRAME_BYTES]
+        samples = self._speech.decode(speech) if speech else np.zeros(0, np.int16)
+        return np.pad(samples, (0, _G729_FRAME_SAMPLES)) if rest else samples
+
+
 def decoder_for(codec: CodecSpec) -> Decoder:
     """Make a decoder for one stream of one codec.
 
     Args:
-        codec: PCMU, PCMA, G722 or OPUS.
+        codec: PCMU, PCMA, G722, G729 or OPUS.
 
     Returns:
         A decoder with no packet behind it.
@@ -112,6 +136,8 @@ def decoder_for(codec: CodecSpec) -> Decoder:
             return _TableDecoder(ALAW_TO_LINEAR, rate_hz)
         case "G722":
             return _FfmpegDecoder("g722", rate_hz)
+        case "G729":
+            return _G729Decoder(rate_hz)
         case _:
             return _FfmpegDecoder("libopus", rate_hz)
 
@@ -120,7 +146,7 @@ def payload_samples(codec: CodecSpec, payload: bytes) -> int:
     """Tell how many samples a payload decodes to, without decoding it.
 
     Args:
-        codec: PCMU, PCMA, G722 or OPUS.
+        codec: PCMU, PCMA, G722, G729 or OPUS.
         payload: RTP payload.
 
     Returns:
@@ -130,7 +156,16 @@ def payload_samples(codec: CodecSpec, payload: bytes) -> int:
         return 2 * len(payload)
     if codec.name == "OPUS":
         return _opus_samples(payload)
+    if codec.name == "G729":
+        return _g729_samples(payload)
     return len(payload)
+
+
+def _g729_samples(payload: bytes) -> int:
+    frames, rest = divmod(len(payload), _G729_FRAME_BYTES)
+    if rest not in (0, _G729_SILENCE_BYTES):
+        return 0
+    return (frames + (rest > 0)) * _G729_FRAME_SAMPLES
 
 
 def _opus_samples(payload: bytes) -> int:

@@ -12,6 +12,7 @@ COMFORT_NOISE: Final = "CN"
 G711_NAMES: Final = frozenset({"PCMU", "PCMA"})
 
 _OPUS_RATE_HZ: Final = 48_000
+_G729_RATE_HZ: Final = 8_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ class CodecSpec:
         """
         if self.name in G711_NAMES and self.channels == 1:
             return self.clock_hz
+        if self.name == "G729" and self.channels == 1 and self.clock_hz == _G729_RATE_HZ:
+            return _G729_RATE_HZ
         if self.name == "G722" and self.channels == 1:
             return 2 * self.clock_hz
         if self.name == "OPUS" and self.clock_hz == _OPUS_RATE_HZ:

@@ -90,7 +90,7 @@ def choose_format(codecs: Iterable[CodecSpec]) -> TimelineFormat:
     audio = {(codec.name, codec.rate_hz) for codec in named if codec.rate_hz is not None}
     if not audio:
         offered = ", ".join(f"{codec.name}/{codec.clock_hz}" for codec in named) or "no codec at all"
-        raise RelayError(f"cannot record {offered}; agree on PCMU, PCMA, G722 or opus")
+        raise RelayError(f"cannot record {offered}; agree on PCMU, PCMA, G722, G729 or opus")
     rate_hz = max(rate for _, rate in audio if rate is not None)
     if len(audio) == 1:
         ((name, _),) = audio
