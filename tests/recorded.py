@@ -21,6 +21,8 @@ from storage import (
     Encoding,
     LegalBasis,
     NoticeProof,
+    NumberIndex,
+    NumberTokens,
     OsFiles,
     Parties,
     RecordingId,
@@ -30,6 +32,7 @@ from storage import (
     generate_root_key,
     generate_signing_key,
     load_recipients,
+    load_root_key,
     load_signing_key,
     sqlite_url,
 )
@@ -68,6 +71,8 @@ storage:
   index_key: index.key
 announcer:
   directory: announcements
+subjects:
+  directory: cases
 """
 
 _POLICY = """\
@@ -152,6 +157,10 @@ class Take:
         kept: Until its expiry, from the start.
         purpose: Why.
         end: ``seal``, ``abort``, ``discard`` or ``leave`` (open).
+        caller: Who called.
+        callee: Who was called.
+        basis: On what ground.
+        index: Whether the numbers find it.
     """
 
     number: int
@@ -160,6 +169,10 @@ class Take:
     kept: timedelta = timedelta(days=30)
     purpose: str = "training"
     end: str = "seal"
+    caller: str = CALLER
+    callee: str = CALLEE
+    basis: LegalBasis = LegalBasis.LEGITIMATE_INTEREST
+    index: bool = False
 
     @property
     def id(self) -> str:
@@ -191,17 +204,21 @@ def record(shelf: Shelf, *takes: Take, clock: datetime | None = None) -> None:
     key = load_signing_key(OsFiles(shelf.root), "audit.key")
     recipients = load_recipients(OsFiles(shelf.root), "recipients.txt")
     store = RecordingStore(files, catalogue, AuditLog(files, key, "rig", lambda: shown[0]), recipients)
+    index = NumberIndex(files, load_root_key(OsFiles(shelf.root), "index.key"))
     try:
         for take in takes:
             shown[0] = clock or take.started
-            _record(store, take)
+            _record(
+                store, take, index.tokens((take.caller, take.callee), take.started) if take.index else None
+            )
     finally:
         store.close()
         catalogue.close()
 
 
-def _record(store: RecordingStore, take: Take) -> None:
-    writer = store.open(_tags(take), Parties(CALLER, CALLEE, ("a@carrier", "b@pbx")), FORMAT, take.started)
+def _record(store: RecordingStore, take: Take, index: NumberTokens | None) -> None:
+    parties = Parties(take.caller, take.callee, ("a@carrier", "b@pbx"))
+    writer = store.open(_tags(take), parties, FORMAT, take.started, index)
     if take.end == "discard":
         writer.discard("announcement broken off", take.started)
         return
@@ -230,7 +247,7 @@ def _tags(take: Take) -> RecordingTags:
         call=f"{take.number:032x}",
         node="rig",
         purpose=take.purpose,
-        legal_basis=LegalBasis.LEGITIMATE_INTEREST,
+        legal_basis=take.basis,
         policy_version="7" * 64,
         direction=Direction.INBOUND,
         trunk="carrier",

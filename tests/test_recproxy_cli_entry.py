@@ -18,6 +18,7 @@ from recproxy.cli.entry import invoke, program
 from recproxy.cli.failures import describe
 from recproxy.cli.lazy import LazyGroup
 from recproxy.cli.recordings import recordings
+from recproxy.cli.subject import subject
 from recproxy.errors import RecproxyError
 from storage import KeyDestroyed, KeyUnavailable, StoreLocked
 from storage.age import NoMatchError
@@ -45,16 +46,31 @@ def test_every_command_of_the_first_version_is_there() -> None:
         "retention",
         "doctor",
         "keys generate",
+        "keys index",
         "recordings list",
         "recordings show",
         "recordings export",
         "recordings verify",
+        "hold request",
+        "hold approve",
+        "hold release",
+        "hold list",
+        "subject open",
+        "subject find",
+        "subject export",
+        "subject erase",
+        "subject restrict",
+        "subject object",
+        "subject withdraw",
+        "subject status",
+        "subject extend",
+        "subject close",
         "audit verify",
         "policy check",
     }
 
 
-@pytest.mark.parametrize("group", [program, recordings], ids=["recproxy", "recordings"])
+@pytest.mark.parametrize("group", [program, recordings, subject], ids=["recproxy", "recordings", "subject"])
 def test_the_list_of_commands_says_what_the_commands_say(group: LazyGroup) -> None:
     context = click.Context(group)
     for name, entry in group.entries.items():
@@ -87,6 +103,7 @@ def test_help_loads_nothing_heavy(words: list[str]) -> None:
 
 def test_read_commands_have_json() -> None:
     reading = ["doctor", "recordings list", "recordings show", "recordings verify", "audit verify"]
+    reading += ["hold list", "subject status", "subject open"]
     for name in [*reading, "policy check", "keys generate"]:
         options = {option for one in COMMANDS[tuple(name.split())].params for option in one.opts}
         assert "--json" in options, name

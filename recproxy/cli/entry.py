@@ -39,7 +39,12 @@ program = LazyGroup(
         "recordings": Entry(
             "recproxy.cli.recordings", "recordings", "List, show, export and verify recordings."
         ),
-        "hold": Entry("recproxy.cli.holds", "hold", "Keep recordings beyond their expiry; two people."),
+        "hold": Entry(
+            "recproxy.cli.holds", "hold", "Keep recordings beyond their expiry, as two people want it."
+        ),
+        "subject": Entry(
+            "recproxy.cli.subject", "subject", "Answer people who ask what is recorded of them."
+        ),
         "audit": Entry("recproxy.cli.audit", "audit", "Check the audit chain."),
         "policy": Entry("recproxy.cli.policy", "policy", "Check a policy file."),
     },

@@ -30,7 +30,7 @@ _SHORT: Final = 8
 
 @click.group("hold", no_args_is_help=False)
 def hold() -> None:
-    """Keep recordings for a dispute, an order or a regulator; two people, an end, a case."""
+    """Keep recordings beyond their expiry, as two people want it."""
 
 
 @hold.command("request")

@@ -24,6 +24,7 @@ __all__ = [
     "AnnouncerConfig",
     "AuthenticateConfig",
     "Config",
+    "Holidays",
     "IpAddress",
     "Latch",
     "Listen",
@@ -43,6 +44,7 @@ __all__ = [
     "SipConfig",
     "SipTarget",
     "StorageConfig",
+    "SubjectsConfig",
     "TargetConfig",
     "TlsConfig",
     "Transport",
@@ -440,6 +442,25 @@ class RetentionConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     max_downtime: timedelta = timedelta(days=31)
 
 
+class Holidays(Enum):
+    """Whose public holidays move a due date; ``NONE``: weekends only, which is never later."""
+
+    NL = "nl"
+    NONE = "none"
+
+
+class SubjectsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Requests of the people who are recorded.
+
+    Attributes:
+        directory: Holds their cases, apart from the recordings; None for no cases.
+        holidays: Whose public holidays move the day on which an answer is due.
+    """
+
+    directory: Path | None = None
+    holidays: Holidays = Holidays.NL
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All of ``recproxy.yaml``. Only the composition root takes it whole.
 
@@ -453,6 +474,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         storage: Where recordings live.
         announcer: Announcements.
         retention: The process that shreds.
+        subjects: Requests of the people who are recorded.
         log: The event log.
     """
 
@@ -465,4 +487,5 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     storage: StorageConfig
     announcer: AnnouncerConfig
     retention: RetentionConfig = RetentionConfig()
+    subjects: SubjectsConfig = SubjectsConfig()
     log: LogConfig = LogConfig()

@@ -23,6 +23,7 @@ from storage.age.errors import (
 from storage.age.header import open_header, seal_header, split_header
 from storage.age.hybrid import HybridIdentity, HybridRecipient
 from storage.age.keyfile import parse_identities, parse_identity, parse_recipient, parse_recipients
+from storage.age.scrypt import PassphraseIdentity, PassphraseRecipient
 from storage.age.stanza import FILE_KEY_BYTES, Identity, Random, Recipient, Stanza
 from storage.age.stream import (
     CHUNK_BYTES,
@@ -58,6 +59,8 @@ __all__ = [
     "IdentityError",
     "KeyFormatError",
     "NoMatchError",
+    "PassphraseIdentity",
+    "PassphraseRecipient",
     "PayloadDecryptor",
     "PayloadEncryptor",
     "PayloadError",

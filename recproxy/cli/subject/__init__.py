@@ -1,0 +1,5 @@
+"""``recproxy subject``."""
+
+from recproxy.cli.subject.group import subject
+
+__all__ = ["subject"]
