@@ -49,7 +49,7 @@ def dutch_holidays(year: int) -> frozenset[date]:
     king = date(year, 4, 27)
     if king.weekday() == calendar.SUNDAY:
         king -= timedelta(days=1)
-    moving = (-2, 1, 39, 50)  # Good Friday, Easter Monday, Ascension Day, Whit Monday
+    moving = (-2, 1, 39, 50)  # Good Friday, Easter Monday, Ascension Day, Pentecost Monday
     fixed = (date(year, 1, 1), king, date(year, 5, 5), date(year, 12, 25), date(year, 12, 26))
     return frozenset((*fixed, *(sunday + timedelta(days=days) for days in moving)))
 
