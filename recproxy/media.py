@@ -61,6 +61,7 @@ from rtp import (
     SrtpSuite,
     StreamStats,
 )
+from rtp.codecs import TELEPHONE_EVENT
 
 _SIDES: Final = {LegName.CALLER: Side.CALLER, LegName.CALLEE: Side.CALLEE}
 _UNSPECIFIED: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - an old way to say hold (RFC 3264 section 8.4)
@@ -103,6 +104,10 @@ class RecordingSink(Protocol):
 
     def discard(self, call: str, reason: str) -> None:
         """Destroy what there is of the recording, at once."""
+        ...
+
+    def listen(self, call: str, stream: int, payload_types: frozenset[int]) -> None:
+        """Tell the keys pressed in ``stream``, by these payload types; none: no longer."""
         ...
 
     def fault(self) -> str | None:
@@ -167,6 +172,7 @@ class _Call:
     remotes: dict[tuple[int, LegName], Remote | None] = field(default_factory=dict)
     keys: dict[tuple[int, LegName], StreamKeys] = field(default_factory=dict)
     left: set[tuple[int, LegName, str]] = field(default_factory=set)
+    events: dict[tuple[int, LegName], frozenset[int]] = field(default_factory=dict)
     prompt: _Prompt | None = None
     recorded: int | None = None
 
@@ -330,6 +336,7 @@ class Media:
             remote = _remote(facts)
             place = (stream.number, command.leg)
             try:
+                self._listen(call, state, place, facts)
                 self._secure(state, place, key)
             except RelayError as err:
                 self._post(call, LegFault(command.leg, str(err)))
@@ -342,6 +349,29 @@ class Media:
                 self._post(call, LegFault(command.leg, str(err)))
                 return
             state.remotes[place] = remote
+
+    def _listen(self, call: str, state: _Call, place: tuple[int, LegName], facts: StreamFacts | None) -> None:
+        """Hear the keys of both parties by what either SDP calls telephone-event.
+
+        Raises:
+            RelayError: The stream is gone.
+        """
+        number, _ = place
+        if facts is None:
+            return
+        before = self._events(state, number)
+        state.events[place] = frozenset(
+            codec.payload_type for codec in facts.codecs if codec.name == TELEPHONE_EVENT
+        )
+        now = self._events(state, number)
+        if now != before:
+            for side in Side:
+                self._relay.set_events(number, side, now)
+            self._recorder.listen(call, number, now)
+
+    @staticmethod
+    def _events(state: _Call, number: int) -> frozenset[int]:
+        return frozenset().union(*(state.events.get((number, leg), frozenset()) for leg in LegName))
 
     def _secure(self, state: _Call, place: tuple[int, LegName], keys: StreamKeys | None) -> None:
         """SRTP with a leg, before anything can be sent to it; the engine keeps a key that stays.
@@ -460,6 +490,8 @@ class Media:
         if state is None:
             return
         for stream in state.streams:
+            if self._events(state, stream.number):
+                self._recorder.listen(call, stream.number, frozenset())
             stats = self._close_stream(state.places, stream)
             fields = [
                 (f"{leg}_{name}", getattr(side, name))

@@ -1,6 +1,7 @@
 """RTP: the native relay with its fork, the timeline that orders what was forked, codecs and ports."""
 
 from rtp.codecs import CodecSpec
+from rtp.digits import DigitDetector, may_hold_events
 from rtp.endpoints import Latch, PortPair, Remote, Side, SrtpKey, SrtpSuite
 from rtp.errors import PacketError, PortsExhausted, RelayError, RtpError
 from rtp.fork import FORK_DTYPE, Fork, ForkBatch, ring_bytes_for
@@ -13,6 +14,7 @@ from rtp.timeline import Encoding, Timeline, TimelineFacts, TimelineFormat, choo
 __all__ = [
     "FORK_DTYPE",
     "CodecSpec",
+    "DigitDetector",
     "Encoding",
     "Fork",
     "ForkBatch",
@@ -37,5 +39,6 @@ __all__ = [
     "TimelineFacts",
     "TimelineFormat",
     "choose_format",
+    "may_hold_events",
     "ring_bytes_for",
 ]

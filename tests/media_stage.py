@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,6 +60,7 @@ class Sink:
         self.resumed: list[tuple[str, int, tuple[Codec, ...]]] = []
         self.sealed: list[tuple[str, int, str, int]] = []
         self.discarded: list[tuple[str, str]] = []
+        self.listened: list[tuple[str, int, frozenset[int]]] = []
         self.why_not: str | None = None
 
     def open(self, call: str, stream: int, start_ns: int, plan: OpenRecording) -> None:
@@ -73,6 +74,9 @@ class Sink:
 
     def seal(self, call: str, end_ns: int, reason: str, dropped: int) -> None:
         self.sealed.append((call, end_ns, reason, dropped))
+
+    def listen(self, call: str, stream: int, payload_types: frozenset[int]) -> None:
+        self.listened.append((call, stream, payload_types))
 
     def discard(self, call: str, reason: str) -> None:
         self.discarded.append((call, reason))
@@ -89,6 +93,7 @@ class ScriptedRelay(Relay):
         self._streams = itertools.count(1)
         self._playbacks = itertools.count(101)
         self.streams: list[int] = []
+        self.events: list[tuple[Side, frozenset[int]]] = []
         self.playing: dict[int, tuple[int, Side, Playout]] = {}
         self.stopped: list[int] = []
         self.reports: list[PlaybackEvent] = []
@@ -106,6 +111,10 @@ class ScriptedRelay(Relay):
 
     def set_remote(self, stream: int, side: Side, remote: Remote | None, latch: Latch) -> None:
         assert stream in self.streams
+
+    def set_events(self, stream: int, side: Side, payload_types: Collection[int]) -> None:
+        assert stream in self.streams
+        self.events.append((side, frozenset(payload_types)))
 
     def set_gate(self, stream: int, opened: bool) -> None:
         assert stream in self.streams

@@ -142,6 +142,7 @@ class Packet:
     sequence: int
     payload: bytes = field(repr=False)
     payload_type: int = 0
+    event_only: bool = False
 
 
 class ScriptedFork(Fork):
@@ -181,6 +182,7 @@ def batch_of(packets: list[Packet]) -> ForkBatch:
         record["length"] = len(packet.payload)
         record["side"] = packet.side
         record["payload_type"] = packet.payload_type
+        record["event_only"] = packet.event_only
         offset += len(packet.payload)
     return ForkBatch(np.frombuffer(b"".join(p.payload for p in packets), np.uint8), records, 0)
 

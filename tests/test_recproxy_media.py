@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -463,3 +464,22 @@ def test_an_unknown_trunk_takes_no_port(stage: Stage) -> None:
     with pytest.raises(KeyError):
         stage.media.execute("c1", AllocateMedia("nobody", 1))
     assert stage.pool.free == stage.pool.size
+
+
+# ------------------------------------------------------------------ keys
+def test_keys_of_both_parties_are_listened_for_by_what_either_sdp_names() -> None:
+    stage, relay = scripted_stage()
+    stage.allocate()
+    other = Codec(96, "TELEPHONE-EVENT", 8000)
+    for leg, codec in ((CALLER, DTMF), (CALLEE, DTMF), (CALLEE, other)):
+        described = replace(facts("127.0.0.1", 4000), codecs=(PCMU, codec))
+        stage.media.execute("c1", ConnectMedia(leg, (described,)))
+    both = frozenset({DTMF.payload_type, 96})
+    assert relay.events == [(side, types) for types in (frozenset({101}), both) for side in Side]
+    stage.media.execute("c1", ReleaseMedia())
+    number = stage.sink.listened[0][1]
+    assert [(stream, types) for _, stream, types in stage.sink.listened] == [
+        (number, frozenset({101})),
+        (number, both),
+        (number, frozenset()),
+    ]

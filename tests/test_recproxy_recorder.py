@@ -70,6 +70,7 @@ def test_both_sides_are_kept_bit_for_bit(stage: Stage) -> None:
 
 
 def test_a_key_is_told_to_its_call_and_is_silence_in_the_recording(stage: Stage) -> None:
+    stage.recorder.listen("c1", 1, frozenset({DTMF.payload_type}))
     recording = opened(stage, "c1", 1, PCMU, DTMF, guard_ms=0)
     key = b"\x07\x0a\x00\xa0"
     stage.fork.ring.append(Packet(1, Side.CALLEE, stage.clock.now_ns, 1, key, DTMF.payload_type))
@@ -79,6 +80,48 @@ def test_a_key_is_told_to_its_call_and_is_silence_in_the_recording(stage: Stage)
     assert "7" not in repr(DigitPressed(LegName.CALLEE, "7"))
     assert stage.channels(recording)[1] == SILENCE * 210 * 8
     assert stage.row(recording).facts.callee.telephone_events == 1  # type: ignore[union-attr]
+
+
+def test_keys_are_told_before_a_recording_and_in_its_pauses_and_never_kept(stage: Stage) -> None:
+    """An announcement, a pause, a call that nobody records: keys are heard, nothing is stored."""
+
+    def press(code: int, sequence: int, *, event_only: bool) -> None:
+        key = bytes([code, 10, 0, 160])
+        now, kind = stage.clock.now_ns + 1, DTMF.payload_type
+        stage.fork.ring.append(Packet(1, Side.CALLER, now, sequence, key, kind, event_only))
+
+    stage.recorder.listen("c1", 1, frozenset({DTMF.payload_type}))
+    press(1, 1, event_only=True)
+    stage.turn(400)
+    assert not stage.recorder._packets, "nothing of it waits for a recording"
+    recording = opened(stage, "c1", 1, PCMU, DTMF, guard_ms=0)
+    press(2, 2, event_only=False)
+    stage.turn(400)
+    stage.recorder.pause("c1", stage.clock.now_ns)
+    press(3, 3, event_only=False)
+    stage.turn(400)
+    assert [event.digit for event in stage.journal.of(DigitPressed, "c1")] == ["1", "2", "3"]
+    seal(stage)
+    facts = stage.row(recording).facts
+    assert facts is not None
+    assert facts.caller is not None
+    assert facts.caller.telephone_events == 1, "only what was recorded is counted there"
+    stage.recorder.listen("c1", 1, frozenset())
+    stage.work()
+    press(4, 4, event_only=True)
+    stage.turn(400)
+    assert len(stage.journal.of(DigitPressed, "c1")) == 3
+    assert not any("digit" in str(note) for note in stage.journal.notes)
+
+
+def test_a_flood_of_keys_is_told_within_bounds(stage: Stage) -> None:
+    stage.recorder.listen("c1", 1, frozenset({DTMF.payload_type}))
+    stage.fork.ring += [
+        Packet(1, Side.CALLER, stage.clock.now_ns + at, at, b"\x05\x0a\x00\xa0", DTMF.payload_type, True)
+        for at in range(1, 101)
+    ]
+    stage.turn(400)
+    assert len(stage.journal.of(DigitPressed, "c1")) == 32
 
 
 def test_nothing_that_arrived_before_the_start_is_kept(stage: Stage) -> None:

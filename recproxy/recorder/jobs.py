@@ -73,13 +73,22 @@ class Audit:
 
 
 @dataclass(frozen=True, slots=True)
+class Listen:
+    """Tell the keys that are pressed in a stream; without payload types: no longer."""
+
+    call: str
+    stream: int
+    payload_types: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """Seal what is open and end."""
 
     call: str = ""
 
 
-Job = Open | Pause | Resume | Seal | Discard | Audit | Stop
+Job = Open | Pause | Resume | Seal | Discard | Audit | Listen | Stop
 
 
 class Inbox:
@@ -180,14 +189,18 @@ class Inbox:
         self._waiting = left
         return taken
 
-    def take_holds(self, calls: frozenset[str]) -> list[Pause | Resume]:
-        """Take the pauses of these calls, and their ends, ahead of what else waits."""
-        held = [job for job in self._waiting if isinstance(job, Pause | Resume) and job.call in calls]
-        if held:
-            self._waiting = deque(
-                job for job in self._waiting if not (isinstance(job, Pause | Resume) and job.call in calls)
-            )
-        return held
+    def take_early(self, calls: frozenset[str]) -> list[Job]:
+        """Take what must not wait for the next packets: pauses of these calls, and whom to listen to."""
+
+        def early(job: Job) -> bool:
+            if isinstance(job, Listen):
+                return bool(job.payload_types)
+            return isinstance(job, Pause | Resume) and job.call in calls
+
+        taken = [job for job in self._waiting if early(job)]
+        if taken:
+            self._waiting = deque(job for job in self._waiting if not early(job))
+        return taken
 
     def ends(self) -> dict[str, int]:
         """When each call ends whose seal waits."""

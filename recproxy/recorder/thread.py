@@ -17,7 +17,7 @@ import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Final
 
 import numpy as np
@@ -27,11 +27,11 @@ from recproxy.call.commands import AuditNote, Note, OpenRecording
 from recproxy.call.events import Codec, DigitPressed, Event, LegName, RecordingFailed, RecordingOpened
 from recproxy.media import Clock
 from recproxy.recorder.evidence import Evidence
-from recproxy.recorder.jobs import Audit, Discard, Inbox, Job, Open, Pace, Pause, Resume, Seal, Stop
+from recproxy.recorder.jobs import Audit, Discard, Inbox, Job, Listen, Open, Pace, Pause, Resume, Seal, Stop
 from recproxy.recorder.live import Live, Packets
 from recproxy.recorder.opening import Prepared, RecorderConfig, prepare
 from recproxy.subject import NumberIndexer
-from rtp import Fork, RtpError, Side
+from rtp import DigitDetector, Fork, ForkBatch, RtpError, Side, may_hold_events
 from storage import (
     RecordingId,
     RecordingStore,
@@ -46,6 +46,8 @@ _GATHER_NS: Final = 50_000_000
 """An opening or a seal waits this long for others that can share its syncs."""
 _STOPPED: Final = "the recorder has stopped"
 _LONGEST_REASON: Final = 200
+_MOST_DIGITS: Final = 32
+"""Keys told at a time: more than a hand can press, so a flood of events stays within bounds."""
 
 
 class Recorder:
@@ -87,6 +89,7 @@ class Recorder:
         self._pace = Pace()
         self._evidence = Evidence(store, note)
         self._live: dict[str, Live] = {}
+        self._heard: dict[int, tuple[str, DigitDetector]] = {}  # by stream
         self._doomed: list[tuple[Live, str]] = []  # to be destroyed; tried again at every sync
         self._lost: dict[str, int] = {}  # streams of failed recordings, until their seal
         self._packets: dict[int, list[Packets]] = {}  # drained, not yet on a timeline
@@ -133,6 +136,10 @@ class Recorder:
     def discard(self, call: str, reason: str) -> None:
         """A party said no: destroy what there is; answered by nothing."""
         self._inbox.put(Discard(call, reason))
+
+    def listen(self, call: str, stream: int, payload_types: frozenset[int]) -> None:
+        """Tell the keys pressed in a stream, by these payload types; none: no longer."""
+        self._inbox.put(Listen(call, stream, payload_types))
 
     def audit(self, call: str, note: AuditNote) -> None:
         """Append to the audit chain."""
@@ -195,6 +202,8 @@ class Recorder:
                     self._attempt(live, partial(live.hold, job))
             case Discard():
                 self._discard(job)
+            case Listen():
+                self._listen(job)
             case Audit():
                 self._evidence.add(job.call, job.note)
             case Stop():
@@ -268,22 +277,17 @@ class Recorder:
         for live in list(self._live.values()):
             packets = self._packets.pop(live.stream, [])
             self._attempt(live, partial(live.advance, packets, min(now, ends.get(live.call, now))))
-            self._tell_digits(live)
         self._sync()
         self._check_space()
 
     def _hold_early(self) -> None:
-        """Carry out waiting pauses and their ends: the packets that come next are measured by them.
+        """Carry out waiting pauses, their ends, and whom to listen to: packets are measured by them.
 
         They may overtake other jobs: once a recording is open, nothing but its seal can follow them.
         """
         self._inbox.take_in()
-        for job in self._inbox.take_holds(frozenset(self._live)):
+        for job in self._inbox.take_early(frozenset(self._live)):
             self._do(job)
-
-    def _tell_digits(self, live: Live) -> None:
-        for side, digit in live.timeline.take_digits():
-            self._post(live.call, DigitPressed(_LEGS[side], digit))
 
     def _drain(self) -> None:
         muted = set(self._lost.values())
@@ -291,9 +295,30 @@ class Recorder:
             batch = self._fork.drain()
             if len(batch.records) == 0:
                 return
-            for stream, records in by_stream(batch.records):
+            self._tell_digits(batch)
+            records = batch.records[batch.records["event_only"] == 0]
+            for stream, part in by_stream(records):
                 if stream not in muted:
-                    self._packets.setdefault(stream, []).append((records, batch.data))
+                    self._packets.setdefault(stream, []).append((part, batch.data))
+
+    def _tell_digits(self, batch: ForkBatch) -> None:
+        """Tell the keys of all calls that are listened to, recorded or not."""
+        for stream, records in by_stream(batch.records[may_hold_events(batch.records)]):
+            heard = self._heard.get(stream)
+            if heard is not None:
+                call, detector = heard
+                for side, digit in islice(detector.hear(records, batch.data), _MOST_DIGITS):
+                    self._post(call, DigitPressed(_LEGS[side], digit))
+
+    def _listen(self, job: Listen) -> None:
+        heard = self._heard.get(job.stream)
+        if not job.payload_types:
+            self._drain()
+            self._heard.pop(job.stream, None)
+        elif heard is None:
+            self._heard[job.stream] = job.call, DigitDetector(job.payload_types)
+        else:
+            heard[1].agree(job.payload_types)
 
     def _seal_together(self, jobs: list[Seal]) -> None:
         if not jobs:
@@ -322,7 +347,6 @@ class Recorder:
     def _finish(self, live: Live, job: Seal, finished: list[tuple[Live, SealFacts]]) -> None:
         packets = self._packets.pop(live.stream, [])
         finished.append((live, live.finish(packets, job, self._wall(job.end_ns))))
-        self._tell_digits(live)
 
     def _discard(self, job: Discard) -> None:
         self._drain()

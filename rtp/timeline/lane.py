@@ -9,8 +9,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from rtp.codecs import CodecSpec, parse
-from rtp.errors import PacketError
+from rtp.codecs import CodecSpec
 from rtp.timeline.canvas import Canvas
 from rtp.timeline.facts import Tally, TimelineFacts
 from rtp.timeline.formats import TimelineFormat
@@ -33,8 +32,6 @@ _CHUNK: Final = 1_024
 _FAST: Final = 64
 _SECOND_NS: Final = 1_000_000_000
 _HALF_CLOCK: Final = 1 << 31
-_MOST_DIGITS: Final = 32
-"""Keys told at a time: more than a hand can press, so a flood of events stays within bounds."""
 
 _SEQUENCES: Final = (np.arange((1 << 16) + _FAST) & 0xFFFF).astype(np.uint16).tobytes()
 _STEPS_U4: Final = np.arange(_FAST, dtype=np.uint32)
@@ -81,7 +78,6 @@ class Lane:
         self._latest_ns = -(1 << 62)
         self._holds = Holds()
         self._jitter = Jitter()
-        self._digits: list[str] = []
 
     def agree(self, codecs: Mapping[int, CodecSpec]) -> None:
         """Take note of payload types; others keep their meaning.
@@ -146,11 +142,6 @@ class Lane:
     def silence(self, samples: int) -> None:
         """Count samples of silence that were given out."""
         self._tally.silence_samples += samples
-
-    def take_digits(self) -> list[str]:
-        """Give the keys pressed since the last call, in order."""
-        digits, self._digits = self._digits, []
-        return digits
 
     def facts(self) -> TimelineFacts:
         """Give the counts so far."""
@@ -336,15 +327,6 @@ class Lane:
             if last is None or 0 < (start - last) & 0xFFFFFFFF < _HALF_CLOCK:
                 stream.last_event = start
                 self._tally.telephone_events += 1
-                self._note_digit(packets.payload(at))
-
-    def _note_digit(self, payload: bytes) -> None:
-        try:
-            digit = parse(payload)[0].digit
-        except PacketError:
-            return  # counted as an event all the same: which one it was cannot be told
-        if digit is not None and len(self._digits) < _MOST_DIGITS:
-            self._digits.append(digit)
 
     def _place(self, stream: Stream, packets: Packets) -> None:
         """Place audio packets of one stream and one clock rate."""

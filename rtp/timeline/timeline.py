@@ -161,18 +161,6 @@ class Timeline:
         if side is not Side.CALLER:
             self._callee.agree(codecs)
 
-    def take_digits(self) -> list[tuple[Side, str]]:
-        """Give the keys pressed since the last call (RFC 4733), each once, as its event began.
-
-        Returns:
-            Side and key (``0``-``9``, ``*``, ``#``, ``A``-``D``); those of one side in order. Only
-            what came inside the recording, and in no pause, is there.
-        """
-        return [
-            *((Side.CALLER, digit) for digit in self._caller.take_digits()),
-            *((Side.CALLEE, digit) for digit in self._callee.take_digits()),
-        ]
-
     def facts(self, side: Side) -> TimelineFacts:
         """Give the counts of one channel so far.
 
