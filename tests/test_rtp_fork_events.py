@@ -89,7 +89,11 @@ def test_a_new_stream_hears_nothing_of_the_keys_that_an_old_one_asked_for(io: Io
                 relay.remove_stream(call.stream)
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(
     packets=st.lists(
         st.tuples(st.sampled_from([0, 8, EVENT]), st.binary(max_size=24) | st.binary(min_size=4, max_size=4)),

@@ -1,4 +1,3 @@
-import itertools
 import os
 import socket
 from collections.abc import Iterator
@@ -10,7 +9,6 @@ from parties import (
     STRANGER_ADDRESS,
     Call,
     eventually,
-    pair,
     pool,
     receive_stamped,
     rtp,
@@ -19,7 +17,6 @@ from parties import (
 )
 
 from rtp.endpoints import Latch, Remote, Side
-from rtp.errors import RelayError
 from rtp.relay import IoChoice, Relay
 from rtp.stats import SideStats
 
@@ -248,33 +245,6 @@ def test_packets_carry_the_dscp_mark(io: IoChoice) -> None:
         marks = {value[0] for level, kind, value in control if (level, kind) == (0, socket.IP_TOS)}
         assert marks == {46 << 2}
         call.close()
-
-
-def test_ipv6_relays_too(relay: Relay) -> None:
-    caller, callee = (socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) for _ in Side)
-    with caller, callee:
-        for phone in (caller, callee):
-            phone.bind(("::1", 0))
-            phone.settimeout(20)
-        free = next(port for port in itertools.count(41000, 4) if _is_free(port))
-        stream = relay.add_stream(pair(free, "::1"), pair(free + 2, "::1"))
-        for side, phone in ((Side.CALLER, caller), (Side.CALLEE, callee)):
-            relay.set_remote(stream, side, Remote("::1", phone.getsockname()[1], None), Latch.EXACT)
-        relay.set_gate(stream, True)
-        caller.sendto(rtp(1), ("::1", free))
-        assert callee.recv(2048) == rtp(1)
-        with pytest.raises(RelayError, match=r"'127\.0\.0\.1' is not a numeric address of the family"):
-            relay.set_remote(stream, Side.CALLER, Remote("127.0.0.1", 4000, None), Latch.EXACT)
-
-
-def _is_free(first: int) -> bool:
-    for port in range(first, first + 4):
-        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind(("::1", port))
-            except OSError:
-                return False
-    return True
 
 
 def test_what_the_kernel_lost_is_counted(call: Call) -> None:
