@@ -36,7 +36,8 @@ from recproxy.media import Media, MediaPlace, TrunkMedia
 from recproxy.policy import Policy, load_policy
 from recproxy.recorder import Recorder, RecorderConfig
 from recproxy.sdnotify import ServiceManager
-from recproxy.sip.endpoint import Listen, SipEndpoint, SipSettings, Tls
+from recproxy.sip.authentication import users_of
+from recproxy.sip.endpoint import DigestUsers, Listen, SipEndpoint, SipSettings, Tls
 from recproxy.sip.limits import Limits as TrunkLimits
 from recproxy.sip.numbering import NumberRule, Party
 from recproxy.sip.targets import Target
@@ -247,7 +248,7 @@ def _build(config: Config, log: EventLog, clock: SystemClock, stack: ExitStack) 
         note=sink.note,
     )
     endpoint = SipEndpoint(
-        _sip_settings(config),
+        replace(_sip_settings(config), short_number=max(map(len, policy.emergency), default=8)),
         post=driver.post,
         mint=lambda: secrets.token_hex(8),
         now=clock.utcnow,
@@ -360,6 +361,7 @@ def _sip_settings(config: Config) -> SipSettings:
                 limits=TrunkLimits(trunk.max_calls, trunk.max_rate, trunk.max_burst),
                 received=_rules(trunk.numbers.received),
                 sent=_rules(trunk.numbers.sent),
+                users=_users(trunk.authenticate),
             )
             for name, trunk in config.trunks.items()
         ),
@@ -367,6 +369,23 @@ def _sip_settings(config: Config) -> SipSettings:
         user_agent=config.sip.user_agent,
         max_connections=config.sip.max_connections,
     )
+
+
+def _users(asked: settings.AuthenticateConfig | None) -> DigestUsers | None:
+    """Read who may call from a trunk, and with which password."""
+    if asked is None:
+        return None
+    path = asked.users_file
+    try:
+        if path.stat().st_mode & 0o077:
+            raise ConfigError(f"authenticate.users_file: {path}: others may read it; chmod 600 {path}")
+        with path.open(encoding="utf-8") as lines:
+            users = users_of(lines)
+    except OSError as err:
+        raise ConfigError(f"authenticate.users_file: {path}: {err.strerror}") from err
+    except ValueError as err:
+        raise ConfigError(f"authenticate.users_file: {path}: {err}") from err
+    return DigestUsers(asked.realm, users)
 
 
 def _rules(rules: tuple[settings.NumberRule, ...]) -> tuple[NumberRule, ...]:

@@ -282,6 +282,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "peer.refused": Event(_W, "count", "transport", "why"),
     "sip.overloaded": Event(_E),
     "sip.recovered": Event(_I),
+    "peer.locked": Event(_W, "count"),
     "target.up": Event(_I, "trunk", "target"),
     "target.down": Event(_E, "trunk", "target"),
     "retention.started": Event(_I, "node", "pid", "seconds"),

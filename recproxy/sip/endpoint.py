@@ -7,6 +7,7 @@ through ``execute`` between two polls, never inside a callback.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -29,6 +30,7 @@ from recproxy.call.commands import (
 from recproxy.call.events import CallFacts, Event, InviteReceived, LegFault, LegName
 from recproxy.errors import PeerError, SdpError, SipError
 from recproxy.sip import headers, native, sdp
+from recproxy.sip.authentication import Authentication, ChallengedError, DigestUsers
 from recproxy.sip.bridge import Bridge
 from recproxy.sip.headers import Message, Reason
 from recproxy.sip.leg import Leg, received
@@ -42,7 +44,7 @@ from recproxy.sip.targets import Below, Hop, Target
 from recproxy.sip.trunks import TrunkTable, source_host
 from recproxy.sip.uri import Address
 
-__all__ = ["Listen", "SipEndpoint", "SipSettings", "Tls"]
+__all__ = ["DigestUsers", "Listen", "SipEndpoint", "SipSettings", "Tls"]
 
 _RETRY_AFTER_S: Final = 10
 _NOT_AVAILABLE: Final = 480
@@ -92,6 +94,7 @@ class SipEndpoint:
         self._trunks = TrunkTable(settings.trunks)
         self._limits = TrunkLimits()
         self._limits.replace(self._trunks.limits)
+        self._authentication = Authentication(secrets.token_bytes)
         self._load = Load(monotonic())
         self._is_emergency = is_emergency
         self._tell = tell
@@ -120,6 +123,7 @@ class SipEndpoint:
         """
         self._stack.open()
         native.allow(self._trunks.peers, silent=self._settings.silent)
+        self._ask_for_passwords()
         self._admitted = None
         self._admit()
 
@@ -133,6 +137,7 @@ class SipEndpoint:
             self._stack.poll(timeout_ms)
         for number, raw in native.updates():
             self._updated(number, raw)
+        self._challenge()
         self._outgoing.tend(self._bridges.get)
         self._keep_alive()
         while self._condemned:
@@ -153,6 +158,7 @@ class SipEndpoint:
         trunks = TrunkTable(settings.trunks)
         native.allow(trunks.peers, silent=settings.silent)
         self._trunks = trunks
+        self._ask_for_passwords()
         self._router.replace(trunks.routes)
         self._limits.replace(trunks.limits)
 
@@ -301,6 +307,8 @@ class SipEndpoint:
         received = trunk.received
         asked = rewritten_user(received, dialled, Party.CALLEE, self._is_emergency)
         sos = headers.is_emergency_service(asked) or self._is_emergency(asked.number)
+        if not sos:
+            self._authentication.check(trunk.name, host, invite, dialled, self._monotonic())
         refusal = None if sos else self._limits.admit(trunk.name, onward.name, self._monotonic())
         if refusal is not None:
             raise _TrunkLimitError(refusal)
@@ -317,6 +325,23 @@ class SipEndpoint:
         )
         return Bridge(trunk, onward, invite, asked), InviteReceived(facts, sdp.parse(body))
 
+    def _ask_for_passwords(self) -> None:
+        users = self._trunks.users
+        self._authentication.replace(users)
+        nets = [trunk.peers for trunk in map(self._trunks.named, users) if trunk is not None]
+        native.challenge(nets, short_number=self._settings.short_number)
+        self._challenge()
+
+    def _challenge(self) -> None:
+        """Tell the door how it challenges, and whom it shuts out, when either changes."""
+        now = self._monotonic()
+        for at, values in enumerate(self._authentication.fresh(now) or ()):
+            native.set_challenge(at, values)
+        locked = self._authentication.locked(now)
+        if locked is not None:
+            native.lock_out(locked)
+            self._tell(Note("peer.locked", (("count", len(locked)),)))
+
     def _refuse(self, leg: Leg, err: PeerError) -> None:
         """Answer an INVITE that does not become a call (RFC 3261 section 21)."""
         code = err.code if isinstance(err, SipError) else 488
@@ -324,6 +349,8 @@ class SipEndpoint:
         extra = [("Warning", f'399 recproxy "{warning}"')]
         if isinstance(err, _TrunkLimitError):
             extra.append(("Retry-After", str(err.refusal.retry_after_s)))
+        if isinstance(err, ChallengedError):
+            extra += [("Proxy-Authenticate", value) for value in err.challenges]
         self._attempt(leg, "refusing", lambda refused: refused.finish(code, "", extra))
 
     def _updated(self, number: int, raw: bytes) -> None:

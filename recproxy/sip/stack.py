@@ -98,6 +98,8 @@ class SipSettings:
         user_agent: For User-Agent and Server.
         silent: Drop requests from strangers instead of answering 403.
         max_connections: That one address may have open to us at once.
+        short_number: Digits of the longest emergency number: as short ones need no password at
+            the door, but are looked at.
         log_level: PJSIP's, 0–6; it goes to ``SipEndpoint``'s ``log``.
     """
 
@@ -107,6 +109,7 @@ class SipSettings:
     user_agent: str = "recproxy"
     silent: bool = False
     max_connections: int = 64
+    short_number: int = 8
     log_level: int = 1
 
     def contact(self, transport: str, host: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
+from recproxy.sip.authentication import DigestUsers
 from recproxy.sip.limits import UNLIMITED, Limits
 from recproxy.sip.numbering import NumberRule
 from recproxy.sip.router import Routes
@@ -35,6 +36,7 @@ class Trunk:
         limits: How many calls it may have, and how fast it may make them.
         received: How numbers of calls from it become those that the policy compares.
         sent: How those become the numbers of calls to it.
+        users: Who may call from it, with a password; None for anybody at ``peers``.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Trunk:
     limits: Limits = UNLIMITED
     received: tuple[NumberRule, ...] = ()
     sent: tuple[NumberRule, ...] = ()
+    users: DigestUsers | None = None
 
 
 class TrunkTable:
@@ -89,6 +92,11 @@ class TrunkTable:
             if address.version == network.version and address in network:
                 return trunk
         return None
+
+    @property
+    def users(self) -> dict[str, DigestUsers]:
+        """Who may call from the trunks that want passwords, by the trunk's name."""
+        return {name: trunk.users for name, trunk in self._by_name.items() if trunk.users is not None}
 
     def named(self, name: str) -> Trunk | None:
         """The trunk of this name."""
