@@ -65,6 +65,10 @@ def test_every_command_of_the_first_version_is_there() -> None:
         "subject status",
         "subject extend",
         "subject close",
+        "notices statement",
+        "notices staff",
+        "notices balance",
+        "notices register",
         "audit verify",
         "policy check",
     }

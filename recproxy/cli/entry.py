@@ -45,6 +45,11 @@ program = LazyGroup(
         "subject": Entry(
             "recproxy.cli.subject", "subject", "Answer people who ask what is recorded of them."
         ),
+        "notices": Entry(
+            "recproxy.cli.notices",
+            "notices",
+            "Write what the law wants written, from the policy.",
+        ),
         "audit": Entry("recproxy.cli.audit", "audit", "Check the audit chain."),
         "policy": Entry("recproxy.cli.policy", "policy", "Check a policy file."),
     },

@@ -55,6 +55,11 @@ class PurposeSheet:
         """The first of these keys that the policy has, as it is; else None."""
         return self.sheet.value(*(f"purposes.{self.name}.{key}" for key in keys))
 
+    def listed(self, key: str) -> str:
+        """A list as words: an empty one is a dash, an absent one is missing."""
+        found = self.value(key)
+        return "–" if isinstance(found, Sequence) and not found else self.text(key)
+
     @property
     def keep(self) -> str:
         """How long, as words."""
