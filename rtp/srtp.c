@@ -67,6 +67,21 @@ static void set_suite(srtp_policy_t *policy, uint32_t suite)
     }
 }
 
+/* Where libsrtp2 has its ciphers from NSS, the last context that goes shuts NSS down, and the next
+ * one starts it again for a millisecond. One that is never used keeps it; its key is no secret. */
+static void keep_ciphers(void)
+{
+    static srtp_t keeper;
+    static uint8_t no_key[SRTP_MAX_KEY_LEN];
+    if (keeper == NULL) {
+        srtp_policy_t policy = {.ssrc = {.type = ssrc_any_inbound}, .key = no_key};
+        set_suite(&policy, RELAY_AES_CM_128_HMAC_SHA1_80);
+        if (srtp_create(&keeper, &policy) != srtp_err_status_ok) {
+            keeper = NULL; /* a saving, no need */
+        }
+    }
+}
+
 /* The library has one state for the process, which PJSIP starts and shuts down too. */
 static srtp_err_status_t create(srtp_t *session, const srtp_policy_t *policy)
 {
@@ -76,6 +91,7 @@ static srtp_err_status_t create(srtp_t *session, const srtp_policy_t *policy)
     if (status != srtp_err_status_ok && srtp_init() == srtp_err_status_ok) {
         status = srtp_create(session, policy);
     }
+    keep_ciphers();
     pthread_mutex_unlock(&lock);
     return status;
 }
