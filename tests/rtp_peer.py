@@ -20,6 +20,8 @@ FRAME_NS = 20_000_000
 FRAME_SAMPLES = 160
 SAMPLE_NS = 125_000
 _HEADER = struct.Struct("!BBHII")
+_EVENT = struct.Struct("!BBH")  # RFC 4733 section 2.3: event, end and volume, duration
+_KEYS = "0123456789*#"
 _SO_TIMESTAMPNS = 35  # asm-generic/socket.h; Python has no name for it
 _TIMESPEC = struct.Struct("@ll")
 
@@ -190,6 +192,26 @@ class RtpPeer:
     def send(self, data: bytes, to: tuple[str, int]) -> None:
         """Send one datagram as it is."""
         self._socket.sendto(data, to)
+
+    def press(
+        self, keys: str, to: tuple[str, int], *, payload_type: int = 101, ssrc: int = 0x7E1E0001
+    ) -> None:
+        """Press keys, one after the other, as telephone-events of 100 ms (RFC 4733 section 2.5)."""
+        for place, key in enumerate(keys):
+            steps = [(160 * step, 0) for step in range(1, 5)] + [(800, 0x80)] * 3
+            for step, (duration, end) in enumerate(steps):
+                event = _EVENT.pack(_KEYS.index(key), end | 10, duration)
+                self.send(
+                    packet(
+                        event,
+                        sequence=place * len(steps) + step,
+                        timestamp=place * 1600,
+                        ssrc=ssrc,
+                        payload_type=payload_type,
+                        marker=step == 0,
+                    ),
+                    to,
+                )
 
     def talk(
         self,
