@@ -4,6 +4,7 @@ from announcer.encode import PCM_HZ, EncodedPrompt, encodable_codecs, encode
 from announcer.errors import AnnouncerError, PromptError
 from announcer.playout import Pacer, playout
 from announcer.prompts import BrokenPrompt, Prompt, PromptSet, PromptSpec
+from announcer.tone import tone
 
 __all__ = [
     "PCM_HZ",
@@ -18,4 +19,5 @@ __all__ = [
     "encodable_codecs",
     "encode",
     "playout",
+    "tone",
 ]

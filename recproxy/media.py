@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final, Protocol, assert_never
 
-from announcer import PromptError, PromptSet, playout
+from announcer import EncodedPrompt, PromptError, PromptSet, playout, tone
 from recproxy.call.commands import (
     AllocateMedia,
     ConnectMedia,
@@ -24,6 +24,7 @@ from recproxy.call.commands import (
     OpenRecording,
     PauseRecording,
     PlayPrompt,
+    PlayTone,
     ReleaseMedia,
     ResumeRecording,
     SealRecording,
@@ -50,6 +51,7 @@ from rtp import (
     Latch,
     PlaybackEvent,
     PlaybackState,
+    Playout,
     PortPair,
     PortPool,
     PortsExhausted,
@@ -240,6 +242,8 @@ class Media:
                 self._play(call, command)
             case StopPrompt():
                 self._stop_prompt(call)
+            case PlayTone():
+                self._play_tone(call, command)
             case OpenRecording():
                 self._open(call, command)
             case PauseRecording():
@@ -400,24 +404,16 @@ class Media:
     def _play(self, call: str, command: PlayPrompt) -> None:
         state = self._calls[call]
         number = state.streams[command.stream].number
-        ptime = command.ptime_ms if command.ptime_ms in _PTIMES_MS else 20
         try:
             prompt = self._prompts.get(command.prompt, command.language)
-            encoded = prompt.encoded(_speakable(command.codec), ptime)
+            encoded = prompt.encoded(_speakable(command.codec), _frame_ms(command.ptime_ms))
         except PromptError as err:
             self._post(call, PromptFailed(str(err)))
             return
         state.prompt = _Prompt({}, [], prompt.sha256, command.prompt, command.language)
         for leg in command.legs:
-            value = playout(
-                encoded,
-                payload_type=command.codec.payload_type,
-                ssrc=self._random32(),
-                sequence=self._random32() & 0xFFFF,
-                timestamp=self._random32(),
-            )
             try:
-                playback = self._relay.play(number, _SIDES[leg], value)
+                playback = self._relay.play(number, _SIDES[leg], self._playout(encoded, command.codec))
             except RelayError as err:
                 self._stop_prompt(call)
                 self._post(call, PromptFailed(str(err)))
@@ -425,6 +421,24 @@ class Media:
             state.prompt.waiting[playback] = leg
             self._playbacks[playback] = call
         self._post(call, PromptStarted(self._clock.utcnow()))
+
+    def _playout(self, encoded: EncodedPrompt, codec: Codec) -> Playout:
+        return playout(
+            encoded,
+            payload_type=codec.payload_type,
+            ssrc=self._random32(),
+            sequence=self._random32() & 0xFFFF,
+            timestamp=self._random32(),
+        )
+
+    def _play_tone(self, call: str, command: PlayTone) -> None:
+        number = self._calls[call].streams[command.stream].number
+        try:
+            encoded = tone(_speakable(command.codec), _frame_ms(command.ptime_ms))
+            self._relay.play(number, _SIDES[command.leg], self._playout(encoded, command.codec))
+        except (PromptError, RelayError) as err:
+            what = ("what", "tone")
+            self._note(call, Note("media.failed", (("leg", command.leg.value), what, ("why", str(err)))))
 
     def _played(self, call: str, report: PlaybackEvent) -> None:
         state = self._calls.get(call)
@@ -519,6 +533,10 @@ def _speakable(codec: Codec) -> str:
             "agree on PCMU, PCMA, G722 or G729 at 8000 Hz or opus at 48000 Hz"
         )
     return codec.name
+
+
+def _frame_ms(ptime_ms: int) -> int:
+    return ptime_ms if ptime_ms in _PTIMES_MS else 20
 
 
 def _remote(facts: StreamFacts | None) -> Remote | None:

@@ -57,7 +57,8 @@ struct stream {
     bool fork_on;
     int64_t fork_from_ns;
     int64_t fork_until_ns;
-    uint64_t events[2][2]; /* of each side, a bit for each payload type */
+    int64_t played_until_ns[2]; /* to each side: what it hears of us, it hears alone */
+    uint64_t events[2][2];      /* of each side, a bit for each payload type */
     struct worker *worker;
     struct party parties[2];
     struct crypto crypto[2];

@@ -178,7 +178,7 @@ bool forward(struct stream *stream, uint32_t index, struct datagram *datagram,
     } else {
         rtcp = take_rtp(stream, side, datagram);
     }
-    if (!stream->gate_open) {
+    if (!stream->gate_open || (!rtcp && datagram->arrival_ns < stream->played_until_ns[far])) {
         stats->gated++;
         return false;
     }

@@ -151,6 +151,10 @@ static enum sending send_frame(struct relay *relay, struct playback *playback)
             sendto(stream->sockets[playback->side * 2], playback->packet, playback->packet_length,
                    MSG_DONTWAIT, &flow->target.any, flow->target_length);
         sending = sent >= 0 ? SENT : REFUSED;
+        if (sent >= 0) {
+            stream->played_until_ns[playback->side] =
+                playback->deadline_ns + playback->frame_ns + playback->frame_ns / 2;
+        }
     }
     stream_unlock(stream);
     return sending;
@@ -359,6 +363,15 @@ int relay_play(struct relay *relay, uint64_t stream, uint32_t side,
     return status;
 }
 
+static void let_others_be_heard(struct relay *relay, const struct playback *playback)
+{
+    struct stream *stream = stream_lock(relay, playback->stream);
+    if (stream != NULL) {
+        stream->played_until_ns[playback->side] = 0;
+        stream_unlock(stream);
+    }
+}
+
 int relay_stop_play(struct relay *relay, uint64_t playback)
 {
     struct ticker *ticker = &relay->ticker;
@@ -366,6 +379,7 @@ int relay_stop_play(struct relay *relay, uint64_t playback)
     int status = playback == 0 || playback > ticker->last_id ? RELAY_NO_STREAM : RELAY_OK;
     for (size_t k = 0; k < ticker->count; k++) {
         if (ticker->heap[k]->event.playback == playback) {
+            let_others_be_heard(relay, ticker->heap[k]);
             end(ticker, k, RELAY_PLAYBACK_STOPPED, relay_now_ns());
             break;
         }

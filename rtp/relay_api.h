@@ -232,7 +232,8 @@ struct relay_playback_event {
     uint32_t state;
 };
 
-/* Sends a frame each frame_ms to that side, from the port facing it, starting now. Deadlines are
+/* While it lasts the party gets no RTP of the other: two sources at once are noise to a telephone.
+ * Sends a frame each frame_ms to that side, from the port facing it, starting now. Deadlines are
  * absolute, so the pace does not drift; after a stall of more than three frames the rest is moved
  * back instead of sent in a burst. A frame that could not be sent is tried again a frame later. */
 int relay_play(struct relay *relay, uint64_t stream, uint32_t side,

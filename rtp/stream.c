@@ -183,6 +183,7 @@ static void publish(struct stream *stream, uint64_t id, const int *sockets, stru
     stream->gate_open = false;
     stream->fork_on = false;
     memset(stream->events, 0, sizeof stream->events);
+    memset(stream->played_until_ns, 0, sizeof stream->played_until_ns);
     stream->worker = worker;
     party_set(&stream->parties[RELAY_CALLER], NULL, 0, RELAY_EXACT);
     party_set(&stream->parties[RELAY_CALLEE], NULL, 0, RELAY_EXACT);

@@ -30,6 +30,7 @@ from recproxy.call.commands import (
     OpenRecording,
     PauseRecording,
     PlayPrompt,
+    PlayTone,
     ReleaseMedia,
     ResumeRecording,
     SealRecording,
@@ -135,6 +136,7 @@ def plan(
     choice: ChoicePlan = ChoicePlan(),  # noqa: B008 - frozen
     pause: PausePlan = PausePlan(),  # noqa: B008 - frozen
     start: tuple[str, ...] = (),
+    beep: bool = False,
 ) -> RecordPlan:
     return RecordPlan(
         purpose="training",
@@ -148,6 +150,7 @@ def plan(
         choice=choice,
         pause=pause,
         start=start,
+        beep=beep,
     )
 
 
@@ -718,7 +721,7 @@ def test_a_no_in_mid_call_destroys_the_recording_and_leaves_the_call_alone() -> 
     m.receive(RecordingOpened("ab" * 16), 5.2)
     assert press(m, CALLEE, "9", 6.0) == []  # the outside party's key, pressed by staff
     commands = press(m, CALLER, "9", 7.0)
-    assert kinds(commands) == ["choice.refused", "choice.opt_out", "DiscardRecording"]
+    assert kinds(commands) == ["choice.refused", "choice.opt_out", "DiscardRecording", "PlayTone"]
     assert m.recording is Recording.DISCARDED
     assert press(m, CALLER, "9", 8.0) == []
     assert "OpenRecording" not in kinds(m.receive(RecordingOpened("ab" * 16), 8.0))
@@ -730,7 +733,7 @@ def test_a_no_during_the_announcement_ends_it_and_connects_the_parties() -> None
     m.receive(CallerConfirmed(), 2.1)
     m.receive(STARTED, 2.1)
     commands = press(m, CALLER, "9", 3.0)
-    assert kinds(commands) == ["choice.refused", "choice.opt_out", "StopPrompt", "SetGate"]
+    assert kinds(commands) == ["choice.refused", "choice.opt_out", "StopPrompt", "SetGate", "PlayTone"]
     assert SetGate(opened=True) in commands
     assert m.notice is Notice.DECLINED
     assert m.receive(HEARD, 5.0) == []
@@ -754,7 +757,7 @@ def test_nothing_is_recorded_until_somebody_says_yes() -> None:
     commands = press(m, CALLER, "1", 8.0)
     assert kinds(commands) == ["choice.accepted", "choice.opt_in", "OpenRecording"]
     withdrawn = press(m, CALLER, "9", 20.0)
-    assert kinds(withdrawn) == ["choice.refused", "consent.withdrawn", "DiscardRecording"]
+    assert kinds(withdrawn) == ["choice.refused", "consent.withdrawn", "DiscardRecording", "PlayTone"]
 
 
 def test_a_yes_during_the_announcement_records_from_its_end() -> None:
@@ -848,3 +851,20 @@ def test_a_codec_at_another_clock_is_another_codec(odd: Codec) -> None:
     commands = m.receive(ALLOCATED, 0.0)
     invite = next(c for c in commands if isinstance(c, InviteCallee))
     assert invite.offer.keep[0] == frozenset({0})
+
+
+def test_staff_hear_each_time_that_it_is_recorded() -> None:
+    m = machine(Record(plan(choice=OPT_OUT, pause=PAUSE, beep=True)))
+    heard(m)
+    assert kinds(m.receive(RecordingOpened("ab" * 16), 5.2)) == ["PlayTone", "staff.notified"]
+    press(m, CALLEE, "7", 6.0)
+    (tone,) = [c for c in press(m, CALLEE, "7", 7.0) if isinstance(c, PlayTone)]
+    assert (tone.leg, tone.codec) == (CALLEE, PCMU)
+
+
+def test_who_says_no_hears_that_it_was_understood() -> None:
+    m = machine(Record(plan(choice=OPT_OUT)))
+    heard(m)
+    m.receive(RecordingOpened("ab" * 16), 5.2)
+    (tone,) = [c for c in press(m, CALLER, "9", 6.0) if isinstance(c, PlayTone)]
+    assert tone.leg is CALLER

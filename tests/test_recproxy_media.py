@@ -26,7 +26,9 @@ from media_stage import (
 from recproxy.call.commands import (
     AllocateMedia,
     ConnectMedia,
+    DiscardRecording,
     PauseRecording,
+    PlayTone,
     ReleaseMedia,
     ResumeRecording,
     SealRecording,
@@ -483,3 +485,37 @@ def test_keys_of_both_parties_are_listened_for_by_what_either_sdp_names() -> Non
         (number, both),
         (number, frozenset()),
     ]
+
+
+# ------------------------------------------------------------------ the tone
+def test_a_tone_goes_to_one_leg_and_is_no_announcement() -> None:
+    stage, relay = scripted_stage()
+    stage.allocate()
+    stage.media.execute("c1", PlayTone(CALLEE, 0, PCMU, 20))
+    ((number, side, value),) = relay.playing.values()
+    assert (number, side) == (relay.streams[0], Side.CALLEE)
+    assert len(value.lengths) * value.frame_ms == 200
+    assert not stage.media.playing
+    relay.report(Side.CALLEE, PlaybackState.COMPLETED)
+    stage.media.poll()
+    assert stage.journal.of(PromptCompleted, "c1") == []
+
+
+def test_a_tone_that_cannot_be_played_is_noted_and_costs_no_call() -> None:
+    stage, relay = scripted_stage()
+    stage.allocate()
+    relay.refuses = {Side.CALLEE}
+    stage.media.execute("c1", PlayTone(CALLEE, 0, PCMU, 20))
+    stage.media.execute("c1", PlayTone(CALLER, 0, Codec(97, "AMR-WB", 16000), 20))
+    assert [noted["what"] for noted in stage.journal.noted("media.failed")] == ["tone", "tone"]
+
+
+def test_a_recording_that_a_party_says_no_to_is_discarded_once() -> None:
+    stage, _ = scripted_stage()
+    stage.allocate()
+    stage.media.execute("c1", open_recording())
+    stage.media.execute("c1", DiscardRecording("opt_out"))
+    stage.media.execute("c1", DiscardRecording("opt_out"))
+    stage.media.execute("c1", SealRecording("hangup"))
+    assert stage.sink.discarded == [("c1", "opt_out")]
+    assert stage.sink.sealed == []

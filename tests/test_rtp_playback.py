@@ -265,3 +265,23 @@ def test_a_playout_that_contradicts_itself_is_refused(
     }
     with pytest.raises(RelayError, match=message):
         call.relay.play(call.stream, Side.CALLER, Playout(**(fields | change)))  # type: ignore[arg-type]
+
+
+def test_who_is_played_to_hears_nothing_else_and_the_fork_hears_all(call: Call) -> None:
+    """A tone in mid-call: the other's speech waits for nobody, and is recorded all the same."""
+    call.relay.set_gate(call.stream, True)
+    call.relay.start_fork(call.stream)
+    frame_ms = 100
+    call.relay.play(call.stream, Side.CALLEE, _playout(_frames(2), frame_ms=frame_ms))
+    assert parse(call.receive(Side.CALLEE)).ssrc == 0xC0FFEE
+    call.send(Side.CALLER, rtp(1))  # to the one who is played to
+    call.send(Side.CALLEE, rtp(2))  # from it
+    assert parse(call.receive(Side.CALLER)).sequence == 2
+    assert parse(call.receive(Side.CALLEE)).ssrc == 0xC0FFEE
+    ended = _ended(call.relay)
+    assert ended.state is PlaybackState.COMPLETED
+    stats = call.relay.stats(call.stream).caller
+    assert (stats.gated, stats.relayed, stats.forked) == (1, 0, 1)
+    eventually(call.relay.now_ns, lambda now: now > ended.at_ns + frame_ms * 500_000)
+    call.send(Side.CALLER, rtp(3))
+    assert parse(call.receive(Side.CALLEE)).sequence == 3

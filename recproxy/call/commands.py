@@ -194,6 +194,16 @@ class StopPrompt:
 
 
 @dataclass(frozen=True, slots=True)
+class PlayTone:
+    """Play the short tone to ``leg``, which hears nothing else meanwhile; answered by nothing."""
+
+    leg: LegName
+    stream: int
+    codec: Codec
+    ptime_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class NoticeFacts:
     """The announcement as heard (see ``storage.tags.NoticeProof``)."""
 
@@ -265,6 +275,7 @@ MediaCommand: TypeAlias = (
     | SetGate
     | PlayPrompt
     | StopPrompt
+    | PlayTone
     | OpenRecording
     | PauseRecording
     | ResumeRecording

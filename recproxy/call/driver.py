@@ -31,6 +31,7 @@ from recproxy.call.commands import (
     OpenRecording,
     PauseRecording,
     PlayPrompt,
+    PlayTone,
     ProgressCaller,
     ReleaseMedia,
     ResumeRecording,
@@ -252,6 +253,7 @@ class Driver:
                 | SetGate()
                 | PlayPrompt()
                 | StopPrompt()
+                | PlayTone()
                 | OpenRecording()
                 | PauseRecording()
                 | ResumeRecording()

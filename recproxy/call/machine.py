@@ -37,6 +37,7 @@ from recproxy.call.commands import (
     OpenRecording,
     PauseRecording,
     PlayPrompt,
+    PlayTone,
     ProgressCaller,
     ReleaseMedia,
     ResumeRecording,
@@ -533,6 +534,7 @@ class CallMachine:
             Note("choice.refused", fields),
             AuditNote("consent.withdrawn" if withdrawn else "choice.opt_out", fields),
             *self._decline("opt_out"),
+            *self._tone(Party.OUTSIDE),
         ]
 
     def _no_answer(self) -> list[Command]:
@@ -604,7 +606,8 @@ class CallMachine:
         self._recording_id = event.recording
         if self._pauses:
             self._record(Symbol.RECORDING_PAUSED)  # PauseRecording was sent when its cause came
-        return []
+            return []
+        return self._tell_staff()
 
     def _recording_failed(self, event: RecordingFailed, now: float) -> list[Command]:
         if self.recording not in _LIVE_RECORDING or self._plan is None:
@@ -658,10 +661,28 @@ class CallMachine:
                 ResumeRecording(self._media.codecs),
                 Note("recording.resumed", why),
                 AuditNote("rec.resumed", why),
+                *self._tell_staff(),
             ]
         if self.recording in {Recording.ON, Recording.OPENING}:
             return [ResumeRecording(self._media.codecs)]
         return []
+
+    def _tell_staff(self) -> list[Command]:
+        """Staff hear that what follows is recorded (law: informed on the spot, each time)."""
+        if self._plan is None or not self._plan.beep:
+            return []
+        heard = self._tone(Party.STAFF)
+        told = (*self._purpose_field(), ("method", "beep"))
+        return [*heard, AuditNote("staff.notified", told)] if heard else []
+
+    def _tone(self, party: Party) -> list[Command]:
+        """The tone to one party of a call that is up; what it hears is no part of the recording."""
+        speech = next((codec for codec in self._media.codecs if pick.is_speech(codec)), None)
+        both = self.caller is CallerLeg.CONFIRMED and self.callee is CalleeLeg.CONFIRMED
+        if speech is None or not both or self._media.on_hold:
+            return []
+        leg = next(leg for leg in LegName if self._party(leg) is party)
+        return [PlayTone(leg, self._media.recorded_port(), speech, self._media.ptime_ms())]
 
     # ------------------------------------------------------------ re-offer
 

@@ -109,6 +109,7 @@ class RecordPlan:
         choice: How the parties say yes or no.
         pause: How staff pause.
         start: Key sequences by which staff ask for announcement and recording; none: at once.
+        beep: A tone tells staff whenever recording begins or goes on.
     """
 
     purpose: str
@@ -122,6 +123,7 @@ class RecordPlan:
     choice: ChoicePlan = ChoicePlan()
     pause: PausePlan = PausePlan()
     start: tuple[str, ...] = ()
+    beep: bool = False
 
 
 @dataclass(frozen=True, slots=True)
