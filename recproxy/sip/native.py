@@ -179,13 +179,13 @@ def cancelled_by(sip_call_id: str) -> bytes:
 
 def updates() -> Iterator[tuple[int, bytes]]:
     """UPDATE requests with an offer that came since the last call: number and message."""
-    while number := pj.recproxy_update_next():
-        yield number, pj.recproxy_update_message(number).encode("utf-8", "surrogateescape")
+    while number := pj.recproxy_held_next():
+        yield number, pj.recproxy_held_message(number).encode("utf-8", "surrogateescape")
 
 
 def answer_update(number: int, code: int) -> None:
     """Let PJSIP answer an UPDATE with 200, or refuse it with 3xx to 6xx; once."""
-    pj.recproxy_update_answer(number, code)
+    pj.recproxy_held_answer(number, code)
 
 
 def counters() -> dict[str, int]:

@@ -2,14 +2,14 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "recproxy_net.h"
 #include "recproxy_parts.h"
-#include "recproxy_update.h"
+#include "recproxy_held.h"
 
 #include <pjsua-lib/pjsua.h>
 #include <stdlib.h>
 
-const char *const recproxy_methods[] = {"INVITE", "ACK",   "BYE",    "CANCEL",
-                                        "UPDATE", "PRACK", "OPTIONS"};
-const char *const recproxy_extensions[] = {"100rel", "timer"};
+const char *const recproxy_methods[] = {"INVITE",  "ACK",  "BYE",   "CANCEL", "UPDATE", "PRACK",
+                                        "OPTIONS", "INFO", "REFER", "NOTIFY", "MESSAGE"};
+const char *const recproxy_extensions[] = {"100rel", "timer", "replaces"};
 const size_t recproxy_method_count = PJ_ARRAY_SIZE(recproxy_methods);
 const size_t recproxy_extension_count = PJ_ARRAY_SIZE(recproxy_extensions);
 
@@ -142,16 +142,9 @@ static pj_bool_t new_call(pjsip_rx_data *rdata, pjsip_hdr *headers)
 static pj_bool_t refuse_method(pjsip_rx_data *rdata, pjsip_hdr *headers)
 {
     const pj_str_t *method = &rdata->msg_info.msg->line.req.method.name;
-    int in_dialog = rdata->msg_info.to->tag.slen > 0;
     pjsip_allow_hdr *allow;
 
-    if (in_dialog && pj_stricmp2(method, "INFO") == 0 && !rdata->msg_info.msg->body)
-        return recproxy_respond(rdata, PJSIP_SC_OK, headers); /* a sign of life */
     recproxy_counters[RECPROXY_REFUSED_METHOD]++;
-    if (in_dialog && pj_stricmp2(method, "INFO") == 0) {
-        add_text_header(rdata, headers, "Accept", "");
-        return recproxy_respond(rdata, PJSIP_SC_UNSUPPORTED_MEDIA_TYPE, headers);
-    }
     if (pj_stricmp2(method, "NOTIFY") == 0)
         return recproxy_respond(rdata, PJSIP_SC_BAD_EVENT,
                                 headers); /* RFC 6665, 8.2.1: no such subscription */
@@ -159,6 +152,19 @@ static pj_bool_t refuse_method(pjsip_rx_data *rdata, pjsip_hdr *headers)
     add_values((pjsip_generic_array_hdr *)allow, recproxy_methods, recproxy_method_count);
     pj_list_push_back(headers, allow);
     return recproxy_respond(rdata, PJSIP_SC_METHOD_NOT_ALLOWED, headers);
+}
+
+/* INFO, REFER, NOTIFY, MESSAGE inside a call: the other leg answers. */
+static pj_bool_t pass(pjsip_rx_data *rdata, pjsip_hdr *headers)
+{
+    pjsip_unsupported_hdr *missing = unsupported(rdata);
+
+    if (missing) {
+        recproxy_counters[RECPROXY_REFUSED_EXTENSION]++;
+        pj_list_push_back(headers, missing);
+        return recproxy_respond(rdata, PJSIP_SC_BAD_EXTENSION, headers);
+    }
+    return recproxy_held_pass(rdata);
 }
 
 static void keep_cancel(const pjsip_rx_data *rdata)
@@ -199,12 +205,19 @@ pj_bool_t recproxy_door_request(pjsip_rx_data *rdata)
         return answer_options(rdata, &headers);
     if (!recproxy_listed(&method->name, recproxy_methods, recproxy_method_count))
         return refuse_method(rdata, &headers);
+    if (recproxy_held_passes(method))
+        return in_dialog ? pass(rdata, &headers) : refuse_method(rdata, &headers);
+    if (method->id == PJSIP_INVITE_METHOD && in_dialog)
+        return rdata->msg_info.msg->body ? recproxy_held_collides(rdata)
+                                         : recproxy_held_keep(rdata);
     if (method->id == PJSIP_INVITE_METHOD)
-        return in_dialog ? recproxy_update_collides(rdata) : new_call(rdata, &headers);
+        return new_call(rdata, &headers);
+    if (method->id == PJSIP_ACK_METHOD && in_dialog)
+        recproxy_held_acknowledged(rdata);
     if (method->id == PJSIP_CANCEL_METHOD)
         keep_cancel(rdata);
     if (rdata->msg_info.msg->body && pj_stricmp2(&method->name, "UPDATE") == 0)
-        return recproxy_update_keep(rdata);
+        return recproxy_held_keep(rdata);
     return PJ_FALSE;
 }
 

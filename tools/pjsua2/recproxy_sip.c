@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "recproxy_bodies.h"
 #include "recproxy_parts.h"
-#include "recproxy_update.h"
+#include "recproxy_held.h"
 
 #include <malloc.h>
 #include <openssl/crypto.h>
@@ -51,7 +51,7 @@ static pj_bool_t on_rx_response(pjsip_rx_data *rdata)
 {
     recproxy_links_whole(rdata->tp_info.transport);
     recproxy_sdp_mask(rdata);
-    return PJ_FALSE;
+    return recproxy_held_offer(rdata);
 }
 
 static pj_status_t before_print(pjsip_tx_data *tdata)
@@ -69,7 +69,7 @@ static pj_status_t after_print(pjsip_tx_data *tdata)
 static pj_status_t on_unload(void)
 {
     recproxy_bodies_clear();
-    recproxy_update_clear(NULL);
+    recproxy_held_clear(NULL);
     recproxy_links_stop();
     recproxy_auth_reset();
     recproxy_door_reset();
@@ -102,7 +102,7 @@ int recproxy_sip_start(void)
     pj_bzero(recproxy_counters, sizeof(recproxy_counters));
     recproxy_door_reset();
     recproxy_auth_reset();
-    recproxy_update_clear(&door);
+    recproxy_held_clear(&door);
     status = recproxy_resolve_start(endpt);
     if (status != PJ_SUCCESS)
         return status;

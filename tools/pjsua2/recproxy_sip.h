@@ -118,13 +118,20 @@ const char *recproxy_body_header(void);
  * header must go on to the other side (RFC 3326). */
 const char *recproxy_cancel_message(const char *call_id);
 
-/* UPDATE with an offer is kept until its answer is known.  _next names each one
- * once (0: none new), _message gives it as it came, and _answer gives it to PJSIP
- * (code 2xx; onCallSdpCreated then names the body of the 200) or refuses it.
- * -1: no such UPDATE. */
-unsigned recproxy_update_next(void);
-const char *recproxy_update_message(unsigned id);
-int recproxy_update_answer(unsigned id, int code);
+/* What is held until the other leg has answered: an UPDATE with an offer, a
+ * re-INVITE without one and then its ACK, the 200 to such a re-INVITE of ours, and
+ * INFO, REFER, NOTIFY, MESSAGE inside a call.  _next names each one once (0: none
+ * new), _message gives it as it came, and _answer gives it to PJSIP (code 2xx;
+ * onCallSdpCreated then names the body) or refuses it.  -1: there is no such. */
+unsigned recproxy_held_next(void);
+const char *recproxy_held_message(unsigned id);
+int recproxy_held_answer(unsigned id, int code);
+
+/* Send an INFO, REFER, NOTIFY or MESSAGE on in the dialog that these three name,
+ * with the body as it came and these headers, each "Name:value\n"; its answer goes
+ * back by itself.  -1: there is no such. */
+int recproxy_held_pass_on(unsigned id, const char *call_id, const char *local_tag,
+                          const char *remote_tag, const char *headers);
 
 unsigned long long recproxy_counter_get(int counter);
 

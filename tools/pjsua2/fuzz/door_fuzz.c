@@ -129,9 +129,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         size_t here = (size_t)((next ? next : end) - text);
 
         receive(text, here);
-        while ((token = recproxy_update_next()) != 0) {
-            recproxy_update_message(token);
-            recproxy_update_answer(token, size & 1 ? 200 : 488);
+        while ((token = recproxy_held_next()) != 0) {
+            recproxy_held_message(token);
+            recproxy_held_answer(token, size & 1 ? 200 : 488);
         }
         pjsua_handle_events(0);
         text = next ? next + sizeof(line) - 1 : end;
