@@ -20,7 +20,9 @@ from typing import Any, Self, TypeVar
 from loopback import Addresses, Lease
 from sip_message import SipMessage
 
+from recproxy.call.agreement import OWN_OFFER
 from recproxy.call.commands import (
+    AcknowledgeReoffer,
     AnswerCaller,
     AnswerReoffer,
     EndLeg,
@@ -35,6 +37,7 @@ from recproxy.call.events import (
     CalleeAnswered,
     CalleeProgress,
     CallerConfirmed,
+    DigitPressed,
     Event,
     InviteReceived,
     LegEnded,
@@ -42,6 +45,7 @@ from recproxy.call.events import (
     LegName,
     LocalMedia,
     ReofferAnswered,
+    ReofferConfirmed,
     ReofferReceived,
     Sdp,
 )
@@ -95,8 +99,7 @@ class Mirror:
         match event:
             case InviteReceived(_, offer):
                 self._legs[call] = {LegName.CALLER, LegName.CALLEE}
-                assert offer is not None
-                yield InviteCallee(self.send(offer))
+                yield InviteCallee(self.send(offer or OWN_OFFER))
             case CalleeProgress(code, reason, sdp):
                 if sdp is not None:
                     self._answers[call] = sdp
@@ -111,7 +114,9 @@ class Mirror:
                 yield from self._ended(call, leg, code, reason)
             case LegFault(leg, _):
                 yield from self._ended(call, leg, 500, "Server Internal Error")
-            case CallerConfirmed():
+            case ReofferConfirmed(leg, sdp):
+                yield AcknowledgeReoffer(leg.other, self.send(sdp) if sdp else None)
+            case CallerConfirmed() | DigitPressed():
                 pass
             case _:
                 raise AssertionError(f"unexpected {event}")

@@ -102,8 +102,8 @@ def test_the_invite_is_passed_on_with_fewer_hops_and_its_identities(stage: Bench
     assert a.local.partition(";")[0] in invite.one("from")
     for name, value in carried:
         assert invite.all(name) == [value]
-    assert set(invite.one("supported").split(", ")) == {"100rel", "timer"}
-    assert "REFER" not in invite.one("allow")
+    assert set(invite.one("supported").split(", ")) == {"100rel", "replaces", "timer"}
+    assert "REFER" in invite.one("allow")
     assert stage.mirror.seen(InviteReceived)[0].facts.anonymous
 
 

@@ -83,8 +83,10 @@ def test_options_are_answered_200_and_503_when_draining(stage: Bench) -> None:
     stage.caller.send(Dialog.calling(stage.caller).request("OPTIONS"))
     answer = stage.receive(stage.caller, "200")
     assert answer.one("accept") == "application/sdp"
-    assert answer.one("allow") == "INVITE, ACK, BYE, CANCEL, UPDATE, PRACK, OPTIONS"
-    assert answer.one("supported") == "100rel, timer"
+    assert answer.one("allow") == (
+        "INVITE, ACK, BYE, CANCEL, UPDATE, PRACK, OPTIONS, INFO, REFER, NOTIFY, MESSAGE"
+    )
+    assert answer.one("supported") == "100rel, timer, replaces"
     stage.endpoint.drain()
     stage.caller.send(Dialog.calling(stage.caller).request("OPTIONS"))
     assert stage.receive(stage.caller, "503").one("retry-after") == "10"
@@ -120,10 +122,7 @@ def test_what_recproxy_does_not_do_is_refused(stage: Bench, method: str, code: i
 
 def test_requests_inside_a_call_that_are_not_relayed_leave_it_alone(stage: Bench) -> None:
     a, _ = stage.establish(_offer(stage), audio(stage.callee.address, 5000))
-    for method, body, code in (
-        ("INFO", b"", 200), ("INFO", b"Signal=1\r\n", 415), ("REFER", b"", 405), ("NOTIFY", b"", 489),
-        ("MESSAGE", b"x", 405), ("OPTIONS", b"", 200),
-    ):  # fmt: skip
+    for method, body, code in (("SUBSCRIBE", b"", 405), ("PUBLISH", b"x", 405), ("OPTIONS", b"", 200)):
         stage.caller.send(a.request(method, body))
         assert stage.receive(stage.caller, str(code)).method == method
     stage.hang_up(a)
@@ -131,7 +130,7 @@ def test_requests_inside_a_call_that_are_not_relayed_leave_it_alone(stage: Bench
 
 @pytest.mark.parametrize(
     ("body", "code"),
-    [(b"", 488), (b"garbage", 488), (b"v=0\r\nm=audio x RTP/AVP 0\r\n", 488), (b"v=0\r\n" * 900, 488)],
+    [(b"garbage", 488), (b"v=0\r\nm=audio x RTP/AVP 0\r\n", 488), (b"v=0\r\n" * 900, 488)],
 )
 def test_an_invite_without_a_usable_offer_gets_488(stage: Bench, body: bytes, code: int) -> None:
     a = Dialog.calling(stage.caller)
@@ -153,7 +152,7 @@ def test_no_hops_left_is_483(stage: Bench) -> None:
 def test_an_unknown_required_extension_is_420(stage: Bench) -> None:
     more = (("Require", "100rel, replaces, frob"),)
     stage.caller.send(Dialog.calling(stage.caller).request("INVITE", _offer(stage), more))
-    assert stage.receive(stage.caller, "420").one("unsupported") == "replaces, frob"
+    assert stage.receive(stage.caller, "420").one("unsupported") == "frob"
 
 
 def test_a_call_that_comes_back_is_482(stage: Bench) -> None:
@@ -174,7 +173,7 @@ def test_replaces_cannot_take_over_a_call(stage: Bench) -> None:
     more = (("Replaces", f"{a.call_id};to-tag={tag};from-tag={ours}"),)
     stage.caller.send(thief.request("INVITE", _offer(stage), more))
     invite = stage.receive(stage.callee, "INVITE")
-    assert not invite.all("replaces")
+    assert a.call_id not in invite.one("replaces"), "the callee decides, and knows its own dialog only"
     stage.callee.send(Dialog.called(stage.callee, invite).response(invite, 486, "Busy Here"))
     stage.receive(stage.caller, "486")
     stage.caller.send(a.request("OPTIONS"))

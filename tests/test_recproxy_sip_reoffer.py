@@ -9,7 +9,7 @@ from sdp_bodies import AMR_WB, OPUS, audio
 from sip_bench import Bench, Dialog, bench
 from sip_message import SipMessage
 
-from recproxy.call.events import ReofferAnswered, ReofferReceived
+from recproxy.call.events import CallerConfirmed, ReofferAnswered, ReofferReceived
 
 pytestmark = pytest.mark.interop
 
@@ -92,15 +92,70 @@ def test_a_refused_reoffer_leaves_the_call_and_never_shows_again(stage: Bench, c
     stage.caller.send(a.request("ACK"))
     stage.until(lambda: bool(stage.mirror.seen(ReofferAnswered)), "the answer")
 
-    # An offerless re-INVITE makes PJSIP repeat what stands: the first answer, on either side.
+    # What we repeat in the ACK to an offer that nobody answered is the first answer.
     stage.caller.send(a.request("INVITE"))
+    asked = stage.receive(stage.callee, "INVITE")
+    stage.callee.send(b.response(asked, 200, "OK", b"garbage"))
+    assert stage.receive(stage.callee, "ACK").body == _ours(stage, _offer(stage), stage.caller.address)
+    assert stage.receive(stage.caller, "488")
+    stage.caller.send(a.request("ACK"))
+    stage.hang_up(a)
+
+
+@pytest.mark.parametrize("who", ["caller", "callee"])
+def test_a_re_invite_without_an_offer_brings_one_and_its_ack_the_answer(stage: Bench, who: str) -> None:
+    a, b = stage.establish(_offer(stage), _answer(stage))
+    asking, asked = (a, b) if who == "caller" else (b, a)
+    offer, answer = (
+        (_answer(stage, version=2), _offer(stage, version=2))
+        if who == "caller"
+        else (_offer(stage, version=2), _answer(stage, version=2))
+    )
+    request = asking.request("INVITE")
+    asking.wire.send(request)
+    asking.wire.send(request)  # a retransmission asks for nothing more
+    passed = stage.receive(asked.wire, "INVITE")
+    assert passed.body == b""
+    ok = asked.response(passed, 200, "OK", offer)
+    asked.wire.send(ok)
+    asked.wire.send(ok)
+    got = stage.receive(asking.wire, "200")
+    assert got.body == _ours(stage, offer, asked.wire.address)
+    asking.wire.send(asking.request("ACK", answer))
+    assert stage.receive(asked.wire, "ACK").body == _ours(stage, answer, asking.wire.address)
+    assert not [m for m in asked.wire.inbox if m.start.startswith("INVITE")]
+    _reoffer(stage, a, b, _offer(stage, "sendonly", 3), _answer(stage, "recvonly", 3))
+    stage.hang_up(a)
+
+
+def test_a_call_that_ends_while_an_offer_is_awaited_leaves_nothing_open(stage: Bench) -> None:
+    a, b = stage.establish(_offer(stage), _answer(stage))
+    stage.caller.send(a.request("INVITE"))
+    passed = stage.receive(stage.callee, "INVITE")
+    stage.callee.send(b.response(passed, 200, "OK", _answer(stage, version=2)))
+    stage.receive(stage.caller, "200")
+    stage.callee.send(b.request("BYE"))
+    bye = stage.receive(stage.caller, "BYE")
+    stage.caller.send(Dialog.called(stage.caller, bye).response(bye, 200))
+    stage.quiet()
+
+
+def test_an_invite_without_an_offer_gets_the_callees_answer_as_one(stage: Bench) -> None:
+    a = Dialog.calling(stage.caller)
+    stage.caller.send(a.request("INVITE"))
+    invite = stage.receive(stage.callee, "INVITE")
+    assert b"m=audio 20000 RTP/AVP 8 0 101" in invite.body
+    b = Dialog.called(stage.callee, invite)
+    stage.callee.send(b.response(invite, 200, "OK", _answer(stage)))
+    stage.receive(stage.callee, "ACK")
     ok = stage.receive(stage.caller, "200")
     assert ok.body == _ours(stage, _answer(stage), stage.callee.address)
+    a.learn(ok)
     stage.caller.send(a.request("ACK", _offer(stage)))
-    stage.callee.send(b.request("INVITE"))
-    ok = stage.receive(stage.callee, "200")
-    assert ok.body == _ours(stage, _offer(stage), stage.caller.address)
-    stage.callee.send(b.request("ACK", _answer(stage)))
+    stage.until(lambda: bool(stage.mirror.seen(CallerConfirmed)), "the ACK")
+    (confirmed,) = stage.mirror.seen(CallerConfirmed)
+    assert confirmed.sdp is not None
+    assert confirmed.sdp.body == _offer(stage)
     stage.hang_up(a)
 
 

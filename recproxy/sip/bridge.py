@@ -59,6 +59,7 @@ class Bridge:
         failure: The callee's failure response.
         retry_after_s: When the caller may try again; None if nobody said so.
         search: For a server that takes the call; None before it begins.
+        replaces: The dialog that this call is to take the place of at the callee (RFC 3891).
     """
 
     trunk: Trunk
@@ -70,3 +71,4 @@ class Bridge:
     failure: Message | None = None
     retry_after_s: int | None = None
     search: Search | None = None
+    replaces: str = ""

@@ -27,9 +27,9 @@ from recproxy.call.commands import (
     SendReoffer,
     SipCommand,
 )
-from recproxy.call.events import CallFacts, Event, InviteReceived, LegFault, LegName
-from recproxy.errors import PeerError, SdpError, SipError
-from recproxy.sip import headers, native, sdp
+from recproxy.call.events import CallFacts, DigitPressed, Event, InviteReceived, LegFault, LegName
+from recproxy.errors import PeerError, SipError
+from recproxy.sip import headers, native, passing, sdp
 from recproxy.sip.authentication import Authentication, ChallengedError, DigestUsers
 from recproxy.sip.bridge import Bridge
 from recproxy.sip.headers import Message, Reason
@@ -41,8 +41,8 @@ from recproxy.sip.overload import Load
 from recproxy.sip.router import Probe, Router
 from recproxy.sip.stack import Arrivals, Listen, Log, SipSettings, Stack, Tls
 from recproxy.sip.targets import Below, Hop, Target
-from recproxy.sip.trunks import TrunkTable, source_host
-from recproxy.sip.uri import Address
+from recproxy.sip.trunks import Trunk, TrunkTable, source_host
+from recproxy.sip.uri import Address, Uri
 
 __all__ = ["DigestUsers", "Listen", "SipEndpoint", "SipSettings", "Tls"]
 
@@ -135,8 +135,8 @@ class SipEndpoint:
             self._admit()
         if rested and timeout_ms:
             self._stack.poll(timeout_ms)
-        for number, raw in native.updates():
-            self._updated(number, raw)
+        for number, raw in native.held():
+            self._held(number, raw)
         self._challenge()
         self._outgoing.tend(self._bridges.get)
         self._keep_alive()
@@ -205,14 +205,14 @@ class SipEndpoint:
             case EndLeg():
                 self._end(call, bridge, command)
             case SendReoffer(leg, offer):
-                self._with(bridge, leg, "re-INVITE", lambda found: found.reoffer(_rewritten(offer)))
+                self._with(bridge, leg, "re-INVITE", lambda found: found.reoffer(_standing(offer)))
             case AnswerReoffer(leg, code, reason, answer):
-                body = _rewritten(answer)
+                body = _standing(answer)
                 self._with(
                     bridge, leg, "answer to re-INVITE", lambda found: found.answer_reoffer(code, reason, body)
                 )
-            case AcknowledgeReoffer():
-                pass  # no leg is asked for an offer yet
+            case AcknowledgeReoffer(leg, answer):
+                self._with(bridge, leg, "ACK", lambda found: found.acknowledge(_standing(answer)))
             case _:
                 assert_never(command)
 
@@ -280,6 +280,7 @@ class SipEndpoint:
             return
         del self._refused[call]
         leg.sip_call_id = event.facts.sip_call_id
+        leg.delayed = event.offer is None
         self._by_call_id[leg.sip_call_id] = call
         bridge.legs[LegName.CALLER] = leg
         self._limits.begun(bridge.trunk.name, bridge.onward.name)
@@ -302,8 +303,6 @@ class SipEndpoint:
             raise SipError("trunk", "has nowhere to forward to", code=404)
         dialled = headers.request_uri(invite)
         body = headers.sdp_body(invite)
-        if not body:
-            raise SdpError("INVITE", "without an offer; recproxy needs one")
         received = trunk.received
         asked = rewritten_user(received, dialled, Party.CALLEE, self._is_emergency)
         sos = headers.is_emergency_service(asked) or self._is_emergency(asked.number)
@@ -323,7 +322,9 @@ class SipEndpoint:
             sip_call_id=sip_call_id,
             received=self._now(),
         )
-        return Bridge(trunk, onward, invite, asked), InviteReceived(facts, sdp.parse(body))
+        replaces = self._replaced(invite, trunk, onward)
+        bridge = Bridge(trunk, onward, invite, asked, replaces=replaces)
+        return bridge, InviteReceived(facts, sdp.parse(body) if body else None)
 
     def _ask_for_passwords(self) -> None:
         users = self._trunks.users
@@ -353,18 +354,74 @@ class SipEndpoint:
             extra += [("Proxy-Authenticate", value) for value in err.challenges]
         self._attempt(leg, "refusing", lambda refused: refused.finish(code, "", extra))
 
-    def _updated(self, number: int, raw: bytes) -> None:
-        """Hand an UPDATE with an offer to the leg that it belongs to."""
+    def _held(self, number: int, raw: bytes) -> None:
+        """Hand what waits at the door to the leg that it belongs to, or pass it to the other."""
         try:
             message = headers.read_message(raw)
         except SipError as err:
-            native.answer_update(number, err.code)
+            native.answer_held(number, err.code)
             return
         leg = self._leg_of(message.first("Call-ID") or "")
         if leg is None:
-            native.answer_update(number, 481)
+            native.answer_held(number, 481)
+        elif isinstance(message.start, headers.RequestLine) and message.start.method in passing.PASSED:
+            self._pass(number, leg, message)
         else:
-            leg.updated(number, message)
+            leg.held(number, message)
+
+    def _pass(self, number: int, leg: Leg, message: Message) -> None:
+        """Pass a request on that the other leg answers; a key that it tells of is reported."""
+        bridge = self._bridges[leg.call]
+        other = bridge.legs.get(leg.name.other)
+        dialog = other.dialog if other is not None else None
+        if dialog is None:
+            native.answer_held(number, 481)
+            return
+        trunk = bridge.trunk if leg.name is LegName.CALLER else bridge.onward
+        try:
+            passed = passing.passed_headers(message, self._dialog_for, lambda uri: self._home(uri, trunk))
+        except SipError as err:
+            native.answer_held(number, err.code)
+            return
+        key = passing.digit(message)
+        if key:
+            self._post(leg.call, DigitPressed(leg.name, key))
+        native.pass_on(number, dialog.call_id, dialog.ours, dialog.theirs, passed)
+
+    def _dialog_for(self, asked: passing.DialogName) -> passing.DialogName | None:
+        """A dialog of ours for the peer that is to replace it, named from either side of us."""
+        found = self._leg_of(asked.call_id)
+        dialog = found.dialog if found is not None else None
+        if found is None or dialog is None:
+            return None
+        if (dialog.ours, dialog.theirs) == (asked.theirs, asked.ours):
+            return dialog  # its own peer is meant
+        if (dialog.ours, dialog.theirs) != (asked.ours, asked.theirs):
+            return None
+        other = self._bridges[found.call].legs.get(found.name.other)
+        return other.dialog if other is not None else None
+
+    def _replaced(self, invite: Message, trunk: Trunk, onward: Trunk) -> str:
+        """The Replaces header for the callee; empty unless it names a call between these trunks."""
+        asked = passing.named_dialog(invite.first("Replaces") or "")
+        leg = self._leg_of(asked.call_id) if asked is not None else None
+        if asked is None or leg is None:
+            return ""
+        bridge = self._bridges[leg.call]
+        if {bridge.trunk.name, bridge.onward.name} != {trunk.name, onward.name}:
+            return ""
+        found = self._dialog_for(asked)
+        return found.replaces if found is not None else ""
+
+    def _home(self, uri: Uri, trunk: Trunk) -> Uri:
+        """An address that leads to us, or to the trunk that names it, as one that leads to us."""
+        near = self._settings.listen[0]
+        ours = {listen.address for listen in self._settings.listen}
+        ours |= {listen.advertise for listen in self._settings.listen}
+        source = self._trunks.source(uri.host)
+        if uri.scheme not in {"sip", "sips"} or (uri.host not in ours and source is not trunk):
+            return uri
+        return replace(uri, host=near.advertise or near.address, port=near.port, parameters=())
 
     def _leg_of(self, sip_call_id: str) -> Leg | None:
         call = self._by_call_id.get(sip_call_id)
@@ -439,6 +496,11 @@ class SipEndpoint:
 def located(target: Target) -> tuple[Hop, ...]:
     """Where a target with a numeric address is."""
     return () if target.is_name else (Hop(target, target.host, target.port or 5060),)
+
+
+def _standing(to_send: SdpToSend | None) -> bytes | None:
+    """A body to send; None repeats what stands, or asks for an offer."""
+    return sdp.rewrite(to_send) if to_send is not None else None
 
 
 def _rewritten(to_send: SdpToSend | None) -> bytes:

@@ -11,6 +11,7 @@ its slot by then.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final, Protocol
 
@@ -24,13 +25,16 @@ from recproxy.call.events import (
     LegEnded,
     LegName,
     ReofferAnswered,
+    ReofferConfirmed,
     ReofferReceived,
     Sdp,
 )
-from recproxy.errors import PeerError
+from recproxy.errors import PeerError, SipError
 from recproxy.sip import headers, sdp
 from recproxy.sip.headers import Message, Reason
-from recproxy.sip.native import BodySlots, answer_update, cancelled_by
+from recproxy.sip.native import BodySlots, answer_held, cancelled_by
+from recproxy.sip.passing import DialogName
+from recproxy.sip.uri import Address
 
 __all__ = ["HeaderList", "Leg", "LegHost", "header", "received"]
 
@@ -40,6 +44,8 @@ _NOT_ACCEPTABLE_HERE: Final = 488
 _PENDING: Final = 491
 _NO_SUCH_CALL: Final = 481
 _REQUEST_TERMINATED: Final = 487
+_FROM: Final = re.compile(r"(?im)^(?:From|f)[ \t]*:[ \t]*([^\r\n]*)")
+_TO: Final = re.compile(r"(?im)^(?:To|t)[ \t]*:[ \t]*([^\r\n]*)")
 
 
 class LegHost(Protocol):
@@ -76,6 +82,7 @@ class Leg(pj.Call):
         reasons: Reason headers with which the peer ended the leg.
         final: The callee's failure response.
         sip_call_id: Call-ID of the dialog; empty before the INVITE is sent.
+        delayed: The caller's INVITE had no offer: its ACK carries the answer.
         heard: Whether the callee's side has sent any response to the INVITE.
     """
 
@@ -95,7 +102,12 @@ class Leg(pj.Call):
         self._answered = False
         self._confirmed = False
         self._reoffering = False
-        self._update = 0
+        self.delayed = False
+        self._update = 0  # held until its answer is known: an UPDATE, or a re-INVITE without an offer
+        self._asked = False  # it is the latter
+        self._awaited = 0  # such a re-INVITE whose ACK has not come
+        self._offered = 0  # the 200 with the offer that we asked for
+        self._ends = ("", "")
         self._ended_by_us = False
         self._sent: set[tuple[str, str]] = set()
 
@@ -111,7 +123,10 @@ class Leg(pj.Call):
     def respond(self, code: int, reason: str, body: bytes, extra: HeaderList = ()) -> None:
         """Answer the caller's INVITE with 1xx or 2xx; an empty ``body`` sends none."""
         prm = self._response(code, reason, extra)
-        self._bodies.fill(body)
+        if self._bodies.newest:
+            self._bodies.fill(body)
+        else:
+            self._next = body  # an INVITE without an offer: PJSIP asks when it answers
         if body and code in {180, 181}:  # PJSIP never puts SDP in these
             prm.txOption.headers.append(header(*self._bodies.attach()))
         self._answered = self._answered or code >= 200  # noqa: PLR2004
@@ -120,24 +135,36 @@ class Leg(pj.Call):
     def finish(self, code: int, reason: str, extra: HeaderList = ()) -> None:
         """End the leg as its state asks: failure response, CANCEL or BYE."""
         self._ended_by_us = True
+        self.acknowledge(None)
         if self.name is LegName.CALLER and not self._answered:
             self.answer(self._response(code, reason, extra))
         else:
             self.hangup(self._response(0, "", extra))
 
-    def reoffer(self, offer: bytes) -> None:
-        """Send a re-INVITE; its answer comes as an event."""
+    def reoffer(self, offer: bytes | None) -> None:
+        """Send a re-INVITE; its answer, or its offer if we make none, comes as an event."""
         self._next = offer
         self._reoffering = True
+        prm = _operation()
+        if offer is None:
+            prm.opt.flag |= pj.PJSUA_CALL_NO_SDP_OFFER
         try:
-            self.reinvite(_operation())
+            self.reinvite(prm)
         except pj.Error as err:
             self._reoffering = False
             answer = ReofferAnswered(self.name, _PENDING, f"Request Pending ({err.status})", None)
             self._host.leg_event(self, answer)
 
-    def answer_reoffer(self, code: int, reason: str, body: bytes) -> None:
-        """Answer the peer's re-INVITE or UPDATE."""
+    def acknowledge(self, body: bytes | None) -> None:
+        """Send the ACK to the offer that we asked for; None repeats what stands."""
+        number, self._offered = self._offered, 0
+        if number:
+            self._next = body
+            answer_held(number, 200)
+            self._bodies.settle()
+
+    def answer_reoffer(self, code: int, reason: str, body: bytes | None) -> None:
+        """Answer the peer's re-INVITE or UPDATE; None repeats what stands."""
         if self._update:
             self._answer_update(code, body)
             return
@@ -148,17 +175,35 @@ class Leg(pj.Call):
         if code < 300:  # noqa: PLR2004
             self._bodies.settle()
 
-    def updated(self, number: int, message: Message) -> None:
-        """Report the offer in an UPDATE, which waits for its answer."""
+    def held(self, number: int, message: Message) -> None:
+        """Report what is held at the door until the other leg has answered."""
+        sdp_of_it = _early_sdp(message)
+        method = message.start.method if isinstance(message.start, headers.RequestLine) else ""
+        if not method:
+            self._reoffering, self._offered = False, number
+            if sdp_of_it is None:
+                self.acknowledge(None)
+            code = 200 if sdp_of_it is not None else _NOT_ACCEPTABLE_HERE
+            self._host.leg_event(self, ReofferAnswered(self.name, code, "", sdp_of_it))
+        elif method == "ACK":
+            self._awaited = 0
+            answer_held(number, 200)
+            self._host.leg_event(self, ReofferConfirmed(self.name, sdp_of_it))
+        elif method == "UPDATE" and sdp_of_it is None:
+            answer_held(number, _NOT_ACCEPTABLE_HERE)
+        else:
+            self._update, self._asked = number, method == "INVITE"
+            self._host.leg_event(self, ReofferReceived(self.name, sdp_of_it))
+
+    @property
+    def dialog(self) -> DialogName | None:
+        """What identifies the dialog; None before it is confirmed."""
         try:
-            offer = _sdp_of(message)
-        except PeerError:
-            offer = None
-        if offer is None:
-            answer_update(number, _NOT_ACCEPTABLE_HERE)
-            return
-        self._update = number
-        self._host.leg_event(self, ReofferReceived(self.name, offer))
+            tags = [Address.parse(end).parameter("tag") or "" for end in self._ends]
+        except SipError:
+            return None
+        ours, theirs = tags if self.name is LegName.CALLEE else reversed(tags)
+        return DialogName(self.sip_call_id, ours, theirs) if ours and theirs else None
 
     # ----------------------------------------------------------- callbacks
 
@@ -192,11 +237,12 @@ class Leg(pj.Call):
 
     # -------------------------------------------------------------- ground
 
-    def _answer_update(self, code: int, body: bytes) -> None:
+    def _answer_update(self, code: int, body: bytes | None) -> None:
         number, self._update = self._update, 0
         if code < 300:  # noqa: PLR2004
             self._next = body
-        answer_update(number, code)
+            self._awaited = number if self._asked else 0
+        answer_held(number, code)
         if code < 300:  # noqa: PLR2004
             self._bodies.settle()
 
@@ -210,12 +256,21 @@ class Leg(pj.Call):
             self._confirmed = True
             self._bodies.settle()
             if self.name is LegName.CALLER:
-                self._host.leg_event(self, CallerConfirmed())
+                self._caller_confirmed(event)
         elif info.state == pj.PJSIP_INV_STATE_DISCONNECTED:
             self._disconnected(info, _received(event))
 
+    def _caller_confirmed(self, event: pj.SipEvent) -> None:
+        text = event.body.rxMsg.rdata.wholeMsg if event.type == pj.PJSIP_EVENT_RX_MSG else ""
+        ends = (_FROM.search(text), _TO.search(text))
+        self._ends = (ends[0][1] if ends[0] else "", ends[1][1] if ends[1] else "")
+        answer = _early_sdp(_read(received(text))) if self.delayed else None
+        self._host.leg_event(self, CallerConfirmed(answer))
+
     def _callee_answered(self, info: pj.CallInfo, message: Message | None) -> None:
         self._answered = True
+        if message is not None:
+            self._ends = (message.first("From") or "", message.first("To") or "")
         try:
             answer = _sdp_of(message)
         except PeerError as err:
@@ -234,8 +289,10 @@ class Leg(pj.Call):
                 code, reason = message.start.code, message.start.reason
         if self.reasons and self.reasons[0].text:
             reason = self.reasons[0].text
-        if self._update:
-            answer_update(self._update, _NO_SUCH_CALL)
+        for number in (self._update, self._awaited, self._offered):
+            if number:
+                answer_held(number, _NO_SUCH_CALL)
+        self._update = self._awaited = self._offered = 0
         self._bodies.close()
         self._host.leg_event(self, LegEnded(self.name, code, reason, by_us=self._ended_by_us))
         self._host.leg_gone(self)

@@ -20,20 +20,21 @@ __all__ = [
     "SipStackError",
     "admit",
     "allow",
-    "answer_update",
+    "answer_held",
     "build_facts",
     "cancelled_by",
     "challenge",
     "counters",
+    "held",
     "locate",
     "lock_out",
+    "pass_on",
     "quiet",
     "set_challenge",
     "start",
-    "updates",
 ]
 
-ABI: Final = 2
+ABI: Final = 3
 _COUNTERS: Final[Mapping[str, str]] = {
     "refused_address": "RECPROXY_REFUSED_ADDRESS",
     "refused_admission": "RECPROXY_REFUSED_ADMISSION",
@@ -177,15 +178,28 @@ def cancelled_by(sip_call_id: str) -> bytes:
     return pj.recproxy_cancel_message(sip_call_id).encode("utf-8", "surrogateescape")
 
 
-def updates() -> Iterator[tuple[int, bytes]]:
-    """UPDATE requests with an offer that came since the last call: number and message."""
+def held() -> Iterator[tuple[int, bytes]]:
+    """What was held since the last call until the other leg has answered: number and message."""
     while number := pj.recproxy_held_next():
         yield number, pj.recproxy_held_message(number).encode("utf-8", "surrogateescape")
 
 
-def answer_update(number: int, code: int) -> None:
-    """Let PJSIP answer an UPDATE with 200, or refuse it with 3xx to 6xx; once."""
+def answer_held(number: int, code: int) -> None:
+    """Let PJSIP have what is held, or refuse it with 3xx to 6xx."""
     pj.recproxy_held_answer(number, code)
+
+
+def pass_on(number: int, call_id: str, ours: str, theirs: str, passed: str) -> None:
+    """Send what is held on in another dialog; its answer goes back by itself.
+
+    Args:
+        number: Of the request.
+        call_id: Of the dialog in which it goes on.
+        ours: Our tag in that.
+        theirs: The peer's.
+        passed: Headers, one ``Name:value`` a line.
+    """
+    pj.recproxy_held_pass_on(number, call_id, ours, theirs, passed)
 
 
 def counters() -> dict[str, int]:

@@ -241,6 +241,8 @@ class Outgoing:
         option.headers.append(header("Max-Forwards", str((left or _DEFAULT_HOPS) - 1)))
         for name, value in headers.carried(invite).headers:
             option.headers.append(header(name, value))
+        if bridge.replaces:
+            option.headers.append(header("Replaces", bridge.replaces))
         return option
 
 

@@ -12,6 +12,7 @@ PJSIP_TRANSPORT_TLS6: int
 PJ_SSL_SOCK_PROTO_TLS1_2: int
 PJ_SSL_SOCK_PROTO_TLS1_3: int
 PJSIP_ROLE_UAC: int
+PJSUA_CALL_NO_SDP_OFFER: int
 PJSIP_ROLE_UAS: int
 PJSIP_EVENT_RX_MSG: int
 PJSIP_EVENT_TSX_STATE: int
@@ -64,9 +65,7 @@ def recproxy_body_header() -> str: ...
 def recproxy_held_next() -> int: ...
 def recproxy_held_message(id: int) -> str: ...
 def recproxy_held_answer(id: int, code: int) -> int: ...
-def recproxy_held_pass_on(
-    id: int, call_id: str, local_tag: str, remote_tag: str, headers: str
-) -> int: ...
+def recproxy_held_pass_on(id: int, call_id: str, local_tag: str, remote_tag: str, headers: str) -> int: ...
 def recproxy_counter_get(counter: int) -> int: ...
 def recproxy_cancel_message(call_id: str) -> str: ...
 def recproxy_memory_trim() -> None: ...
@@ -215,8 +214,12 @@ class TsxStateEvent:
     prevState: int
     type: int
 
+class RxMsgEvent:
+    rdata: SipRxData
+
 class SipEventBody:
     tsxState: TsxStateEvent
+    rxMsg: RxMsgEvent
 
 class SipEvent:
     type: int
