@@ -7,19 +7,21 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from pathlib import Path
 from typing import Final, Protocol
 
 import click
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from recproxy.cli.archive import actor, open_archive
+from recproxy.cli.archive import Archive, actor, open_archive
 from recproxy.cli.options import config_option
 from recproxy.config import parse_duration
 from recproxy.errors import PartlyDone, RecproxyError
 from recproxy.eventlog import EventLog
 from recproxy.sdnotify import ServiceManager
+from recproxy.syslog import SyslogMessage, send
 from storage import (
     ClockBounds,
     ClockGuard,
@@ -29,6 +31,7 @@ from storage import (
     SweepReport,
     read_clock,
 )
+from storage.audit import read_head
 
 __all__ = ["Result", "Sweeper", "Wait", "retention", "serve"]
 
@@ -60,6 +63,10 @@ class Sweep(Protocol):
         """Shred what is due."""
 
 
+def _no_anchor() -> None:
+    """Tell nobody."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sweeper:
     """One sweep after the other, told in the event log.
@@ -70,6 +77,7 @@ class Sweeper:
         clock: Reads both clocks.
         monotonic: Seconds, for durations.
         batch: Recordings between two looks at the signals.
+        anchor: Tells the newest line of the audit chain elsewhere; after each sweep.
     """
 
     retention: Sweep
@@ -77,6 +85,7 @@ class Sweeper:
     clock: Callable[[], ClockReading]
     monotonic: Callable[[], float]
     batch: int = BATCH
+    anchor: Callable[[], None] = _no_anchor
 
     def sweep(self, stopping: Callable[[], bool]) -> Result:
         """Shred all that is due, batch by batch.
@@ -87,6 +96,12 @@ class Sweeper:
         Returns:
             How it went; every fault was logged.
         """
+        try:
+            return self._sweep(stopping)
+        finally:
+            self.anchor()
+
+    def _sweep(self, stopping: Callable[[], bool]) -> Result:
         seen_failing = 0
         while True:
             begun = self.monotonic()
@@ -211,7 +226,9 @@ def retention(config: Path, once: bool, interval: timedelta | None, accept_clock
             log.emit(
                 "retention.started", node=archive.config.node, pid=os.getpid(), seconds=pause.total_seconds()
             )
-            sweeper = Sweeper(shredding, log, read_clock, _monotonic)
+            sweeper = Sweeper(
+                shredding, log, read_clock, _monotonic, anchor=_anchor(archive, chain.public_key, log)
+            )
             if once:
                 return _once(sweeper)
             ServiceManager(os.environ, lambda why: log.emit("retention.failed", why=why)).ready()
@@ -245,6 +262,24 @@ def _once(sweeper: Sweeper) -> int:
             )
         case Result.FAILED:
             raise RecproxyError(f"nothing was shredded: {result.value}", hint="the event log says why")
+
+
+def _anchor(archive: Archive, key: Ed25519PublicKey, log: EventLog) -> Callable[[], None]:
+    """What sends the newest line's number and hash to the system log that is configured."""
+    target = archive.config.audit.syslog
+    if target is None:
+        return _no_anchor
+
+    def tell() -> None:
+        try:
+            head = read_head(archive.files, key)
+            if head is not None:
+                text = f"seq={head.last.seq} sha256={head.last.sha256}"
+                send(target, SyslogMessage(datetime.now(UTC), archive.config.node, "chain.head", text))
+        except (OSError, StorageError) as err:
+            log.emit("audit.failed", what="syslog", why=str(err))
+
+    return tell
 
 
 def _monotonic() -> float:

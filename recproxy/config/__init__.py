@@ -4,6 +4,7 @@ from recproxy.config.document import Document, FilePath, Key, Parsers, read
 from recproxy.config.loading import load, parse, parse_duration
 from recproxy.config.settings import (
     AnnouncerConfig,
+    AuditConfig,
     AuthenticateConfig,
     Config,
     Holidays,
@@ -35,6 +36,7 @@ from recproxy.config.settings import (
 
 __all__ = [
     "AnnouncerConfig",
+    "AuditConfig",
     "AuthenticateConfig",
     "Config",
     "Document",

@@ -25,6 +25,8 @@ from recproxy.config.settings import (
     TrunkConfig,
     TrunkName,
 )
+from recproxy.syslog import SyslogTarget
+from recproxy.syslog import parse_target as parse_syslog_target
 
 __all__ = ["load", "parse", "parse_duration"]
 
@@ -109,6 +111,7 @@ def _parsers(directory: Path) -> Parsers:
         TargetConfig: _target_config,
         NodeName: _node,
         TrunkName: _trunk_name,
+        SyslogTarget: parse_syslog_target,
     }
 
 

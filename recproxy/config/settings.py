@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from recproxy.eventlog import LogConfig, LogFormat, LogLevel
+from recproxy.syslog import SyslogTarget
 from storage.tags import Direction
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "UDP_PORTS_PER_CALL",
     "VERSION",
     "AnnouncerConfig",
+    "AuditConfig",
     "AuthenticateConfig",
     "Config",
     "Holidays",
@@ -461,6 +463,16 @@ class SubjectsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     holidays: Holidays = Holidays.NL
 
 
+class AuditConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is told of the audit chain elsewhere.
+
+    Attributes:
+        syslog: Where the hash of its newest line goes after each sweep; None for nowhere.
+    """
+
+    syslog: SyslogTarget | None = None
+
+
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All of ``recproxy.yaml``. Only the composition root takes it whole.
 
@@ -475,6 +487,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         announcer: Announcements.
         retention: The process that shreds.
         subjects: Requests of the people who are recorded.
+        audit: What is told of the audit chain elsewhere.
         log: The event log.
     """
 
@@ -488,4 +501,5 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     announcer: AnnouncerConfig
     retention: RetentionConfig = RetentionConfig()
     subjects: SubjectsConfig = SubjectsConfig()
+    audit: AuditConfig = AuditConfig()
     log: LogConfig = LogConfig()

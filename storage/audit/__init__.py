@@ -1,6 +1,7 @@
 """The audit chain: signed lines, each bound to the one before."""
 
 from storage.audit.chain import AuditLog
+from storage.audit.events import EVENTS, schema
 from storage.audit.lines import (
     CHAIN_PATH,
     HEAD_PATH,
@@ -15,6 +16,7 @@ from storage.audit.verification import ChainReport, verify_chain
 
 __all__ = [
     "CHAIN_PATH",
+    "EVENTS",
     "HEAD_PATH",
     "AuditEntry",
     "AuditLog",
@@ -24,5 +26,6 @@ __all__ = [
     "fingerprint",
     "read_events",
     "read_head",
+    "schema",
     "verify_chain",
 ]

@@ -1,0 +1,83 @@
+"""Every event of the audit chain and every field a line may have, as a closed list and a JSON Schema.
+
+What is not here is not meant to be in a chain: it would be a defect, not evidence. No
+field may hold a telephone number, a name of a caller, a key, audio or a key pressed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+EVENTS: Final[Mapping[str, str]] = {
+    "announce.completed": "The announcement was heard to its end by those who must hear it.",
+    "announce.failed": "The announcement was not heard to its end.",
+    "announce.started": "The announcement began.",
+    "chain.torn_tail_cut": "A last line that was not whole was cut.",
+    "choice.offered": "A party was offered a choice.",
+    "choice.opt_in": "A party said yes by key.",
+    "choice.opt_out": "A party said no by key.",
+    "choice.timeout": "Nobody said yes in time, which is no.",
+    "clock.accepted": "A person checked the clock and accepted it.",
+    "clock.unsynced": "The clock is not believed; nothing is shredded.",
+    "consent.withdrawn": "Consent was withdrawn, by key or in a case.",
+    "dsr.bundle_created": "The answer to a request for access was made.",
+    "dsr.closed": "A case was ended because the person took it back.",
+    "dsr.decided": "It was decided what is erased.",
+    "dsr.delivered": "A case was ended with an answer.",
+    "dsr.extended": "A case takes two further months.",
+    "dsr.opened": "A person asked for something.",
+    "dsr.refused": "A case was ended with a refusal.",
+    "dsr.searched": "It was looked for recordings of a case again.",
+    "export.created": "A recording was decrypted to a file.",
+    "hold.approved": "A second person approved a hold.",
+    "hold.expired": "A hold lapsed on its date.",
+    "hold.lifted": "A hold was ended before its date.",
+    "hold.requested": "A person asked for a hold.",
+    "key.destroyed": "A key that is not of one recording was destroyed.",
+    "objection.decided": "An objection was upheld or refused.",
+    "parties.opened": "It was looked who called whom.",
+    "rec.asked": "A recording was asked for in the call.",
+    "rec.discarded": "A recording that was never complete was erased.",
+    "rec.failed": "A recording failed.",
+    "rec.paused": "A recording was paused.",
+    "rec.resumed": "A recording went on.",
+    "rec.sealed": "A recording was closed for good.",
+    "rec.started": "A recording began.",
+    "restrict.lifted": "A restriction of use was ended.",
+    "restrict.set": "The use of recordings was restricted.",
+    "retention.run": "What is due was shredded.",
+    "shred.failed": "Shredding one recording failed and will be repeated.",
+    "shred.started": "Shredding one recording began.",
+    "shred.verified": "Key and body were destroyed, looked for, and not found.",
+    "store.started": "The recorder started and completed what was open.",
+    "tombstone.written": "The tombstone stands in place of the row.",
+}
+"""By name: what happened."""
+
+_HASH: Final = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+_SIGNED_MEMBERS: Final[Mapping[str, Any]] = {
+    "v": {"const": 1},
+    "seq": {"type": "integer", "minimum": 1},
+    "ts": {"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$"},
+    "node": {"type": "string"},
+    "event": {"enum": sorted(EVENTS)},
+    "actor": {"type": "string"},
+    "key": {"type": "string", "pattern": "^[0-9a-f]{16}$"},
+    "prev": _HASH,
+    "sig": {"type": "string"},
+}
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of one line of ``audit/chain.jsonl``."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "One line of recproxy's audit chain",
+        "type": "object",
+        "required": list(_SIGNED_MEMBERS),
+        "properties": dict(_SIGNED_MEMBERS),
+        "patternProperties": {"^[a-z][a-z0-9_]{0,62}$": {"type": ["string", "number", "boolean"]}},
+        "additionalProperties": False,
+        "$defs": {name: {"description": text} for name, text in sorted(EVENTS.items())},
+    }
