@@ -34,11 +34,12 @@ def audio(
     more: str = "",
 ) -> bytes:
     """Write a body with one audio section; ``more`` is appended as it is."""
+    net = f"IN IP{6 if ':' in address else 4} {address}"
     lines = [
         "v=0",
-        f"o=peer 7 {version} IN IP4 {address}",
+        f"o=peer 7 {version} {net}",
         "s=-",
-        f"c=IN IP4 {address}",
+        f"c={net}",
         "t=0 0",
         f"m=audio {port} RTP/AVP {' '.join(number for number, _ in codecs)}",
         *(f"a=rtpmap:{number} {name}" for number, name in codecs),

@@ -140,9 +140,25 @@ class Wire:
     raw: list[bytes] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        family = socket.AF_INET6 if ":" in self.address else socket.AF_INET
+        self.sock = socket.socket(family, socket.SOCK_DGRAM)
         self.sock.bind((self.address, self.port))
         self.sock.setblocking(False)
+
+    @property
+    def transport(self) -> str:
+        """As in a URI."""
+        return "udp"
+
+    @property
+    def host(self) -> str:
+        """The address as in a URI."""
+        return f"[{self.address}]" if ":" in self.address else self.address
+
+    @property
+    def contact(self) -> str:
+        """Where it is called."""
+        return f"<sip:peer@{self.host}:{self.port};transport={self.transport}>"
 
     def read(self) -> None:
         """Take in what has come."""
@@ -180,11 +196,12 @@ class Dialog:
     def calling(cls, wire: Wire, user: str = "0201234567", caller: str = "0307654321") -> Self:
         """Begin a call to ``user`` at the proxy."""
         serial = next(_serial)
-        proxy = f"{wire.proxy[0]}:{wire.proxy[1]}"
+        host = f"[{wire.proxy[0]}]" if ":" in wire.proxy[0] else wire.proxy[0]
+        proxy = f"{host}:{wire.proxy[1]}"
         return cls(
             wire,
             call_id=f"call-{serial}@{wire.address}",
-            local=f"<sip:{caller}@{wire.address}>;tag=a{serial}",
+            local=f"<sip:{caller}@{wire.host}>;tag=a{serial}",
             remote=f"<sip:{user}@{proxy}>",
             target=f"sip:{user}@{proxy}",
         )
@@ -205,13 +222,16 @@ class Dialog:
             self.branch = f"z9hG4bK-{next(_serial)}"
         branch = f"z9hG4bK-{next(_serial)}" if method == "ACK" else self.branch
         headers = [
-            ("Via", f"SIP/2.0/UDP {self.wire.address}:{self.wire.port};branch={branch}"),
+            (
+                "Via",
+                f"SIP/2.0/{self.wire.transport.upper()} {self.wire.host}:{self.wire.port};branch={branch}",
+            ),
             ("Max-Forwards", str(hops)),
             ("From", self.local),
             ("To", self.remote),
             ("Call-ID", self.call_id),
             ("CSeq", f"{self.cseq} {method}"),
-            ("Contact", f"<sip:peer@{self.wire.address}:{self.wire.port}>"),
+            ("Contact", self.wire.contact),
             *more,
         ]
         if body:
@@ -229,7 +249,7 @@ class Dialog:
         """Answer a request of the proxy."""
         to = request.one("to") if ";tag=" in request.one("to") else self.local
         headers = [(n, v) for n, v in request.headers if n.lower() in {"via", "from", "call-id", "cseq"}]
-        headers += [("To", to), ("Contact", f"<sip:peer@{self.wire.address}:{self.wire.port}>"), *more]
+        headers += [("To", to), ("Contact", self.wire.contact), *more]
         if body:
             headers.append(("Content-Type", "application/sdp"))
         return SipMessage(f"SIP/2.0 {code} {reason}", tuple(headers), body)
@@ -347,6 +367,7 @@ def bench(
     lease: Lease | None = None,
     targets: Callable[[Addresses], tuple[Target, ...]] | None = None,
     keepalive_s: float | None = None,
+    configure: Callable[[SipSettings], SipSettings] = lambda settings: settings,
 ) -> Iterator[Bench]:
     """Open an endpoint on a loopback network of its own.
 
@@ -357,6 +378,7 @@ def bench(
         lease: The network.
         targets: Servers of the trunk "carrier"; the callee alone if not given.
         keepalive_s: Of the trunk "carrier".
+        configure: Changes the settings before they are used.
     """
     log: list[str] = []
     told: list[Note] = []
@@ -382,6 +404,7 @@ def bench(
             max_calls=max_calls,
             log_level=2,
         )
+        settings = configure(settings)
         calls = itertools.count(1)
         endpoint = SipEndpoint(
             settings,
@@ -397,9 +420,10 @@ def bench(
         endpoint.open()
         proxy = (where.daemon, 5060)
         caller, callee = Wire(where.caller, 5060, proxy), Wire(where.callee, 5060, proxy)
+        made = Bench(endpoint, mirror, held, caller, callee, log, told, ahead, settings)
         try:
-            yield Bench(endpoint, mirror, held, caller, callee, log, told, ahead, settings)
+            yield made
         finally:
-            caller.close()
-            callee.close()
+            made.caller.close()  # perhaps others by now
+            made.callee.close()
             endpoint.close()

@@ -1,0 +1,228 @@
+"""TLS, TCP and IPv6 through the endpoint, and connections that misbehave."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from certificates import Authority
+from sdp_bodies import AMR_WB, OPUS, audio
+from sip_bench import Bench, Dialog, Wire, bench
+from stream_wire import Link, StreamWire
+
+from recproxy.call.events import InviteReceived
+from recproxy.sip.endpoint import Listen, SipSettings, Tls
+from recproxy.sip.targets import Target
+
+pytestmark = pytest.mark.interop
+TLS_PORT = 5061
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path)
+
+
+def _bodies(stage: Bench) -> tuple[bytes, bytes]:
+    return (
+        audio(stage.caller.address, 4000, codecs=(AMR_WB, OPUS)),
+        audio(stage.callee.address, 5000, codecs=(OPUS,)),
+    )
+
+
+@contextmanager
+def tls_bench(
+    authority: Authority,
+    *,
+    made_out_to: str = "",
+    target: str = "",
+    verify: bool = True,
+    verify_client: bool = False,
+    client: Callable[[ssl.SSLContext], None] = lambda _context: None,
+    known: bool = True,
+) -> Iterator[Bench]:
+    """Both neighbours speak TLS; the callee's certificate is made out to its address, or to another host."""
+
+    def configure(settings: SipSettings) -> SipSettings:
+        (first, *_), (office, carrier) = settings.listen, settings.trunks
+        ours = authority.issue(first.address)
+        tls = Tls(str(ours.certificate), str(ours.key), str(authority.path), verify, verify_client)
+        listen = (Listen("udp", first.address, 5060), Listen("tls", first.address, TLS_PORT, "", tls))
+        server = replace(
+            carrier.targets[0], host=target or carrier.targets[0].host, port=TLS_PORT, transport="tls"
+        )
+        return replace(settings, listen=listen, trunks=(office, replace(carrier, targets=(server,))))
+
+    with bench(configure=configure) as stage:
+        where = stage.lease.addresses
+        context = authority.client(authority.issue(where.caller) if known else None)
+        client(context)
+        proxy = (where.daemon, TLS_PORT)
+        server = authority.server(authority.issue(made_out_to or where.callee))
+        stage.caller.close()
+        stage.callee.close()
+        stage.caller = StreamWire(where.caller, 5061, proxy, context=context)
+        stage.callee = StreamWire(where.callee, TLS_PORT, proxy, context=server, serves=True)
+        yield stage
+
+
+def _link(wire: Wire) -> Link:
+    assert isinstance(wire, StreamWire)
+    return wire.links[-1]
+
+
+def _only(version: ssl.TLSVersion) -> Callable[[ssl.SSLContext], None]:
+    def limit(context: ssl.SSLContext) -> None:
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")
+        context.minimum_version = context.maximum_version = version
+
+    return limit
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_call_over_tls_on_both_sides(authority: Authority, version: ssl.TLSVersion) -> None:
+    with tls_bench(authority, client=_only(version)) as stage:
+        a, b = stage.establish(*_bodies(stage))
+        assert "transport=tls" in a.target.lower()
+        assert "transport=tls" in b.target.lower()
+        stage.hang_up(a)
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.*deprecated:DeprecationWarning")
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
+def test_older_protocols_are_refused(authority: Authority, version: ssl.TLSVersion) -> None:
+    with tls_bench(authority, client=_only(version)) as stage:
+        stage.until(lambda: _link(stage.caller).closed, "the refusal")
+        assert not _link(stage.caller).ready
+        assert "version" in _link(stage.caller).fault or "alert" in _link(stage.caller).fault
+
+
+def test_a_server_whose_certificate_is_for_another_host_gets_no_call(authority: Authority) -> None:
+    with tls_bench(authority, made_out_to="other.example") as stage:
+        a = Dialog.calling(stage.caller)
+        stage.caller.send(a.request("INVITE", _bodies(stage)[0]))
+        stage.receive(stage.caller, "503")
+        assert not [m for m in stage.callee.inbox if m.start.startswith("INVITE")]
+
+
+def test_an_unverified_server_gets_it_if_asked_so(authority: Authority) -> None:
+    with tls_bench(authority, made_out_to="other.example", verify=False) as stage:
+        a, _ = stage.establish(*_bodies(stage))
+        stage.hang_up(a)
+
+
+def test_without_a_certificate_of_its_own_a_client_is_refused_if_asked_so(authority: Authority) -> None:
+    with tls_bench(authority, verify_client=True, known=False) as stage:
+        a = Dialog.calling(stage.caller)
+        stage.caller.send(a.request("INVITE", _bodies(stage)[0]))
+        stage.until(lambda: _link(stage.caller).closed, "the refusal")
+        assert not stage.mirror.seen(InviteReceived)
+
+
+def test_with_one_it_is_not(authority: Authority) -> None:
+    with tls_bench(authority, verify_client=True) as stage:
+        a, _ = stage.establish(*_bodies(stage))
+        stage.hang_up(a)
+
+
+# ---- connections
+
+
+def _tcp(stage: Bench, address: str) -> StreamWire:
+    wire = StreamWire(address, 5070, (stage.lease.addresses.daemon, 5060))
+    stage.more(wire)
+    return wire
+
+
+def test_a_stranger_s_connection_is_closed_at_once() -> None:
+    with bench() as stage:
+        stranger = _tcp(stage, stage.lease.addresses.foreign)
+        stage.until(lambda: stranger.links[0].closed, "the end of the connection")
+        assert stage.endpoint.counters()["links_refused"] == 1
+        stranger.close()
+
+
+def test_one_connection_too_many_is_closed() -> None:
+    with bench(configure=lambda settings: replace(settings, max_connections=3)) as stage:
+        wire = _tcp(stage, stage.lease.addresses.caller)
+        for _ in range(3):
+            wire.connect()
+        stage.until(lambda: any(link.closed for link in wire.links), "the end of one")
+        assert [link.closed for link in wire.links].count(True) == 1
+        a, _ = stage.establish(*_bodies(stage))
+        stage.hang_up(a)
+        wire.close()
+
+
+@pytest.mark.parametrize("first", [b"", b"whole"])
+def test_a_message_that_never_ends_closes_its_connection_and_no_call(first: bytes) -> None:
+    with bench() as stage:
+        wire = _tcp(stage, stage.lease.addresses.caller)
+        a, _ = stage.establish(*_bodies(stage))
+        if first:
+            ask = Dialog.calling(wire)
+            wire.send(ask.request("OPTIONS"))
+            stage.receive(wire, "200")
+        wire.send(b"INVITE sip:0201234567@192.0.2.1 SIP/2.0\r\nContent-Length: 4000\r\n\r\nv=0\r\n")
+        stage.until(lambda: wire.links[0].closed, "the end of the connection")
+        stage.hang_up(a)
+        wire.close()
+
+
+def test_a_giant_message_closes_its_connection_and_no_call() -> None:
+    with bench() as stage:
+        wire = _tcp(stage, stage.lease.addresses.caller)
+        a, _ = stage.establish(*_bodies(stage))
+        ask = Dialog.calling(wire)
+        wire.send(ask.request("OPTIONS"))
+        stage.receive(wire, "200")
+        wire.send(ask.request("OPTIONS", more=(("X-Long", "x" * 100_000),)))
+        stage.until(lambda: wire.links[0].closed, "the end of the connection")
+        stage.hang_up(a)
+        wire.close()
+
+
+# ---- IPv6
+
+
+def _dual(transport: str, side: str) -> Callable[[SipSettings], SipSettings]:
+    """One of the neighbours is at ::1."""
+
+    def configure(settings: SipSettings) -> SipSettings:
+        four, (office, carrier) = settings.listen, settings.trunks
+        target = (Target("[::1]", 5160, transport),)
+        if side == "callee":
+            carrier = replace(carrier, peers=("::1",), targets=target)
+        else:
+            office = replace(office, peers=("::1/128",), targets=target)
+        listen = (*four, Listen("udp", "::1", 5260), Listen("tcp", "::1", 5260))
+        return replace(settings, listen=listen, trunks=(office, carrier))
+
+    return configure
+
+
+@pytest.mark.xdist_group("ipv6")
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+@pytest.mark.parametrize("side", ["caller", "callee"])
+def test_a_call_between_ipv6_and_ipv4(transport: str, side: str) -> None:
+    with bench(configure=_dual(transport, side)) as stage:
+        here, proxy = "::1", ("::1", 5260)
+        six = (
+            Wire(here, 5160, proxy)
+            if transport == "udp"
+            else StreamWire(here, 5160, proxy, serves=side == "callee")
+        )
+        getattr(stage, side).close()
+        setattr(stage, side, six)
+        a, b = stage.establish(*_bodies(stage))
+        ours = a if side == "caller" else b
+        other = b if side == "caller" else a
+        assert ours.target.startswith("sip:recproxy@[::1]:5260")
+        assert other.target.startswith(f"sip:recproxy@{stage.lease.addresses.daemon}:5060")
+        invite = stage.mirror.seen(InviteReceived)[0]
+        assert invite.facts.trunk == "office"
+        stage.hang_up(a)
