@@ -180,3 +180,7 @@ class AuditChainBroken(StorageError):
         super().__init__(f"audit chain line {line}: {fault.value}: {detail}")
         self.line = line
         self.fault = fault
+
+
+class ExportError(StorageError):
+    """An export cannot be made; the text says why and what to do."""

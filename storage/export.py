@@ -1,16 +1,15 @@
 """From a recording's plaintext to a file that people play: WAV, FLAC, MP3 or Opus.
 
-Streams: no temporary file, and no more than a second or so of audio in memory. WAV keeps the samples of
-the recording bit for bit, G.711 included; the others are made by FFmpeg through PyAV.
+Streams: no temporary file, and no more than a few minutes of audio in memory. WAV keeps the samples of
+the recording bit for bit, G.711 included; the others are made by `storage.encoders`.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -24,16 +23,12 @@ from storage.container import (
     decode_header,
     encode_header,
 )
-from storage.errors import StorageError
+from storage.errors import ExportError
 
 __all__ = ["ExportError", "ExportFormat", "Exported", "Mix", "export", "format_named"]
 
 _BLOCK_FRAMES: Final = 65_536
 _STEREO: Final = 2
-
-
-class ExportError(StorageError):
-    """An export cannot be made; the text says why and what to do."""
 
 
 class ExportFormat(Enum):
@@ -77,23 +72,6 @@ class Exported:
     def duration_s(self) -> float:
         """Length of the recording."""
         return self.frames / self.rate_hz
-
-
-@dataclass(frozen=True, slots=True)
-class _Coding:
-    """How FFmpeg makes a format; `bit_rate` is a channel's at 8 kHz and at more, None for lossless."""
-
-    container: str
-    codec: str
-    bit_rate: tuple[int, int] | None
-
-
-_CODINGS: Final = {
-    ExportFormat.FLAC: _Coding("flac", "flac", None),
-    ExportFormat.MP3: _Coding("mp3", "libmp3lame", (32_000, 64_000)),
-    ExportFormat.OPUS: _Coding("ogg", "libopus", (24_000, 32_000)),
-}
-_NARROW_HZ: Final = 8_000
 
 
 def format_named(text: str) -> ExportFormat:
@@ -148,7 +126,7 @@ def export(
     if file_format is ExportFormat.WAV:
         _write_wav(header, blocks, out, mix)
     else:
-        _write_coded(header, blocks, out, _CODINGS[file_format], channels)
+        _write_coded(header, blocks, out, file_format, channels)
     return Exported(blocks.frames, header.audio.rate_hz, channels, blocks.incomplete_bytes)
 
 
@@ -269,41 +247,27 @@ def _write_wav(header: StreamHeader, blocks: _Blocks, out: BinaryIO, mix: Mix) -
 
 
 def _write_coded(
-    header: StreamHeader, blocks: _Blocks, out: BinaryIO, coding: _Coding, channels: int
+    header: StreamHeader, blocks: _Blocks, out: BinaryIO, file_format: ExportFormat, channels: int
 ) -> None:
-    import av  # noqa: PLC0415  (a process that exports WAV only never loads FFmpeg)
-    import av.error  # noqa: PLC0415
+    # Not before it is needed: a process that exports WAV only never loads FFmpeg.
+    from storage import encoders  # noqa: PLC0415
 
-    layout = "mono" if channels == 1 else "stereo"
+    codings = {
+        ExportFormat.FLAC: encoders.FLAC,
+        ExportFormat.MP3: encoders.MP3,
+        ExportFormat.OPUS: encoders.OPUS,
+    }
     if channels > _STEREO:
         raise ExportError(f"{channels} channels: export them as WAV, or mixed to mono")
-    rate_hz = header.audio.rate_hz
-    sink = _Sink(out)
-    try:
-        with av.open(sink, "w", format=coding.container) as container:
-            container.metadata["title"] = header.info.recording_id
-            stream: Any = container.add_stream(coding.codec, rate=rate_hz)
-            stream.codec_context.layout = layout
-            stream.codec_context.format = _sample_format(av, coding.codec)
-            if coding.bit_rate is not None:
-                stream.codec_context.bit_rate = channels * coding.bit_rate[rate_hz > _NARROW_HZ]
-            at = 0
-            for block in _never_empty(blocks.linear(), header.audio):
-                samples = _mixed(block) if channels == 1 else block
-                frame = av.AudioFrame.from_ndarray(
-                    np.ascontiguousarray(samples).reshape(1, -1), format="s16", layout=layout
-                )
-                frame.sample_rate = rate_hz
-                frame.pts = at
-                at += len(samples)
-                container.mux(stream.encode(frame))
-            container.mux(stream.encode(None))
-    except (av.error.FFmpegError, av.codec.codec.UnknownCodecError) as err:
-        if sink.fault is not None:
-            raise sink.fault from err
-        raise ExportError(
-            f"FFmpeg cannot write {coding.codec} at {rate_hz} Hz: {err}; export to WAV instead"
-        ) from err
+    sound = _never_empty(blocks.linear(), header.audio)
+    encoders.write_coded(
+        (_mixed(block) for block in sound) if channels == 1 else sound,
+        out,
+        codings[file_format],
+        title=header.info.recording_id,
+        rate_hz=header.audio.rate_hz,
+        channels=channels,
+    )
 
 
 def _never_empty(
@@ -313,39 +277,6 @@ def _never_empty(
     first = next(blocks, None)
     yield np.zeros((audio.rate_hz // 50, audio.channels), np.int16) if first is None else first
     yield from blocks
-
-
-def _sample_format(av: Any, codec: str) -> str:  # noqa: ANN401  (a module)
-    """Choose what the encoder takes: packed 16 bits where it can, else its first format."""
-    formats = [known.name for known in av.Codec(codec, "w").audio_formats or ()]
-    return next((name for name in ("s16", "s16p") if name in formats), formats[0])
-
-
-class _Sink(io.RawIOBase):
-    """The output as FFmpeg takes it; keeps the fault of a write, which FFmpeg forgets."""
-
-    def __init__(self, out: BinaryIO) -> None:
-        self.fault: OSError | None = None
-        self._out = out
-
-    def write(self, data: Any) -> int:  # noqa: ANN401  (a buffer)
-        try:
-            return self._out.write(data)
-        except OSError as err:
-            self.fault = err
-            raise
-
-    def writable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return self._out.seekable()
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._out.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._out.tell()
 
 
 def _expanded(encoding: Encoding) -> npt.NDArray[np.int16]:

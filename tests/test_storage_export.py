@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rtp.codecs import ALAW_TO_LINEAR, MULAW_TO_LINEAR
+from storage import encoders
 from storage.container import AudioFormat, ContainerError, Encoding, StreamInfo, decode_header, encode_header
 from storage.export import ExportError, ExportFormat, Mix, export, format_named
 
@@ -258,3 +259,80 @@ def test_a_wav_export_never_loads_ffmpeg() -> None:
         " ExportFormat.WAV); sys.exit('av' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+# ------------------------------------------------------------------ segments
+def long_export(data: bytes, kind: ExportFormat, processors: int, path: Path) -> npt.NDArray[np.int16]:
+    """What ffmpeg reads back of a µ-law recording, encoded by so many at once."""
+    coding = {ExportFormat.MP3: encoders.MP3, ExportFormat.OPUS: encoders.OPUS}[kind]
+    with path.open("wb") as out:
+        encoders.write_coded(
+            iter([MULAW_TO_LINEAR[np.frombuffer(data, np.uint8)].reshape(-1, 2)]),
+            out,
+            coding,
+            title="t",
+            rate_hz=8000,
+            channels=2,
+            processors=processors,
+        )
+    return by_ffmpeg(path, 2)
+
+
+@pytest.mark.parametrize("kind", [ExportFormat.MP3, ExportFormat.OPUS])
+@pytest.mark.parametrize("seconds", [1.0, 23.999, 24.0, 24.5, 48.01, 61.0])
+def test_segments_make_what_one_encoder_makes(
+    kind: ExportFormat, seconds: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the same length to the sample, and where segments meet no other than elsewhere."""
+    data = speechlike(FORMATS[0], round(seconds * 8000))
+    cut = long_export(data, kind, 2, tmp_path / "cut")
+    monkeypatch.setattr(encoders, "_SEGMENT_S", 10_000)
+    whole = long_export(data, kind, 1, tmp_path / "whole")
+    assert len(cut) == len(whole)
+    off = np.abs(cut.astype(int) - whole).max(axis=1)
+    if kind is ExportFormat.MP3:
+        assert off.max() == 0
+        return
+    sound = np.abs(whole.astype(float)).max()
+    joint = 6 * 24 * 8000  # Opus is decoded at 48 kHz
+    rough = np.abs(np.diff(cut.astype(float), 2, axis=0)).max(axis=1)
+    usual = np.abs(np.diff(whole.astype(float), 2, axis=0)).max(axis=1)
+    for at in range(joint, len(cut) - 4800, joint):
+        assert off[at - 480 : at + 4800].max() < 0.1 * sound
+        assert rough[at - 4800 : at + 4800].max() <= 1.5 * usual[at - 48_000 : at + 48_000].max()
+
+
+@given(st.lists(st.integers(1, 700), min_size=1, max_size=40), st.integers(1, 20), st.integers(1, 12))
+@settings(deadline=None)
+def test_segments_cover_every_sample_once(sizes: list[int], frame: int, frames: int) -> None:
+    total, size = sum(sizes), frame * frames
+    whole = np.arange(total, dtype=np.int16)[:, None]
+    blocks = iter(np.split(whole, np.cumsum(sizes)[:-1]))
+    segments = list(encoders._segments(blocks, frame, size))
+    firsts = [segment.first for segment in segments]
+    assert firsts == [None, *range(size, total, size)]
+    assert [segment.last for segment in segments] == [*range(size, total, size), None]
+    for segment in segments:
+        np.testing.assert_array_equal(segment.samples, whole[segment.start :][: len(segment.samples)])
+        assert segment.start == max(0, (segment.first or 0) - encoders._SETTLING_FRAMES * frame)
+        wanted = total if segment.last is None else segment.last + encoders._TRAILING_FRAMES * frame
+        assert segment.start + len(segment.samples) == min(wanted, total)
+
+
+def test_an_hour_is_exported_whole(tmp_path: Path) -> None:
+    """Its content, not how long it takes: every sample of FLAC, and the tones of both ends of Opus."""
+    audio, second = FORMATS[0], speechlike(FORMATS[0], 8000)
+    header = encode_header(audio, INFO)
+
+    def hour() -> Iterator[bytes]:
+        yield header
+        for number in range(3600):
+            yield bytes([number & 0xFF]) * 2 + second[2:]
+
+    path = tmp_path / "a.flac"
+    with path.open("wb") as out:
+        assert export(hour(), out, ExportFormat.FLAC).frames == 3600 * 8000
+    pcm = by_ffmpeg(path, 2).reshape(3600, 8000, 2)
+    expected = linear(audio, second)
+    assert (pcm[:, 1:] == expected[1:]).all()
+    np.testing.assert_array_equal(pcm[:, 0, 0], MULAW_TO_LINEAR[np.arange(3600) & 0xFF])
