@@ -66,6 +66,8 @@ class Settings:
         sip_transport: Transport towards the callee.
         retention_interval: Time between two sweeps.
         drain: Time that calls have to end after SIGTERM.
+        listen: Further sockets for SIP.
+        media: Further addresses for media.
     """
 
     purposes: Mapping[str, Purpose] = field(default_factory=lambda: {"training": Purpose()})
@@ -77,6 +79,8 @@ class Settings:
     sip_transport: str = "udp"
     retention_interval: str = "PT1H"
     drain: str = "PT1S"
+    listen: tuple[Mapping[str, Any], ...] = ()
+    media: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,13 +329,18 @@ class Daemon:
     def _recproxy_yaml(self, settings: Settings) -> dict[str, Any]:
         here = self.addresses
         callee = settings.callee or (here.callee, SIP_PORT)
+        server = f"[{callee[0]}]" if ":" in callee[0] else callee[0]
         return {
             "version": 1,
             "node": "rig",
             "policy": str(self.policy),
             "sip": {
                 "listen": [
-                    {"transport": name, "address": here.daemon, "port": SIP_PORT} for name in ("udp", "tcp")
+                    *(
+                        {"transport": name, "address": here.daemon, "port": SIP_PORT}
+                        for name in ("udp", "tcp")
+                    ),
+                    *(dict(more) for more in settings.listen),
                 ],
                 "max_calls": settings.max_calls,
                 "drain": settings.drain,
@@ -346,13 +355,16 @@ class Daemon:
                 },
                 "pbx": {
                     "peers": [callee[0]],
-                    "targets": f"sip:{callee[0]}:{callee[1]};transport={settings.sip_transport}",
+                    "targets": f"sip:{server}:{callee[1]};transport={settings.sip_transport}",
                     "direction": "outbound",
                     "forward_to": "carrier",
                     "latch": settings.latch,
                 },
             },
-            "media": {"address": here.daemon, "ports": f"{FIRST_PORT}-{FIRST_PORT + settings.ports - 1}"},
+            "media": {
+                "address": [here.daemon, *settings.media],
+                "ports": f"{FIRST_PORT}-{FIRST_PORT + settings.ports - 1}",
+            },
             "storage": {
                 "directory": str(self.data),
                 "recipients": str(self.directory / "recipients.txt"),

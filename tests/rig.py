@@ -98,7 +98,7 @@ class Rig:
             answer: Accepted; all of ``codecs`` if empty.
             left_ticks: Makes a bad line of the caller's, see ``Talk``.
         """
-        left, right = self.peer(self.lease.addresses.caller), self.peer(self.lease.addresses.callee)
+        left, right = self.peer(self.caller.address), self.peer(self.callee.address)
         start = self.daemon.mark
         dialog = self.caller.invite(
             number,

@@ -193,7 +193,8 @@ class Softphone:
     """A user agent on one UDP address. A context manager."""
 
     def __init__(self, address: str, port: int = 5060) -> None:
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
         self._socket.bind((address, port))
         self.address: str = address
@@ -208,6 +209,11 @@ class Softphone:
         self._listener = threading.Thread(target=self._listen, name=f"sip {address}:{self.port}", daemon=True)
         self._listener.start()
 
+    @property
+    def host(self) -> str:
+        """Its address as in a URI."""
+        return _host(self.address)
+
     # ---- calls -----------------------------------------------------------
     def invite(
         self,
@@ -220,8 +226,8 @@ class Softphone:
     ) -> Dialog:
         """Send an INVITE to ``sip:number@to`` and return its dialog at once."""
         call_id = f"{_CRED}-{next(_ids)}@{self.address}"
-        local = f"<sip:{caller}@{self.address}>;tag={_CRED}{next(_ids)}"
-        uri = f"sip:{number}@{to[0]}:{to[1]}"
+        local = f"<sip:{caller}@{self.host}>;tag={_CRED}{next(_ids)}"
+        uri = f"sip:{number}@{_host(to[0])}:{to[1]}"
         start = f"INVITE {uri} SIP/2.0"
         lines = [
             ("Via", self._via()),
@@ -345,9 +351,9 @@ class Softphone:
     def next_hop(self, dialog: Dialog) -> tuple[str, int]:
         """Where requests of this dialog go: its first route, else its remote target."""
         uri = inner_uri(dialog.route[0]) if dialog.route else dialog.target
-        host = uri.split("@")[-1].removeprefix("sip:").split(";")[0]
-        name, _, port = host.partition(":")
-        return name, int(port or 5060)
+        place = uri.split("@")[-1].removeprefix("sip:").split(";")[0]
+        name, port = place.rsplit(":", 1) if not place.endswith("]") and ":" in place else (place, "5060")
+        return name.strip("[]"), int(port)
 
     def close(self) -> None:
         """Stop; calls that are still up are left as they are."""
@@ -495,7 +501,11 @@ class Softphone:
 
     # ---- parts -----------------------------------------------------------
     def _via(self) -> str:
-        return f"SIP/2.0/UDP {self.address}:{self.port};branch=z9hG4bK{_CRED}{next(_ids)};rport"
+        return f"SIP/2.0/UDP {self.host}:{self.port};branch=z9hG4bK{_CRED}{next(_ids)};rport"
 
     def _contact(self) -> str:
-        return f"<sip:peer@{self.address}:{self.port}>"
+        return f"<sip:peer@{self.host}:{self.port}>"
+
+
+def _host(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
