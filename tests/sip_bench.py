@@ -69,6 +69,7 @@ class Mirror:
         self._waiting: list[tuple[str, Event]] = []
         self._answers: dict[str, Sdp] = {}
         self._legs: dict[str, set[LegName]] = {}
+        self._open: dict[str, LegName] = {}
 
     def post(self, call: str, event: Event) -> None:
         """Take an event; the endpoint's ``post``."""
@@ -107,8 +108,10 @@ class Mirror:
             case CalleeAnswered(sdp, _):
                 yield AnswerCaller(self.send(sdp or self._answers[call]))
             case ReofferReceived(leg, offer):
+                self._open[call] = leg
                 yield SendReoffer(leg.other, self.send(offer) if offer else None)
             case ReofferAnswered(leg, code, reason, sdp):
+                self._open.pop(call, None)
                 yield AnswerReoffer(leg.other, code, reason, self.send(sdp) if sdp else None)
             case LegEnded(leg, code, reason, _):
                 yield from self._ended(call, leg, code, reason)
@@ -124,6 +127,9 @@ class Mirror:
     def _ended(self, call: str, leg: LegName, code: int, reason: str) -> Iterator[SipCommand]:
         standing = self._legs[call]
         standing.discard(leg)
+        waiting = self._open.pop(call, None)
+        if waiting in standing:
+            yield AnswerReoffer(waiting, 487, "Request Terminated", None)
         if leg.other in standing:
             yield EndLeg(leg.other, code if code >= 300 else 200, reason)
 

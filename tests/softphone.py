@@ -46,6 +46,7 @@ class Dialog:
         remote_sdp: The body they last offered or answered.
         invite: The INVITE that began it.
         ended: Set when a BYE or CANCEL came, or ours was answered.
+        answer_in_ack: Our answer, if our INVITE had no offer.
         on_reoffer: Answers a re-INVITE: a body for 200, or a status.
     """
 
@@ -70,6 +71,7 @@ class Dialog:
     responses: queue.SimpleQueue[SipMessage] = field(default_factory=queue.SimpleQueue)
     seen: list[SipMessage] = field(default_factory=list)
     to_tag: str = ""
+    answer_in_ack: bytes = b""
 
     # ---- as caller -------------------------------------------------------
     def wait_response(self, minimum: int, *, within_s: float = PATIENCE_S) -> SipMessage:
@@ -162,15 +164,17 @@ class Dialog:
             self.sdp, self.remote_sdp = sdp, response.body or self.remote_sdp
         return response
 
-    def request(self, method: str, body: bytes = b"", *, within_s: float = PATIENCE_S) -> SipMessage:
-        """Send a request inside the dialog; returns its final response.
+    def request(
+        self, method: str, body: bytes = b"", *, kind: str = "application/sdp", within_s: float = PATIENCE_S
+    ) -> SipMessage:
+        """Send a request inside the dialog, with a body of ``kind``; returns its final response.
 
         Raises:
             PeerError: None came.
         """
         self.cseq += 1
         return self.phone.transact(
-            self.phone.request_in_dialog(self, method, body), self.phone.next_hop(self), within_s
+            self.phone.request_in_dialog(self, method, body, kind), self.phone.next_hop(self), within_s
         )
 
     def wait_ended(self, *, within_s: float = PATIENCE_S) -> SipMessage:
@@ -223,6 +227,7 @@ class Softphone:
         *,
         caller: str = "+31612345678",
         headers: tuple[tuple[str, str], ...] = (),
+        answer_in_ack: bytes = b"",
     ) -> Dialog:
         """Send an INVITE to ``sip:number@to`` and return its dialog at once."""
         call_id = f"{_CRED}-{next(_ids)}@{self.address}"
@@ -242,7 +247,8 @@ class Softphone:
             *((("Content-Type", "application/sdp"),) if sdp else ()),
         ]
         invite = SipMessage(start, tuple(lines), sdp)
-        dialog = Dialog(self, call_id, local, f"<{uri}>", uri, sdp, invite, outgoing=True)
+        dialog = Dialog(self, call_id, local, f"<{uri}>", uri, sdp or answer_in_ack, invite, outgoing=True)
+        dialog.answer_in_ack = answer_in_ack
         self._dialogs[call_id] = dialog
         self.send(invite, to)
         return dialog
@@ -303,7 +309,9 @@ class Softphone:
             if response.code >= 200:
                 return response
 
-    def request_in_dialog(self, dialog: Dialog, method: str, body: bytes = b"") -> SipMessage:
+    def request_in_dialog(
+        self, dialog: Dialog, method: str, body: bytes = b"", kind: str = "application/sdp"
+    ) -> SipMessage:
         """Build a request inside a dialog (RFC 3261 section 12.2.1.1)."""
         lines = [
             ("Via", self._via()),
@@ -314,7 +322,7 @@ class Softphone:
             ("Call-ID", dialog.call_id),
             ("CSeq", f"{dialog.cseq} {method}"),
             ("Contact", self._contact()),
-            *((("Content-Type", "application/sdp"),) if body else ()),
+            *((("Content-Type", kind),) if body else ()),
         ]
         return SipMessage(f"{method} {dialog.target} SIP/2.0", tuple(lines), body)
 
@@ -407,11 +415,11 @@ class Softphone:
             dialog.target = inner_uri(message.one("contact"))
             dialog.route = tuple(reversed(message.all("record-route")))
         if message.code < 300:
-            ack = self.request_in_dialog(dialog, "ACK")
+            ack = self.request_in_dialog(dialog, "ACK", dialog.answer_in_ack if first else b"")
             lines = tuple(
                 (name, f"{message.cseq} ACK" if name == "CSeq" else value) for name, value in ack.headers
             )
-            self.send(SipMessage(ack.start, lines), self.next_hop(dialog))
+            self.send(SipMessage(ack.start, lines, ack.body), self.next_hop(dialog))
             if first:
                 dialog.acked.set()
             return

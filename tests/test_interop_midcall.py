@@ -202,6 +202,67 @@ def test_digits_are_relayed_and_are_silence_in_the_recording(make_rig: Callable[
     assert rig.daemon.wait("call.ended", call_ref=call.ref)["keys_pressed"] == 3, "how many, never which"
 
 
+def test_keys_by_info_reach_the_other_party_and_are_counted(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig()
+    rig.daemon.start()
+    call = rig.dial(seconds=30)
+    recording = rig.recorded(call)
+    rig.talk_on(call, 0.3)
+    told = call.caller.request("INFO", b"Signal=7\r\nDuration=160\r\n", kind="application/dtmf-relay")
+    assert told.code == 200
+    assert call.callee.request("INFO", b"*", kind="application/dtmf").code == 200
+    assert [m.body for m in rig.callee.received if m.start.startswith("INFO")] == [
+        b"Signal=7\r\nDuration=160\r\n"
+    ]
+    rig.talk_on(call, 0.3)
+    call.hang_up()
+    rig.sealed(call)
+    assert rig.daemon.wait("call.ended", call_ref=call.ref)["keys_pressed"] == 2
+    assert len(rigs.compare(call, rig.wave(recording)).left) == 1, "the recording went on"
+    assert "Signal" not in rig.daemon.everything_said
+
+
+def test_fax_over_t38_is_refused_while_the_call_is_recorded(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig()
+    rig.daemon.start()
+    call = rig.dial(seconds=30)
+    recording = rig.recorded(call)
+    fax = f"v=0\r\no=- 1 9 IN IP4 {call.right.address}\r\ns=-\r\nc=IN IP4 {call.right.address}\r\nt=0 0\r\n"
+    fax += f"m=image {call.right.port} udptl t38\r\n"
+    assert call.callee.reinvite(fax.encode()).code == 488
+    assert not call.caller.reoffers
+    rig.talk_on(call, 0.5)
+    call.hang_up()
+    rig.sealed(call)
+    assert len(rigs.compare(call, rig.wave(recording)).right) == 1, "the recording went on, in G.711"
+
+
+def test_a_call_whose_invite_had_no_offer_is_announced_and_recorded(make_rig: Callable[..., Rig]) -> None:
+    rig = make_rig()
+    rig.daemon.start()
+    left, right = rig.peer(rig.lease.addresses.caller), rig.peer(rig.lease.addresses.callee)
+    answer = sdp_bodies.audio(left.address, left.port)
+    dialog = rig.caller.invite(NUMBER, rig.daemon.sip, b"", answer_in_ack=answer)
+    taken = rig.callee.next_call()
+    taken.answer(sdp_bodies.audio(right.address, right.port))
+    dialog.wait_answer()
+    call = Call(
+        rig.daemon.wait("call.answered")["call_ref"],
+        dialog,
+        taken,
+        left,
+        right,
+        left.talk(unmistakable(20, 2), sdp_bodies.media_target(dialog.remote_sdp), ssrc=0x11110001),
+        right.talk(unmistakable(20, 3), sdp_bodies.media_target(taken.remote_sdp), ssrc=0x22220001),
+    )
+    recording = rig.recorded(call)
+    rig.talk_on(call, 0.5)
+    call.hang_up()
+    rig.sealed(call)
+    compared = rigs.compare(call, rig.wave(recording))
+    assert (len(compared.left), len(compared.right)) == (1, 1)
+
+
 def test_call_in_which_nobody_speaks_leaves_a_recording_of_silence(make_rig: Callable[..., Rig]) -> None:
     rig = make_rig()
     rig.daemon.start()

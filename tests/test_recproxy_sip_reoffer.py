@@ -189,6 +189,7 @@ def test_a_hang_up_ends_a_reoffer_under_way(stage: Bench) -> None:
     stage.receive(stage.callee, "INVITE")
     stage.callee.send(b.request("BYE"))
     stage.receive(stage.callee, "200")
+    assert stage.receive(stage.caller, "487").method == "INVITE", "no transaction stays open"
     bye = stage.receive(stage.caller, "BYE")
     stage.caller.send(Dialog.called(stage.caller, bye).response(bye, 200))
     stage.quiet()
@@ -257,5 +258,5 @@ def test_an_update_dies_with_its_call(stage: Bench) -> None:
     stage.receive(stage.callee, "200")
     bye = stage.receive(stage.caller, "BYE")
     stage.caller.send(Dialog.called(stage.caller, bye).response(bye, 200))
-    assert stage.receive(stage.caller, "481").method == "UPDATE"
+    assert stage.receive(stage.caller, "487").method == "UPDATE"
     stage.quiet()

@@ -130,8 +130,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
         receive(text, here);
         while ((token = recproxy_held_next()) != 0) {
-            recproxy_held_message(token);
-            recproxy_held_answer(token, size & 1 ? 200 : 488);
+            const char *message = recproxy_held_message(token);
+
+            /* Into the dialog that it came from: the loop transport discards it. */
+            if (strncmp(message, "INFO", 4) == 0 || strncmp(message, "REFER", 5) == 0)
+                recproxy_held_pass_on(token, "c1", last_tag, "a", "Event:refer\nX-A:b\n");
+            else
+                recproxy_held_answer(token, size & 1 ? 200 : 488);
         }
         pjsua_handle_events(0);
         text = next ? next + sizeof(line) - 1 : end;
