@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import threading
 from collections.abc import Iterator
+from dataclasses import fields
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -20,8 +21,8 @@ from recproxy.call.commands import AuditNote
 from recproxy.call.events import Codec, DigitPressed, LegName, RecordingFailed, RecordingOpened
 from recproxy.recorder.jobs import Audit, Inbox, Job, Open, Pace, Pause, Resume, Seal, Stop
 from recproxy.recorder.thread import by_stream
-from rtp import Side, Timeline
-from storage import OsFiles, RecordingId, State, read_events, verify_chain
+from rtp import Side, Timeline, TimelineFacts
+from storage import ChannelFacts, OsFiles, RecordingId, State, read_events, verify_chain
 
 SILENCE = b"\xff"
 
@@ -857,3 +858,8 @@ def test_the_pace_follows_the_disk() -> None:
     for _ in range(8):
         pace.took(SECOND, pace.most)
     assert pace.most == 1
+
+
+def test_what_the_catalogue_keeps_of_a_channel_is_counted_under_the_same_names() -> None:
+    counted = {field.name for field in fields(TimelineFacts)}
+    assert {field.name for field in fields(ChannelFacts)} <= counted

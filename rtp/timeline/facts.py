@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-__all__ = ["Tally", "TimelineFacts"]
+__all__ = ["TimelineFacts"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TimelineFacts:
-    """Quality of one channel so far; all counts are 0 or more.
+    """Quality of one channel; all counts are 0 or more. They grow while the channel is put together.
 
     Attributes:
         packets: Audio packets placed.
@@ -52,39 +52,3 @@ class TimelineFacts:
     held: int = 0
     overrun: int = 0
     jitter_ms: float = 0.0
-
-
-@dataclass(slots=True)
-class Tally:
-    """The same counts while they grow; see `TimelineFacts`."""
-
-    packets: int = 0
-    lost: int = 0
-    late: int = 0
-    reordered: int = 0
-    duplicates: int = 0
-    ssrc_changes: int = 0
-    reanchored: int = 0
-    drift_shifts: int = 0
-    silence_samples: int = 0
-    overlapped_samples: int = 0
-    telephone_events: int = 0
-    comfort_noise: int = 0
-    undecodable: int = 0
-    converted: int = 0
-    held: int = 0
-    overrun: int = 0
-    jitter_ms: float = 0.0
-
-    def facts(self, *, lost: int) -> TimelineFacts:
-        """Freeze the counts.
-
-        Args:
-            lost: Losses of streams that are still counted on.
-
-        Returns:
-            The counts as they stand.
-        """
-        counts = {field.name: getattr(self, field.name) for field in fields(self)}
-        counts["lost"] += lost
-        return TimelineFacts(**counts)

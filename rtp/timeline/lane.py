@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from rtp.codecs import CodecSpec
 from rtp.timeline.canvas import Canvas
-from rtp.timeline.facts import Tally, TimelineFacts
+from rtp.timeline.facts import TimelineFacts
 from rtp.timeline.formats import TimelineFormat
 from rtp.timeline.holds import Holds
 from rtp.timeline.jitter import Jitter
@@ -68,7 +69,7 @@ class Lane:
         self._reorder_ns = reorder_ns
         self._max_drift_ns = max_drift_ns
         self._trial_slack_ns = max(reorder_ns - TRIAL_NS, 0)
-        self._tally = Tally()
+        self._tally = TimelineFacts()
         self._types = PayloadTypes(audio, codecs)
         self._placement = Placement(channel, audio, canvas, self._types, self._tally, reorder_ns)
         self._stream: Stream | None = None
@@ -144,10 +145,9 @@ class Lane:
         self._tally.silence_samples += samples
 
     def facts(self) -> TimelineFacts:
-        """Give the counts so far."""
+        """Give the counts so far, as a copy."""
         lost = sum(stream.ledger.lost for stream in (self._stream, self._previous) if stream is not None)
-        self._tally.jitter_ms = self._jitter.peak_ms
-        return self._tally.facts(lost=lost)
+        return replace(self._tally, lost=self._tally.lost + lost, jitter_ms=self._jitter.peak_ms)
 
     # --- the common case: one stream, nothing missing, nothing out of order ---------------------
 

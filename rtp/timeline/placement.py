@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from rtp.codecs import payload_samples
 from rtp.timeline.canvas import Canvas
-from rtp.timeline.facts import Tally
+from rtp.timeline.facts import TimelineFacts
 from rtp.timeline.formats import TimelineFormat
 from rtp.timeline.packets import Packets
 from rtp.timeline.payloadtypes import DEFERRED, DIRECT, PayloadTypes
@@ -48,7 +48,7 @@ class Placement:
         audio: TimelineFormat,
         canvas: Canvas,
         types: PayloadTypes,
-        tally: Tally,
+        tally: TimelineFacts,
         reorder_ns: int,
     ) -> None:
         """Start with an empty channel.

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from rtp.codecs import CodecSpec, Decoder, Resampler, alaw_encode, decoder_for, mulaw_encode
 from rtp.errors import PacketError
 from rtp.timeline.canvas import Canvas
-from rtp.timeline.facts import Tally
+from rtp.timeline.facts import TimelineFacts
 from rtp.timeline.formats import Encoding, TimelineFormat
 
 __all__ = ["Transcoder", "Undecoded"]
@@ -86,7 +86,7 @@ class Transcoder:
         """Drop what waits and starts at or after a frame."""
         self._waiting = [packet for packet in self._waiting if packet.frame < frame]
 
-    def decode(self, until: int, canvas: Canvas, tally: Tally) -> None:
+    def decode(self, until: int, canvas: Canvas, tally: TimelineFacts) -> None:
         """Decode what falls before a frame.
 
         Args:
@@ -122,7 +122,7 @@ class Transcoder:
         return abs(packet.frame - end) <= _SEAM_FRAMES
 
     def _write(
-        self, head: Undecoded | None, run: list[npt.NDArray[np.int16]], canvas: Canvas, tally: Tally
+        self, head: Undecoded | None, run: list[npt.NDArray[np.int16]], canvas: Canvas, tally: TimelineFacts
     ) -> None:
         """Convert a run to the format of the recording and put it on the canvas."""
         if head is None or not run:
