@@ -16,11 +16,24 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+ON_REQUEST = ("soak", "pbx")
+
 if TYPE_CHECKING:
     from daemon import Settings
     from rig import Rig
 
     from rtp.relay import IoChoice
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what takes an hour or a second operating system, unless it is asked for by its mark."""
+    asked = config.getoption("markexpr") or ""
+    unasked = [
+        item for item in items if any(item.get_closest_marker(m) and m not in asked for m in ON_REQUEST)
+    ]
+    if unasked:
+        config.hook.pytest_deselected(items=unasked)
+        items[:] = [item for item in items if item not in unasked]
 
 
 @pytest.fixture(scope="session")

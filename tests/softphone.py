@@ -129,7 +129,9 @@ class Dialog:
         """Send a provisional response, with early media if ``sdp`` is given."""
         self._respond(code, reason, sdp)
 
-    def answer(self, sdp: bytes, *, within_s: float = PATIENCE_S) -> None:
+    def answer(
+        self, sdp: bytes, *, headers: tuple[tuple[str, str], ...] = (), within_s: float = PATIENCE_S
+    ) -> None:
         """Send 200 until its ACK comes.
 
         Raises:
@@ -138,11 +140,11 @@ class Dialog:
         self.sdp = sdp
         deadline = time.monotonic() + within_s
         interval = T1_S
-        self._respond(200, "OK", sdp)
+        self._respond(200, "OK", sdp, headers)
         while not self.acked.wait(interval):
             if time.monotonic() > deadline:
                 raise PeerError(f"no ACK to the 200 within {within_s:g} s")
-            self._respond(200, "OK", sdp)
+            self._respond(200, "OK", sdp, headers)
             interval = min(2 * interval, 4.0)
 
     def reject(self, code: int, reason: str, headers: tuple[tuple[str, str], ...] = ()) -> None:
@@ -165,7 +167,13 @@ class Dialog:
         return response
 
     def request(
-        self, method: str, body: bytes = b"", *, kind: str = "application/sdp", within_s: float = PATIENCE_S
+        self,
+        method: str,
+        body: bytes = b"",
+        *,
+        kind: str = "application/sdp",
+        headers: tuple[tuple[str, str], ...] = (),
+        within_s: float = PATIENCE_S,
     ) -> SipMessage:
         """Send a request inside the dialog, with a body of ``kind``; returns its final response.
 
@@ -174,7 +182,9 @@ class Dialog:
         """
         self.cseq += 1
         return self.phone.transact(
-            self.phone.request_in_dialog(self, method, body, kind), self.phone.next_hop(self), within_s
+            self.phone.request_in_dialog(self, method, body, kind, headers),
+            self.phone.next_hop(self),
+            within_s,
         )
 
     def wait_ended(self, *, within_s: float = PATIENCE_S) -> SipMessage:
@@ -310,7 +320,12 @@ class Softphone:
                 return response
 
     def request_in_dialog(
-        self, dialog: Dialog, method: str, body: bytes = b"", kind: str = "application/sdp"
+        self,
+        dialog: Dialog,
+        method: str,
+        body: bytes = b"",
+        kind: str = "application/sdp",
+        headers: tuple[tuple[str, str], ...] = (),
     ) -> SipMessage:
         """Build a request inside a dialog (RFC 3261 section 12.2.1.1)."""
         lines = [
@@ -322,6 +337,7 @@ class Softphone:
             ("Call-ID", dialog.call_id),
             ("CSeq", f"{dialog.cseq} {method}"),
             ("Contact", self._contact()),
+            *headers,
             *((("Content-Type", kind),) if body else ()),
         ]
         return SipMessage(f"{method} {dialog.target} SIP/2.0", tuple(lines), body)
