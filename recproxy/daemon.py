@@ -37,6 +37,7 @@ from recproxy.policy import Policy, load_policy
 from recproxy.recorder import Recorder, RecorderConfig
 from recproxy.sdnotify import ServiceManager
 from recproxy.sip.authentication import users_of
+from recproxy.sip.carrying import HeaderRules
 from recproxy.sip.endpoint import DigestUsers, Listen, SipEndpoint, SipSettings, Tls
 from recproxy.sip.limits import Limits as TrunkLimits
 from recproxy.sip.numbering import NumberRule, Party
@@ -362,6 +363,8 @@ def _sip_settings(config: Config) -> SipSettings:
                 received=_rules(trunk.numbers.received),
                 sent=_rules(trunk.numbers.sent),
                 users=_users(trunk.authenticate),
+                deny=trunk.deny,
+                headers=HeaderRules(trunk.trusted, trunk.headers.carry, trunk.headers.hide),
             )
             for name, trunk in config.trunks.items()
         ),

@@ -213,6 +213,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "prompt.loaded": Event(_I, "prompt", "language", "sha256", "duration_ms"),
     "prompt.failed": Event(_E, "prompt", "language", "why"),
     # One line per call when it is offered and the canonical one when it has ended.
+    "call.denied": Event(_W, "trunk"),
     "call.offered": Event(_I, "trunk", "direction", "decision", "purpose", "caller", "callee"),
     "call.answered": Event(_I, "setup_s"),
     "call.refused": Event(_W, "trunk", "code", "reason", "why"),

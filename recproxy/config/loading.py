@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from recproxy.config.document import Document, Key, Parsers, read
+from recproxy.config.header_names import HeaderName, header_name
 from recproxy.config.settings import (
     PORT_MAX,
     PORT_MIN,
@@ -18,6 +19,7 @@ from recproxy.config.settings import (
     IpAddress,
     Network,
     NodeName,
+    NumberPrefix,
     PortRange,
     SipTarget,
     TargetConfig,
@@ -30,6 +32,7 @@ from recproxy.syslog import parse_target as parse_syslog_target
 
 __all__ = ["load", "parse", "parse_duration"]
 
+_PREFIX: Final = re.compile(r"\+?[0-9]{1,15}\Z")
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}\Z")
 _NODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
 _PORTS: Final = re.compile(r"([0-9]{1,5})-([0-9]{1,5})\Z")
@@ -112,6 +115,8 @@ def _parsers(directory: Path) -> Parsers:
         NodeName: _node,
         TrunkName: _trunk_name,
         SyslogTarget: parse_syslog_target,
+        HeaderName: header_name,
+        NumberPrefix: _number_prefix,
     }
 
 
@@ -183,6 +188,12 @@ def _trunk_name(text: str) -> TrunkName:
     if not _NAME.match(text):
         raise ValueError("is not lower-case letters, digits, underscores and hyphens")
     return TrunkName(text)
+
+
+def _number_prefix(text: str) -> NumberPrefix:
+    if not _PREFIX.match(text):
+        raise ValueError("is not the beginning of a number: 1 to 15 digits, perhaps behind a plus")
+    return NumberPrefix(text)
 
 
 # What only shows when the parts are put together.

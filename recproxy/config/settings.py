@@ -12,6 +12,7 @@ from typing import Annotated, Final, NewType, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from recproxy.config.header_names import HeaderName
 from recproxy.eventlog import LogConfig, LogFormat, LogLevel
 from recproxy.syslog import SyslogTarget
 from storage.tags import Direction
@@ -26,6 +27,7 @@ __all__ = [
     "AuditConfig",
     "AuthenticateConfig",
     "Config",
+    "HeadersConfig",
     "Holidays",
     "IpAddress",
     "Latch",
@@ -38,6 +40,7 @@ __all__ = [
     "Network",
     "NodeName",
     "NumberParty",
+    "NumberPrefix",
     "NumberRule",
     "NumbersConfig",
     "PortRange",
@@ -64,6 +67,7 @@ PORT_MAX: Final = 65_535
 IpAddress = NewType("IpAddress", str)  # numeric, in its canonical spelling
 NodeName = NewType("NodeName", str)
 TrunkName = NewType("TrunkName", str)
+NumberPrefix = NewType("NumberPrefix", str)  # digits, perhaps behind a plus
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 _PORT: Final = Meta(ge=1, le=PORT_MAX, description=f"a port from 1 to {PORT_MAX}")
 
@@ -300,6 +304,18 @@ class AuthenticateConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     users_file: Path
 
 
+class HeadersConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which headers of a call go on to a trunk, besides what every call needs.
+
+    Attributes:
+        carry: Names in addition to the usual ones; ``*`` at the end stands for any rest.
+        hide: Names that do not go on, whatever ``carry`` says.
+    """
+
+    carry: tuple[HeaderName, ...] = ()
+    hide: tuple[HeaderName, ...] = ()
+
+
 class TrunkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A peer, or a group of peers that are treated alike.
 
@@ -312,6 +328,9 @@ class TrunkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         max_rate: New calls a second from the trunk; None for no limit.
         max_burst: New calls from the trunk that may come at once before ``max_rate`` counts.
         numbers: How numbers are written on the trunk.
+        deny: Beginnings of the numbers that calls from this trunk may not reach.
+        trusted: Whether the trunk may know callers who asked for privacy (RFC 3325).
+        headers: Which headers go on to the trunk.
         direction: What calls that come from this trunk are, seen from the organisation.
         forward_to: Name of the trunk that calls from this trunk go on to.
         latch: From where this trunk's media is taken.
@@ -337,6 +356,9 @@ class TrunkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         int, Meta(ge=1, le=10_000, description="a whole number of calls from 1 to 10000")
     ] = 10
     numbers: NumbersConfig = NumbersConfig()
+    deny: tuple[NumberPrefix, ...] = ()
+    trusted: bool = False
+    headers: HeadersConfig = HeadersConfig()
     latch: Latch = Latch.ADDRESS
     media: TrunkMedia = TrunkMedia.AS_OFFERED
     media_advertise: IpAddress | None = None

@@ -9,6 +9,7 @@ from recproxy.call.events import LegName
 from recproxy.sip.headers import Message, Reason
 from recproxy.sip.hunt import Hunt
 from recproxy.sip.leg import Leg
+from recproxy.sip.session_id import LoopMark
 from recproxy.sip.trunks import Trunk
 from recproxy.sip.uri import Uri
 
@@ -60,6 +61,9 @@ class Bridge:
         retry_after_s: When the caller may try again; None if nobody said so.
         search: For a server that takes the call; None before it begins.
         replaces: The dialog that this call is to take the place of at the callee (RFC 3891).
+        mark: By which the call is known if it comes round again.
+        made_session_id: Session-ID for the callee; empty if the caller gave one.
+        emergency: Nothing of the caller is hidden.
     """
 
     trunk: Trunk
@@ -72,3 +76,6 @@ class Bridge:
     retry_after_s: int | None = None
     search: Search | None = None
     replaces: str = ""
+    mark: LoopMark | None = None
+    made_session_id: str = ""
+    emergency: bool = False

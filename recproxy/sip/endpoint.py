@@ -32,6 +32,7 @@ from recproxy.errors import PeerError, SipError
 from recproxy.sip import headers, native, passing, sdp
 from recproxy.sip.authentication import Authentication, ChallengedError, DigestUsers
 from recproxy.sip.bridge import Bridge
+from recproxy.sip.carrying import HeaderRules, carried
 from recproxy.sip.headers import Message, Reason
 from recproxy.sip.leg import Leg, received
 from recproxy.sip.limits import Refusal, TrunkLimits
@@ -39,6 +40,7 @@ from recproxy.sip.numbering import Party, rewritten, rewritten_user
 from recproxy.sip.outgoing import Outgoing
 from recproxy.sip.overload import Load
 from recproxy.sip.router import Probe, Router
+from recproxy.sip.session_id import LoopMark, made_session_id, session_uuid
 from recproxy.sip.stack import Arrivals, Listen, Log, SipSettings, Stack, Tls
 from recproxy.sip.targets import Below, Hop, Target
 from recproxy.sip.trunks import Trunk, TrunkTable, source_host
@@ -110,6 +112,7 @@ class SipEndpoint:
         self._refused: dict[str, Leg] = {}
         self._condemned: list[Leg] = []
         self._by_call_id: dict[str, str] = {}
+        self._marks: dict[LoopMark, str] = {}
         self._draining = False
         self._admitted: bool | None = None  # what the stack was told last
 
@@ -196,8 +199,8 @@ class SipEndpoint:
         if bridge is None:
             return  # both legs have gone meanwhile
         match command:
-            case InviteCallee():
-                self._outgoing.invite(call, bridge, command.offer)
+            case InviteCallee(offer):
+                self._outgoing.invite(call, bridge, offer)
             case ProgressCaller(code, reason, answer):
                 self._respond(bridge, code, reason, answer)
             case AnswerCaller(answer):
@@ -258,6 +261,8 @@ class SipEndpoint:
         if bridge is None or bridge.legs.get(leg.name) is not leg:
             return
         bridge.reasons[leg.name] = leg.reasons
+        if leg.name is LegName.CALLER and bridge.mark is not None:
+            self._marks.pop(bridge.mark, None)
         if leg.name is LegName.CALLEE:
             bridge.failure = leg.final
         del bridge.legs[leg.name]
@@ -284,6 +289,8 @@ class SipEndpoint:
         self._by_call_id[leg.sip_call_id] = call
         bridge.legs[LegName.CALLER] = leg
         self._limits.begun(bridge.trunk.name, bridge.onward.name)
+        if bridge.mark is not None:
+            self._marks[bridge.mark] = call
         self._bridges[call] = bridge
         self._admit()
         self._post(call, event)
@@ -302,12 +309,20 @@ class SipEndpoint:
         if onward is None:
             raise SipError("trunk", "has nowhere to forward to", code=404)
         dialled = headers.request_uri(invite)
+        uuid = session_uuid(invite)
+        made = "" if uuid else made_session_id(self._mint() + self._mint())
+        mark = LoopMark(trunk.name, uuid or made.partition(";")[0], dialled.number)
+        if mark in self._marks and invite.first("Replaces") is None:
+            raise SipError("header Session-ID", "this call has been here before", code=482)
         body = headers.sdp_body(invite)
         received = trunk.received
         asked = rewritten_user(received, dialled, Party.CALLEE, self._is_emergency)
         sos = headers.is_emergency_service(asked) or self._is_emergency(asked.number)
         if not sos:
             self._authentication.check(trunk.name, host, invite, dialled, self._monotonic())
+        if trunk.denies(asked.number) and not sos:
+            self._tell(Note("call.denied", (("trunk", trunk.name),)))
+            raise SipError("Request-URI", "a number that this trunk may not reach", code=403)
         refusal = None if sos else self._limits.admit(trunk.name, onward.name, self._monotonic())
         if refusal is not None:
             raise _TrunkLimitError(refusal)
@@ -323,7 +338,9 @@ class SipEndpoint:
             received=self._now(),
         )
         replaces = self._replaced(invite, trunk, onward)
-        bridge = Bridge(trunk, onward, invite, asked, replaces=replaces)
+        bridge = Bridge(
+            trunk, onward, invite, asked, replaces=replaces, mark=mark, made_session_id=made, emergency=sos
+        )
         return bridge, InviteReceived(facts, sdp.parse(body) if body else None)
 
     def _ask_for_passwords(self) -> None:
@@ -433,16 +450,22 @@ class SipEndpoint:
 
     def _respond(self, bridge: Bridge, code: int, reason: str, answer: SdpToSend | None) -> None:
         body = _rewritten(answer)
-        self._with(bridge, LegName.CALLER, "response", lambda leg: leg.respond(code, reason, body))
+        callee = bridge.legs.get(LegName.CALLEE)
+        heard = callee.response if callee is not None else None
+        extra = carried(heard, bridge.trunk.headers).headers if heard is not None else ()
+        told = [pair for pair in extra if pair[0] != "Date"]
+        self._with(bridge, LegName.CALLER, "response", lambda leg: leg.respond(code, reason, body, told))
 
     def _end(self, call: str, bridge: Bridge, command: EndLeg) -> None:
         extra: list[tuple[str, str]] = [("Reason", str(r)) for r in bridge.reasons.get(command.leg.other, ())]
         if command.code >= 300 and not extra and command.leg is LegName.CALLEE:  # noqa: PLR2004
             extra.append(("Reason", str(Reason("SIP", command.code, command.reason))))
+        to = bridge.trunk if command.leg is LegName.CALLER else bridge.onward
+        extra = [pair for pair in extra if to.headers.passes(pair[0])]
         code = command.code if command.code >= 300 else _NOT_AVAILABLE  # noqa: PLR2004
         if command.leg is LegName.CALLER and bridge.failure is not None:
             targets = _targets(bridge.failure)
-            extra += targets + _passed_on(bridge.failure)
+            extra += targets + _passed_on(bridge.failure, bridge.trunk.headers)
             if code < 400 and not targets:  # noqa: PLR2004 - a redirection to nowhere
                 code = _NOT_AVAILABLE
         elif (wait := command.retry_after_s or bridge.retry_after_s) is not None:
@@ -517,8 +540,8 @@ def _targets(redirection: Message) -> list[tuple[str, str]]:
         return []
 
 
-def _passed_on(failure: Message) -> list[tuple[str, str]]:
+def _passed_on(failure: Message, rules: HeaderRules) -> list[tuple[str, str]]:
     """Headers of a failure response that go on to the caller; Date is the sender's own."""
-    passed = [pair for pair in headers.carried(failure).headers if pair[0] != "Date"]
+    passed = [pair for pair in carried(failure, rules).headers if pair[0] != "Date"]
     wait = headers.retry_after(failure)
     return passed if wait is None else [*passed, ("Retry-After", str(wait))]

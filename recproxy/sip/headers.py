@@ -1,4 +1,4 @@
-"""What the headers of a message say, and which of them go on to the other leg.
+"""What the headers of a message say. Which of them go on: ``recproxy.sip.carrying``.
 
 Messages are read by ``recproxy.sip.message``, addresses by ``recproxy.sip.uri``;
 nothing here raises anything but :class:`SipError`.
@@ -21,10 +21,9 @@ from recproxy.sip.message import (
     sdp_body,
     whole_number,
 )
-from recproxy.sip.uri import Address, Uri, quoted, shown, split_list
+from recproxy.sip.uri import Address, Uri, quoted, shown
 
 __all__ = [
-    "Carried",
     "Header",
     "Identity",
     "Message",
@@ -33,9 +32,10 @@ __all__ = [
     "RequestLine",
     "SipError",
     "StatusLine",
-    "carried",
+    "asked_privacy",
     "identity",
     "is_emergency_service",
+    "is_withheld",
     "max_forwards",
     "read_message",
     "reason",
@@ -44,57 +44,12 @@ __all__ = [
     "sdp_body",
 ]
 
-MAX_CARRIED: Final = 64
-MAX_CARRIED_BYTES: Final = 4_096
 _SECONDS_MAX: Final = 2**32 - 1
 
 _NUMBER: Final = re.compile(r"[0-9]{1,10}")
 _TOKEN: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+\Z")
 
 
-# Passed on after their addresses were parsed and built anew.
-_CARRIED_ADDRESSES: Final = {
-    name.lower(): name
-    for name in (
-        "P-Asserted-Identity",
-        "Remote-Party-ID",
-        "Diversion",
-        "History-Info",
-        "P-Called-Party-ID",
-        "Referred-By",
-    )
-}
-# Passed on as text. Not in it: routing, dialog, transport and credential headers, and
-# what our own side of the other leg states for itself (Allow, Supported, Server …).
-_CARRIED_TEXT: Final = {
-    name.lower(): name
-    for name in (
-        "Accept-Contact",
-        "Accept-Language",
-        "Alert-Info",
-        "Answer-Mode",
-        "Call-Info",
-        "Date",
-        "Error-Info",
-        "Geolocation",
-        "Geolocation-Routing",
-        "Identity",
-        "In-Reply-To",
-        "Organization",
-        "P-Asserted-Service",
-        "P-Charging-Vector",
-        "P-Early-Media",
-        "Priority",
-        "Privacy",
-        "Reject-Contact",
-        "Request-Disposition",
-        "Resource-Priority",
-        "Session-ID",
-        "Subject",
-        "User-to-User",
-        "Warning",
-    )
-}
 _PRIVATE: Final = frozenset({"id", "user", "header"})  # RFC 3323, RFC 3325
 _ANONYMOUS_HOST: Final = "anonymous.invalid"  # RFC 3323 section 4.1.1.3
 _UNKNOWN_USERS: Final = frozenset({"", "unknown", "unavailable"})
@@ -147,19 +102,6 @@ class Reason:
         return f"{protocol}{cause}{text}"
 
 
-@dataclass(frozen=True, slots=True)
-class Carried:
-    """What is passed on.
-
-    Attributes:
-        headers: Names and values, in the order received.
-        refused: Names of headers that would be, but are malformed or too many.
-    """
-
-    headers: tuple[tuple[str, str], ...]
-    refused: tuple[str, ...]
-
-
 def request_uri(message: Message) -> Uri:
     """The Request-URI.
 
@@ -188,21 +130,40 @@ def identity(message: Message) -> Identity:
     Raises:
         SipError: From is missing or malformed, or Privacy does not parse.
     """
-    privacy = {token.strip().lower() for value in message.values("Privacy") for token in value.split(";")}
+    privacy = asked_privacy(message)
     if privacy & _PRIVATE:
         return Identity("", Presentation.ANONYMOUS)
     origin = message.address("From")
-    withheld = _is_anonymous(origin)
+    withheld = is_withheld(origin)
     if withheld and "none" not in privacy:
         return Identity("", Presentation.ANONYMOUS)
     for asserted in _asserted(message):
-        if asserted.uri.number.lower() not in _UNKNOWN_USERS and not _is_anonymous(asserted):
+        if asserted.uri.number.lower() not in _UNKNOWN_USERS and not is_withheld(asserted):
             return Identity(asserted.uri.number, Presentation.GIVEN)
     if withheld:
         return Identity("", Presentation.ANONYMOUS)
     if origin.uri.number.lower() in _UNKNOWN_USERS:
         return Identity("", Presentation.UNKNOWN)
     return Identity(origin.uri.number, Presentation.GIVEN)
+
+
+def asked_privacy(message: Message) -> frozenset[str]:
+    """The priv-values of Privacy (RFC 3323 section 4.2), lower case.
+
+    Raises:
+        SipError: Privacy does not parse.
+    """
+    found = {token.strip().lower() for value in message.values("Privacy") for token in value.split(";")}
+    return frozenset(found - {""})
+
+
+def is_withheld(address: Address) -> bool:
+    """Whether an address is the anonymous one (RFC 3323 section 4.1.1.3)."""
+    uri = address.uri
+    host = uri.host.rstrip(".")
+    return (
+        uri.number.lower() == "anonymous" or host == _ANONYMOUS_HOST or host.endswith(f".{_ANONYMOUS_HOST}")
+    )
 
 
 def reason(message: Message, protocol: str = "SIP") -> Reason | None:
@@ -237,29 +198,6 @@ def max_forwards(message: Message) -> int | None:
     return hops
 
 
-def carried(message: Message) -> Carried:
-    """Pick the headers that go on to the other leg, each checked.
-
-    Those that hold addresses (P-Asserted-Identity, Diversion, History-Info …) are
-    parsed and built anew; X- headers and the rest go on as text without control
-    characters. Never carried: Via, Route, Contact, Authorization and their like.
-    """
-    passed: list[tuple[str, str]] = []
-    refused: list[str] = []
-    size = 0
-    for header in message.headers:
-        name = _carried_name(header.name)
-        if name is None:
-            continue
-        for value in _carried_values(name, header.value):
-            size += len(name) + len(value.encode()) + 4 if value else 0
-            if not value or size > MAX_CARRIED_BYTES or len(passed) >= MAX_CARRIED:
-                refused.append(name)
-            else:
-                passed.append((name, value))
-    return Carried(tuple(passed), tuple(refused))
-
-
 def _list(message: Message, name: str) -> tuple[str, ...]:
     """Values of a header that is only informative: a malformed one has none."""
     try:
@@ -279,14 +217,6 @@ def _asserted(message: Message) -> list[Address]:
     return found
 
 
-def _is_anonymous(address: Address) -> bool:
-    uri = address.uri
-    host = uri.host.rstrip(".")
-    return (
-        uri.number.lower() == "anonymous" or host == _ANONYMOUS_HOST or host.endswith(f".{_ANONYMOUS_HOST}")
-    )
-
-
 def _reason(text: str) -> Reason | None:
     try:
         # A Reason value has the shape of the parameters of an address.
@@ -300,25 +230,3 @@ def _reason(text: str) -> Reason | None:
         words = re.sub(r"\\(.)", r"\1", words[1:-1])
     known = cause is not None and _NUMBER.fullmatch(cause)
     return Reason(protocol, int(cause) if cause is not None and known else None, words) if protocol else None
-
-
-# Passing headers on.
-
-
-def _carried_name(name: str) -> str | None:
-    lower = name.lower()
-    if lower.startswith("x-"):
-        return name
-    return _CARRIED_ADDRESSES.get(lower) or _CARRIED_TEXT.get(lower)
-
-
-def _carried_values(name: str, value: str) -> list[str]:
-    """Values to send; an empty one stands for what must not be sent."""
-    if name.lower() in _CARRIED_ADDRESSES:
-        try:
-            return [Address.parse(part).with_headers() for part in split_list(value)]
-        except SipError:
-            return [""]
-    if name == "Geolocation" and "cid:" in value.lower():
-        return [""]  # it names a body part that does not go on
-    return ["" if "\ufffd" in value else value]

@@ -81,6 +81,7 @@ class Leg(pj.Call):
         name: Which side.
         reasons: Reason headers with which the peer ended the leg.
         final: The callee's failure response.
+        response: The callee's last provisional response or 200; None before it.
         sip_call_id: Call-ID of the dialog; empty before the INVITE is sent.
         delayed: The caller's INVITE had no offer: its ACK carries the answer.
         heard: Whether the callee's side has sent any response to the INVITE.
@@ -94,6 +95,7 @@ class Leg(pj.Call):
         self.name = name
         self.reasons: tuple[Reason, ...] = ()
         self.final: Message | None = None
+        self.response: Message | None = None
         self.sip_call_id = ""
         self.heard = False
         self._host = host
@@ -269,6 +271,7 @@ class Leg(pj.Call):
 
     def _callee_answered(self, info: pj.CallInfo, message: Message | None) -> None:
         self._answered = True
+        self.response = message
         if message is not None:
             self._ends = (message.first("From") or "", message.first("To") or "")
         try:
@@ -302,7 +305,8 @@ class Leg(pj.Call):
         if not self._confirmed:
             self.heard = self.heard or tsx.state == pj.PJSIP_TSX_STATE_PROCEEDING
             if tsx.state == pj.PJSIP_TSX_STATE_PROCEEDING and code > 100:  # noqa: PLR2004
-                self._host.leg_event(self, CalleeProgress(code, tsx.statusText, _early_sdp(_received(event))))
+                self.response = _received(event)
+                self._host.leg_event(self, CalleeProgress(code, tsx.statusText, _early_sdp(self.response)))
             return
         if not self._reoffering or code < 200:  # noqa: PLR2004
             return

@@ -11,6 +11,7 @@ from recproxy.call.commands import SdpToSend
 from recproxy.call.events import CalleeAnswered, CalleeProgress, Event, LegEnded, LegName
 from recproxy.sip import headers, native, sdp
 from recproxy.sip.bridge import Attempt, Bridge, Search
+from recproxy.sip.carrying import carried, origin
 from recproxy.sip.headers import Message
 from recproxy.sip.hunt import Failure, GiveUp, Hunt, Step, Try
 from recproxy.sip.leg import Leg, LegHost, header
@@ -222,13 +223,13 @@ class Outgoing:
         self._host.leg_invited(leg)
 
     def _option(self, bridge: Bridge, target: Uri, hop: Hop) -> pj.SipTxOption:
-        invite = bridge.invite
-        origin = invite.address("From")
-        caller = origin.uri
-        for rules in (bridge.trunk.received, bridge.onward.sent):
-            caller = rewritten_user(rules, caller, Party.CALLER, self._is_emergency)
+        invite, rules = bridge.invite, bridge.onward.headers
+        shown = origin(invite, rules, emergency=bridge.emergency)
+        caller = shown.uri
+        for numbers in (bridge.trunk.received, bridge.onward.sent):
+            caller = rewritten_user(numbers, caller, Party.CALLER, self._is_emergency)
         option = pj.SipTxOption()
-        option.localUri = str(Address(origin.display, caller))
+        option.localUri = str(Address(shown.display, caller))
         option.targetUri = str(target)
         if hop.target.is_name and hop.transport == "tls":
             # The certificate must be that of the name, which a numeric Route would hide.
@@ -239,10 +240,12 @@ class Outgoing:
         option.contactUri = self._settings.contact(hop.transport, hop.host)
         left = headers.max_forwards(invite)
         option.headers.append(header("Max-Forwards", str((left or _DEFAULT_HOPS) - 1)))
-        for name, value in headers.carried(invite).headers:
+        for name, value in carried(invite, rules, emergency=bridge.emergency).headers:
             option.headers.append(header(name, value))
         if bridge.replaces:
             option.headers.append(header("Replaces", bridge.replaces))
+        if bridge.made_session_id and rules.passes("Session-ID"):
+            option.headers.append(header("Session-ID", bridge.made_session_id))
         return option
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from recproxy.sip.authentication import DigestUsers
+from recproxy.sip.carrying import EVERYTHING_USUAL, HeaderRules
 from recproxy.sip.limits import UNLIMITED, Limits
 from recproxy.sip.numbering import NumberRule
 from recproxy.sip.router import Routes
@@ -37,6 +38,8 @@ class Trunk:
         received: How numbers of calls from it become those that the policy compares.
         sent: How those become the numbers of calls to it.
         users: Who may call from it, with a password; None for anybody at ``peers``.
+        deny: Beginnings of the numbers that its calls may not reach.
+        headers: Which headers go on to it.
     """
 
     name: str
@@ -49,6 +52,13 @@ class Trunk:
     received: tuple[NumberRule, ...] = ()
     sent: tuple[NumberRule, ...] = ()
     users: DigestUsers | None = None
+    deny: tuple[str, ...] = ()
+    headers: HeaderRules = EVERYTHING_USUAL
+
+    def denies(self, number: str) -> bool:
+        """Whether calls from here may not reach ``number``; a plus is 00, and separators do not count."""
+        dialled = _digits(number)
+        return any(dialled.startswith(_digits(prefix)) for prefix in self.deny)
 
 
 class TrunkTable:
@@ -125,6 +135,12 @@ def request_uri(asked: Uri, hop: Hop) -> Uri:
     if asked.scheme == "urn":
         return Uri("sip", _SOS_NUMBER, host, port, target.parameters)
     return asked.towards(target)
+
+
+def _digits(number: str) -> str:
+    written = number.strip()
+    digits = "".join(char for char in written if char in "0123456789*#")
+    return f"00{digits}" if written.startswith("+") else digits
 
 
 def source_host(address: str) -> str:

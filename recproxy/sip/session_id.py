@@ -1,0 +1,59 @@
+"""Session-ID (RFC 7989): one name for a call over all of its legs, and a loop's mark. Pure.
+
+It goes on unchanged; a call without one gets one. A call that comes back from the same
+trunk, to the same number, under the name of a call that stands is a loop. Elements that
+keep the name: proxies, and back-to-back user agents that know RFC 7989 (Cisco, Oracle,
+recent Kamailio set-ups). Asterisk, FreeSWITCH and 3CX make a new call without it, and set
+Max-Forwards to its start as well: a loop through them ends at the limits of the trunks.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from recproxy.sip.message import Message
+
+__all__ = ["LoopMark", "made_session_id", "session_uuid"]
+
+_UUID: Final = re.compile(r"[ \t]*([0-9a-f]{32})(?:[ \t]*;|[ \t]*\Z)", re.IGNORECASE)
+_HEX_DIGITS: Final = 32
+_NIL: Final = "0" * _HEX_DIGITS
+
+
+@dataclass(frozen=True, slots=True)
+class LoopMark:
+    """By what a call is known when it comes round again.
+
+    Attributes:
+        trunk: That it came from.
+        uuid: Of its Session-ID.
+        number: That was called: a call that a PBX forwards elsewhere is no loop.
+    """
+
+    trunk: str
+    uuid: str
+    number: str
+
+
+def session_uuid(message: Message) -> str | None:
+    """The local UUID of Session-ID (RFC 7989 section 5), None if missing, nil or malformed."""
+    found = _UUID.match(message.first("Session-ID") or "")
+    uuid = found[1].lower() if found else _NIL
+    return uuid if uuid != _NIL else None
+
+
+def made_session_id(random_hex: str) -> str:
+    """The header's value for a call that has none: a version 4 UUID, the remote end unknown.
+
+    Args:
+        random_hex: 32 random hex digits.
+
+    Raises:
+        ValueError: They are not.
+    """
+    if not re.fullmatch(r"[0-9a-f]{32}", random_hex):
+        raise ValueError("32 lower-case hex digits are needed")
+    uuid = f"{random_hex[:12]}4{random_hex[13:16]}a{random_hex[17:]}"
+    return f"{uuid};remote={_NIL}"
