@@ -16,7 +16,7 @@ NATIVE := $(wildcard rtp/*.c rtp/*.h) rtp/_build.py setup.py pyproject.toml
 SIP := $(wildcard tools/pjsua2/*.c tools/pjsua2/*.h tools/pjsua2/*.i tools/pjsua2/*.sh tools/pjsua2/*.py)
 PYTEST = $(BIN)/pytest -p no:cacheprovider
 
-.PHONY: help dev demo test lint unit interop faults load test-native wheel-test states clean
+.PHONY: help dev demo test lint unit interop faults load soak test-native wheel-test states clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -68,6 +68,9 @@ faults: dev ## kill -9, full disk, clock jumps
 
 load: dev ## 50 calls at once for a minute
 	$(PYTEST) -q -m load
+
+soak: dev ## 20,000 calls, and 40 that stand for an hour; RECPROXY_SOAK_SECONDS, _STANDING, _CALLS, _RATE
+	$(PYTEST) -q -s -m soak
 
 test-native: dev ## C tests and fuzz corpora under ASan and UBSan
 	@$(MAKE) -C tests/native check

@@ -49,11 +49,13 @@ from recproxy.call.events import (
     ReofferReceived,
     Sdp,
 )
+from recproxy.sip.carrying import HeaderRules
 from recproxy.sip.endpoint import Listen, SipEndpoint, SipSettings
 from recproxy.sip.targets import Target
 from recproxy.sip.trunks import Trunk
 from storage.tags import Direction
 
+TRUSTED = HeaderRules(trusted=True)
 PATIENCE_S = 20.0  # only a failing test waits this long
 E = TypeVar("E", bound=Event)
 _serial = itertools.count(1)
@@ -394,7 +396,7 @@ def bench(
         mirror = Mirror(where.daemon)
         to_caller, to_callee = (Target(host, 5060, via) for host in (where.caller, where.callee))
         trunks = (
-            Trunk("office", (where.caller,), (to_caller,), Direction.OUTBOUND, "carrier"),
+            Trunk("office", (where.caller,), (to_caller,), Direction.OUTBOUND, "carrier", headers=TRUSTED),
             Trunk(
                 "carrier",
                 (f"{where.callee}/32",),
@@ -402,6 +404,7 @@ def bench(
                 Direction.INBOUND,
                 "office",
                 keepalive_s,
+                headers=TRUSTED,
             ),
         )
         settings = SipSettings(

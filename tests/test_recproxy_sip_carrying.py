@@ -255,12 +255,13 @@ def test_session_ids_are_read(value: str, uuid: str | None) -> None:
     assert session_uuid(request(f"Session-ID: {value}")) == uuid
 
 
-def test_a_made_session_id_is_a_uuid_of_version_4() -> None:
-    made = made_session_id("0123456789abcdef" * 2)
-    assert made == "0123456789ab4def" + "a123456789abcdef" + ";remote=" + "0" * 32
-    assert session_uuid(request(f"Session-ID: {made}")) is not None
-    with pytest.raises(ValueError, match="32"):
-        made_session_id("x")
+def test_a_made_session_id_is_a_uuid_that_no_other_call_has() -> None:
+    made = made_session_id("a1", "1@h")
+    assert made == made_session_id("a1", "1@h")
+    assert len({made, made_session_id("a2", "1@h"), made_session_id("a1", "2@h")}) == 3
+    uuid = session_uuid(request(f"Session-ID: {made}"))
+    assert uuid is not None
+    assert (uuid[12], uuid[16]) == ("5", "a")
 
 
 @pytest.mark.parametrize(

@@ -275,7 +275,7 @@ class SipEndpoint:
         self._refused[call] = leg
         try:
             invite = headers.read_message(received(rdata.wholeMsg))
-            bridge, event = self._invite_event(source_host(rdata.srcAddress), invite)
+            bridge, event = self._invite_event(call, source_host(rdata.srcAddress), invite)
         except PeerError as err:
             self._refuse(leg, err)
             return
@@ -295,7 +295,7 @@ class SipEndpoint:
         self._admit()
         self._post(call, event)
 
-    def _invite_event(self, host: str, invite: Message) -> tuple[Bridge, InviteReceived]:
+    def _invite_event(self, call: str, host: str, invite: Message) -> tuple[Bridge, InviteReceived]:
         trunk = self._trunks.source(host)
         if trunk is None:
             raise SipError("source address", "belongs to no trunk", code=403)
@@ -310,7 +310,7 @@ class SipEndpoint:
             raise SipError("trunk", "has nowhere to forward to", code=404)
         dialled = headers.request_uri(invite)
         uuid = session_uuid(invite)
-        made = "" if uuid else made_session_id(self._mint() + self._mint())
+        made = "" if uuid else made_session_id(call, sip_call_id)
         mark = LoopMark(trunk.name, uuid or made.partition(";")[0], dialled.number)
         if mark in self._marks and invite.first("Replaces") is None:
             raise SipError("header Session-ID", "this call has been here before", code=482)

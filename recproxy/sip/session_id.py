@@ -9,6 +9,7 @@ Max-Forwards to its start as well: a loop through them ends at the limits of the
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -44,16 +45,13 @@ def session_uuid(message: Message) -> str | None:
     return uuid if uuid != _NIL else None
 
 
-def made_session_id(random_hex: str) -> str:
-    """The header's value for a call that has none: a version 4 UUID, the remote end unknown.
+def made_session_id(call: str, sip_call_id: str) -> str:
+    """The header's value for a call that has none: a name-based UUID, the remote end unknown.
 
     Args:
-        random_hex: 32 random hex digits.
-
-    Raises:
-        ValueError: They are not.
+        call: Our random reference of the call, which nobody else knows.
+        sip_call_id: Call-ID of the caller's dialog.
     """
-    if not re.fullmatch(r"[0-9a-f]{32}", random_hex):
-        raise ValueError("32 lower-case hex digits are needed")
-    uuid = f"{random_hex[:12]}4{random_hex[13:16]}a{random_hex[17:]}"
+    digest = hashlib.sha256(f"{call}\n{sip_call_id}".encode()).hexdigest()
+    uuid = f"{digest[:12]}5{digest[13:16]}a{digest[17:_HEX_DIGITS]}"  # version and variant, RFC 9562
     return f"{uuid};remote={_NIL}"

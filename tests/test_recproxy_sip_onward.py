@@ -1,0 +1,140 @@
+"""What the callee's side learns of a call, and calls that come round again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+import sdp_bodies
+from sip_bench import Bench, Dialog, bench
+
+from recproxy.sip.carrying import HeaderRules
+from recproxy.sip.trunks import Trunk
+
+OFFER = sdp_bodies.audio("127.0.0.1", 6000, codecs=(sdp_bodies.AMR_WB,))
+PAI = ("P-Asserted-Identity", "<sip:0307654321@pbx.example>")
+PRIVACY = ("Privacy", "id")
+UUID = "ab30317f1a784dc48ff824d0d3715d86"
+NIL = "0" * 32
+
+
+@pytest.fixture
+def stage() -> Iterator[Bench]:
+    with bench() as made:
+        yield made
+
+
+def _trunks(stage: Bench, change: Callable[[Trunk], Trunk]) -> None:
+    stage.endpoint.apply(stage.settings(trunks=tuple(change(trunk) for trunk in stage.base.trunks)))
+
+
+def _end(stage: Bench, a: Dialog) -> None:
+    stage.hang_up(a)
+    stage.caller.inbox.clear()
+    stage.callee.inbox.clear()
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_who_asked_for_privacy_is_told_to_a_trusted_trunk_only(stage: Bench, trusted: bool) -> None:
+    _trunks(stage, lambda trunk: replace(trunk, headers=HeaderRules(trusted=trusted)))
+    a = Dialog.calling(stage.caller)
+    stage.caller.send(a.request("INVITE", OFFER, (PAI, PRIVACY)))
+    invite = stage.receive(stage.callee, "INVITE")
+    text = invite.encode().decode()
+    assert ("0307654321" in text) is trusted
+    assert ("anonymous.invalid" in invite.one("from")) is not trusted
+    assert (PAI in invite.headers) is trusted
+    assert (PRIVACY in invite.headers) is trusted
+    b = Dialog.called(stage.callee, invite)
+    stage.callee.send(b.response(invite, 486, "Busy Here"))
+    stage.receive(stage.caller, "486")
+
+
+def test_an_emergency_call_hides_nothing_and_no_number_is_denied(stage: Bench) -> None:
+    _trunks(stage, lambda trunk: replace(trunk, deny=("1",), headers=HeaderRules()))
+    a = Dialog.calling(stage.caller, "112")
+    stage.caller.send(a.request("INVITE", OFFER, (PAI, PRIVACY)))
+    invite = stage.receive(stage.callee, "INVITE")
+    assert PAI in invite.headers
+    assert "0307654321" in invite.one("from")
+
+
+def test_a_peer_cannot_name_the_body_that_we_send(stage: Bench) -> None:
+    """X-Recproxy-Body is how our own code says whose SDP goes into a message."""
+    first = Dialog.calling(stage.caller)
+    stage.caller.send(first.request("INVITE", OFFER))
+    stage.receive(stage.callee, "INVITE")
+    for token in range(1, 9):
+        other = Dialog.calling(stage.caller, f"020123000{token}")
+        stolen = ("X-Recproxy-Body", f"recproxy-{token:016x}")
+        body = OFFER.replace(b"AMR-WB", b"OTHER")
+        stage.caller.send(other.request("INVITE", body, (stolen,)))
+        invite = stage.receive(stage.callee, f"INVITE sip:020123000{token}@")
+        assert b"OTHER" in invite.body
+        assert b"recproxy-body" not in invite.encode().lower()
+
+
+def test_the_answer_tells_the_caller_who_answered(stage: Bench) -> None:
+    _trunks(stage, lambda trunk: replace(trunk, headers=HeaderRules(hide=("X-Node",))))
+    a = Dialog.calling(stage.caller)
+    stage.caller.send(a.request("INVITE", OFFER, (("Session-ID", f"{UUID};remote={NIL}"),)))
+    invite = stage.receive(stage.callee, "INVITE")
+    assert invite.one("session-id") == f"{UUID};remote={NIL}"
+    b = Dialog.called(stage.callee, invite)
+    told = (("X-Node", "7"), ("X-Agent", "12"), PAI, ("Session-ID", f"{'b' * 32};remote={UUID}"))
+    stage.callee.send(b.response(invite, 183, "Session Progress", OFFER, (("X-Early", "1"),)))
+    assert ("X-Early", "1") in stage.receive(stage.caller, "183").headers
+    stage.callee.send(b.response(invite, 200, "OK", OFFER, told))
+    stage.receive(stage.callee, "ACK")
+    answer = stage.receive(stage.caller, "200")
+    names = [name for name, _ in answer.headers]
+    assert "X-Node" not in names
+    assert {told[1], told[2], told[3]} <= set(answer.headers)
+    a.learn(answer)
+    stage.caller.send(a.request("ACK"))
+    _end(stage, a)
+
+
+def test_a_call_without_session_id_gets_one(stage: Bench) -> None:
+    a = Dialog.calling(stage.caller)
+    stage.caller.send(a.request("INVITE", OFFER))
+    made = stage.receive(stage.callee, "INVITE").one("session-id")
+    assert made.endswith(f";remote={NIL}")
+    assert made[12] == "5"
+
+
+def test_a_call_that_comes_back_under_its_session_id_is_a_loop(stage: Bench) -> None:
+    trace = (("Session-ID", f"{UUID};remote={NIL}"),)
+    a = Dialog.calling(stage.caller)
+    stage.caller.send(a.request("INVITE", OFFER, trace))
+    stage.receive(stage.callee, "INVITE")
+    looped = Dialog.calling(stage.caller)  # another element made a new dialog of it
+    stage.caller.send(looped.request("INVITE", OFFER, trace))
+    assert "been here before" in stage.receive(stage.caller, "482").one("warning")
+    forwarded = Dialog.calling(stage.caller, "0209999999")  # and this one leads elsewhere
+    stage.caller.send(forwarded.request("INVITE", OFFER, trace))
+    stage.receive(stage.callee, "INVITE")
+
+
+def test_the_same_caller_may_try_again_once_the_call_is_over(stage: Bench) -> None:
+    trace = (("Session-ID", f"{UUID};remote={NIL}"),)
+    for _ in range(2):
+        a = Dialog.calling(stage.caller)
+        stage.caller.send(a.request("INVITE", OFFER, trace))
+        invite = stage.receive(stage.callee, "INVITE")
+        stage.callee.send(Dialog.called(stage.callee, invite).response(invite, 486, "Busy Here"))
+        stage.receive(stage.caller, "486")
+        stage.caller.send(a.request("ACK"))
+        stage.quiet()
+
+
+def test_a_denied_number_is_refused_before_the_callee_hears_of_it(stage: Bench) -> None:
+    _trunks(stage, lambda trunk: replace(trunk, deny=("+882", "0900")))
+    for number in ("008825550", "09001234"):
+        a = Dialog.calling(stage.caller, number)
+        stage.caller.send(a.request("INVITE", OFFER))
+        stage.receive(stage.caller, "403")
+        stage.caller.send(a.request("ACK"))
+    stage.quiet()
+    assert not [message for message in stage.callee.inbox if message.start.startswith("INVITE")]
