@@ -80,7 +80,9 @@ def test_the_defaults_in_the_comments_are_the_defaults() -> None:
     text = (ETC / "recproxy.yaml").read_text()
     shown = re.sub(r"(?m)^( *)#(?=[a-z_]+: )", r"\1", text)
     # These show an example: their default is that they are absent.
-    absent = "advertise|media_advertise|authenticate|tls|keepalive|register|max_rate|numbers|deny|headers|syslog"
+    absent = (
+        "advertise|media_advertise|authenticate|tls|keepalive|register|max_rate|numbers|deny|headers|syslog"
+    )
     shown = re.sub(rf"(?m)^ *({absent}): .*\n", "", shown)
     shown = re.sub(r"(?m)^    max_calls: .*\n", "", shown)
     assert config.parse(shown, "recproxy.yaml", ETC) == _with_catalogue(

@@ -394,9 +394,14 @@ class SipEndpoint:
         if dialog is None:
             native.answer_held(number, 481)
             return
-        trunk = bridge.trunk if leg.name is LegName.CALLER else bridge.onward
+        near, far = (
+            (bridge.trunk, bridge.onward) if leg.name is LegName.CALLER else (bridge.onward, bridge.trunk)
+        )
+        told = carried(message, far.headers, emergency=bridge.emergency).headers
         try:
-            passed = passing.passed_headers(message, self._dialog_for, lambda uri: self._home(uri, trunk))
+            passed = passing.passed_headers(
+                message, told, self._dialog_for, lambda uri: self._home(uri, near)
+            )
         except SipError as err:
             native.answer_held(number, err.code)
             return

@@ -8,13 +8,12 @@ knows it, which the other side knows under other names.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 from urllib.parse import quote, unquote
 
 from recproxy.errors import SipError
-from recproxy.sip import headers
 from recproxy.sip.headers import Message
 from recproxy.sip.uri import Address, Uri
 
@@ -81,18 +80,21 @@ def digit(message: Message) -> str:
     return found[1].decode().upper() if found else ""
 
 
-def passed_headers(message: Message, find: Finder, home: Callable[[Uri], Uri]) -> str:
+def passed_headers(
+    message: Message, carried: Iterable[tuple[str, str]], find: Finder, home: Callable[[Uri], Uri]
+) -> str:
     """Headers for the other leg, one ``Name:value`` a line.
 
     Args:
         message: The request.
+        carried: Headers of it that the other leg's trunk is told.
         find: Names a dialog of ours for the other side.
         home: Makes an address that leads to us or to the sender one that leads to us.
 
     Raises:
         SipError: Refer-To is missing or malformed.
     """
-    passed = list(headers.carried(message).headers)
+    passed = list(carried)
     for name in _DESCRIBING:
         value = message.first(name)
         if value is not None and not _CONTROL.search(value):
