@@ -175,6 +175,9 @@ class Baresip:
     It sends RTP from a wildcard socket, so on loopback its packets come from
     127.0.0.1 whatever address its SDP names. It therefore lives there, on a free port.
 
+    With a ``certificate`` (and its key, in one PEM file) it listens for TLS as well, on the
+    next port, and speaks SRTP only.
+
     Attributes:
         address: Where it listens.
         port: On which port.
@@ -182,7 +185,9 @@ class Baresip:
 
     address = "127.0.0.1"
 
-    def __init__(self, *, directory: Path, speech: Path, dial: str = "") -> None:
+    def __init__(
+        self, *, directory: Path, speech: Path, dial: str = "", certificate: Path | None = None
+    ) -> None:
         modules = _baresip_modules()
         directory.mkdir(parents=True, exist_ok=True)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -195,10 +200,15 @@ class Baresip:
             "speech": speech,
             "modules": modules,
         }
-        (directory / "config").write_text(Template(_BARESIP).substitute(values))
-        (directory / "accounts").write_text(
-            f"<sip:baresip@{self.address}>;regint=0;answermode=auto;audio_codecs=pcmu;ptime=20\n"
-        )
+        written = Template(_BARESIP).substitute(values)
+        account = f"<sip:baresip@{self.address}>;regint=0;answermode=auto;audio_codecs=pcmu;ptime=20"
+        if certificate is not None:
+            # An account names its media encryption, which must be known by then.
+            written = written.replace("module account.so", "module srtp.so\nmodule account.so")
+            written += f"sip_certificate {certificate}\n"
+            account += ";mediaenc=srtp-mand"
+        (directory / "config").write_text(written)
+        (directory / "accounts").write_text(f"{account}\n")
         argv = ["baresip", "-f", str(directory), "-v"]
         if dial:
             argv += ["-e", f"/dial {dial}"]
