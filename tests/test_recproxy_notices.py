@@ -19,7 +19,7 @@ from command_line import recproxy
 from recorded import make_shelf
 
 from recproxy.notices import Language, RegisterFormat, Sheet, balance, register, staff_notice, statement
-from recproxy.policy import Policy
+from recproxy.policy import NumberPattern, Policy
 from storage import LegalBasis
 
 PURPOSE: dict[str, Any] = {
@@ -59,6 +59,10 @@ CONTROLLER = {
     "contact": "privacy@voorbeeld.nl",
     "dpo": "fg@voorbeeld.nl",
 }
+EXEMPT = {
+    "private_prefix": "*88",
+    "extensions": (NumberPattern("290"), NumberPattern("30", is_prefix=True)),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ class Full:
     purposes: Any
     version: str = "ab" * 32
     controller: Any = field(default_factory=lambda: CONTROLLER)
-    exempt: Any = field(default_factory=lambda: {"private_prefix": "*88", "extensions": ("290",)})
+    exempt: Any = field(default_factory=lambda: EXEMPT)
 
 
 def sheet(language: Language = Language.EN, **changes: Any) -> Sheet:
@@ -128,6 +132,7 @@ def test_consent_can_be_withdrawn() -> None:
 def test_the_staff_notice_says_no_in_plain_words() -> None:
     assert "Used to assess staff: no" in staff_notice(sheet()).replace("\n", " ")
     assert "*88" in staff_notice(sheet())
+    assert "exempt: 290, 30*." in staff_notice(sheet())
 
 
 def test_only_a_legitimate_interest_is_balanced() -> None:
@@ -206,3 +211,21 @@ class _Unused(Enum):
 
 def test_enumerations_are_written_by_their_value() -> None:
     assert sheet(announce={"staff": _Unused.BEEP}).purposes[0].text("announce.staff") == "beep"
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A policy that keeps what was written apart from what it made of it."""
+
+    file: Any
+    version: str
+    purposes: Any
+    sampler: object
+
+
+def test_only_what_was_written_is_looked_up() -> None:
+    file = Full(MappingProxyType({"training": PURPOSE}))
+    made = Sheet(cast("Policy", _Made(file, file.version, file.purposes, object())), Language.EN)
+    assert made.text("controller.name") == "Voorbeeld BV"
+    assert made.purposes[0].keep == "30 days"
+    assert made.value("sampler") is None

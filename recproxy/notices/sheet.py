@@ -81,7 +81,8 @@ class Sheet:
     """
 
     def __init__(self, policy: Policy, language: Language) -> None:
-        self._root = msgspec.to_builtins(policy, str_keys=True, enc_hook=_plain)
+        written = getattr(policy, "file", policy)  # what was written, without what is made of it
+        self._root = msgspec.to_builtins(written, str_keys=True, enc_hook=_plain)
         self.language = language
         self.version = policy.version
         self.purposes = tuple(PurposeSheet(name, language, self) for name in policy.purposes)
@@ -123,6 +124,8 @@ class Sheet:
                 return self.duration(value)
             case str() | int() | float():
                 return str(value)
+            case {"first": str(first), "last": str(last), "is_prefix": bool(is_prefix)}:
+                return f"{first}*" if is_prefix else f"{first}-{last}" if last else first
             case Mapping():
                 return _of_languages(value, self.language) or self._pairs(value)
             case Sequence():
