@@ -50,6 +50,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "shred.failed": "Shredding one recording failed and will be repeated.",
     "shred.started": "Shredding one recording began.",
     "shred.verified": "Key and body were destroyed, looked for, and not found.",
+    "staff.notified": "Staff heard by a tone that it is recorded.",
     "store.started": "The recorder started and completed what was open.",
     "tombstone.written": "The tombstone stands in place of the row.",
 }
