@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from recproxy.call import states
+from recproxy.call.agreement import OWN_OFFER
 from recproxy.call.commands import (
     AcknowledgeReoffer,
     AnswerCaller,
@@ -86,6 +87,7 @@ from recproxy.policy import (
     Record,
     RecordPlan,
 )
+from recproxy.sip import sdp as sdp_reader
 from storage.tags import Direction, LegalBasis
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -639,6 +641,42 @@ def test_hold_and_resume_pause_the_recording() -> None:
     back = m.receive(ReofferAnswered(CALLEE, 200, "OK", sdp()), 20.1)
     assert ResumeRecording((PCMU, DTMF)) in back
     assert m.recording is Recording.ON
+
+
+def test_a_refresh_that_says_what_stands_leaves_the_other_leg_alone() -> None:
+    m = machine(Record(plan()))
+    recording(m)
+    m.receive(RecordingOpened("ab" * 16), 5.2)
+    assert m.receive(ReofferReceived(CALLER, sdp()), 10.0) == [AnswerReoffer(CALLER, 200, "OK", None)]
+    assert m.receive(ReofferReceived(CALLEE, sdp()), 10.0) == [AnswerReoffer(CALLEE, 200, "OK", None)]
+    assert m.recording is Recording.ON
+
+
+def test_an_offer_that_was_asked_for_pauses_and_resumes_as_any() -> None:
+    m = machine(Record(plan()))
+    recording(m)
+    m.receive(RecordingOpened("ab" * 16), 5.2)
+    assert m.receive(ReofferReceived(CALLER, None), 10.0) == [SendReoffer(CALLEE, None)]
+    offered = m.receive(ReofferAnswered(CALLEE, 200, "OK", HOLD), 10.1)
+    assert isinstance(offered[0], PauseRecording)
+    assert isinstance(offered[-1], AnswerReoffer)
+    done = m.receive(ReofferConfirmed(CALLER, HELD), 10.2)
+    assert any(isinstance(c, AcknowledgeReoffer) and c.leg is CALLEE and c.sdp is not None for c in done)
+    assert state_of(m) is Recording.PAUSED
+
+
+def test_a_caller_that_leaves_the_offer_to_us_is_announced_to_in_what_it_answers() -> None:
+    m = machine(Record(plan()))
+    m.receive(INVITE_WITHOUT_OFFER, 0.0)
+    m.receive(ALLOCATED, 0.0)
+    m.receive(CalleeAnswered(sdp(), "cid-b"), 2.0)
+    (_connect, play) = m.receive(CallerConfirmed(sdp()), 2.1)
+    assert isinstance(play, PlayPrompt)
+    assert play.codec == PCMU
+
+
+def test_an_own_offer_is_what_its_bytes_say() -> None:
+    assert sdp_reader.parse(OWN_OFFER.body) == OWN_OFFER
 
 
 def test_a_refused_hold_resumes_at_once() -> None:

@@ -183,6 +183,29 @@ def test_glare_is_491(stage: Bench) -> None:
     stage.hang_up(a)
 
 
+def test_after_glare_on_both_legs_each_party_may_try_again(stage: Bench) -> None:
+    a, b = stage.establish(_offer(stage), _answer(stage))
+    stage.caller.send(a.request("INVITE", _offer(stage, "sendonly", 2)))
+    passed = stage.receive(stage.callee, "INVITE")
+    stage.callee.send(b.request("INVITE", _answer(stage, "sendonly", 2)))
+    assert stage.receive(stage.callee, "491")
+    stage.callee.send(b.request("ACK"))
+    stage.callee.send(b.response(passed, 491, "Request Pending"))
+    stage.receive(stage.callee, "ACK")
+    assert stage.receive(stage.caller, "491"), "who tries again, and when, is theirs (RFC 3261, 14.1)"
+    stage.caller.send(a.request("ACK"))
+    stage.callee.send(b.request("INVITE", _answer(stage, "sendonly", 3)))
+    again = stage.receive(stage.caller, "INVITE")
+    stage.caller.send(
+        Dialog.called(stage.caller, again).response(again, 200, "OK", _offer(stage, "recvonly", 3))
+    )
+    assert stage.receive(stage.callee, "200").method == "INVITE"
+    stage.receive(stage.caller, "ACK")
+    stage.callee.send(b.request("ACK"))
+    _reoffer(stage, a, b, _offer(stage, "sendonly", 4), _answer(stage, "recvonly", 4))
+    stage.hang_up(a)
+
+
 def test_a_hang_up_ends_a_reoffer_under_way(stage: Bench) -> None:
     a, b = stage.establish(_offer(stage), _answer(stage))
     stage.caller.send(a.request("INVITE", _offer(stage, "sendonly", 2)))
