@@ -123,14 +123,16 @@ def test_a_reload_forgives_nothing_that_stays_the_same() -> None:
 
 # -------------------------------------------------------------------- load
 def test_a_loop_that_never_rests_takes_no_new_calls_until_it_has_caught_up() -> None:
-    load = Load(10.0)
+    load = Load()
+    assert not load.turned(10.0, rested=False)
     assert not load.turned(10.0 + BUSY_S - 0.01, rested=False)
     assert load.turned(10.0 + BUSY_S, rested=False)
     assert (load.refusing, load.times) == (True, 1)
     assert not load.turned(11.0, rested=False)
     assert load.turned(11.1, rested=True)
     assert not load.refusing
-    assert not load.turned(11.1 + BUSY_S / 2, rested=False)
+    assert not load.turned(99.0, rested=False), "a pause is no load"
+    assert not load.turned(99.0 + BUSY_S / 2, rested=False)
 
 
 # -------------------------------------------------------------- the endpoint

@@ -97,7 +97,7 @@ class SipEndpoint:
         self._limits = TrunkLimits()
         self._limits.replace(self._trunks.limits)
         self._authentication = Authentication(secrets.token_bytes)
-        self._load = Load(monotonic())
+        self._load = Load()
         self._is_emergency = is_emergency
         self._tell = tell
         self._monotonic = monotonic

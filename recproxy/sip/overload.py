@@ -21,12 +21,13 @@ class Load:
     """Of the loop; times are monotonic seconds.
 
     Attributes:
-        rested: When there was last nothing to do.
+        busy_since: End of the first turn after which something was left to do; None if
+            nothing was left after the last one. A pause of the whole machine is no load.
         refusing: Whether new calls are refused.
         times: How often the loop fell behind.
     """
 
-    rested: float
+    busy_since: float | None = None
     refusing: bool = False
     times: int = 0
 
@@ -42,9 +43,11 @@ class Load:
         """
         before = self.refusing
         if rested:
-            self.rested = now
+            self.busy_since = None
             self.refusing = False
-        elif now - self.rested >= BUSY_S:
+        elif self.busy_since is None:
+            self.busy_since = now
+        elif now - self.busy_since >= BUSY_S:
             self.refusing = True
         self.times += self.refusing and not before
         return self.refusing is not before
