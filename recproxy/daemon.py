@@ -161,12 +161,13 @@ def harden() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def run(config: Config, environment: Mapping[str, str]) -> int:
+def run(config: Config, environment: Mapping[str, str], reread: Callable[[], Config]) -> int:
     """Run the daemon until SIGTERM.
 
     Args:
         config: The whole configuration.
         environment: Of the process.
+        reread: Reads the configuration again, for a reload.
 
     Returns:
         Exit code: 0 after an orderly stop.
@@ -180,7 +181,7 @@ def run(config: Config, environment: Mapping[str, str]) -> int:
     clock = SystemClock()
     log.emit("daemon.started", node=config.node, pid=os.getpid())
     with ExitStack() as stack:
-        daemon = _build(config, log, clock, stack)
+        daemon = _build(config, log, clock, stack, reread)
         daemon.serve(ServiceManager(environment, lambda why: _failed(log, "service manager", why)))
     log.emit("daemon.stopped")
     return 0
@@ -201,7 +202,9 @@ def _check_descriptors(config: Config) -> None:
         )
 
 
-def _build(config: Config, log: EventLog, clock: SystemClock, stack: ExitStack) -> _Daemon:
+def _build(
+    config: Config, log: EventLog, clock: SystemClock, stack: ExitStack, reread: Callable[[], Config]
+) -> _Daemon:
     policy = load_policy(config.policy, set(config.trunks))
     log.emit("policy.loaded", version=policy.version, purposes=len(policy.purposes), rules=len(policy.rules))
     store = _open_store(config, log, clock, stack)
@@ -230,16 +233,7 @@ def _build(config: Config, log: EventLog, clock: SystemClock, stack: ExitStack) 
     sink.recorder = recorder
     media = Media(
         relay=relay,
-        trunks={
-            name: TrunkMedia(
-                _place(places, trunk),
-                _place(places, _next(config, trunk)),
-                _LATCHES[trunk.latch],
-                _LATCHES[_next(config, trunk).latch],
-                _SECURE[_next(config, trunk).media],
-            )
-            for name, trunk in config.trunks.items()
-        },
+        trunks=_media_trunks(config, places),
         prompts=prompts,
         recorder=recorder,
         guard_ns=config.media.guard_ms * 1_000_000,
@@ -263,8 +257,9 @@ def _build(config: Config, log: EventLog, clock: SystemClock, stack: ExitStack) 
     recorder.start()
     stack.callback(recorder.stop)
     stack.callback(endpoint.close)
+    endpoint.exempt(policy.emergency)
     endpoint.open()
-    return _Daemon(config, log, clock, driver, endpoint, media, current)
+    return _Daemon(config, log, clock, driver, endpoint, media, current, reread, places)
 
 
 def _open_store(config: Config, log: EventLog, clock: SystemClock, stack: ExitStack) -> RecordingStore:
@@ -423,6 +418,19 @@ def _place(places: Mapping[int, MediaPlace], trunk: settings.TrunkConfig) -> Med
     return replace(place, advertise=trunk.media_advertise) if trunk.media_advertise else place
 
 
+def _media_trunks(config: Config, places: Mapping[int, MediaPlace]) -> dict[str, TrunkMedia]:
+    return {
+        name: TrunkMedia(
+            _place(places, trunk),
+            _place(places, _next(config, trunk)),
+            _LATCHES[trunk.latch],
+            _LATCHES[_next(config, trunk).latch],
+            _SECURE[_next(config, trunk).media],
+        )
+        for name, trunk in config.trunks.items()
+    }
+
+
 def _relay(config: Config) -> Relay:
     media = config.media
     return Relay(
@@ -452,6 +460,20 @@ class _CurrentPolicy:
         self._policy = policy
 
 
+class _ConfigRejectedError(ConfigError):
+    """``recproxy.yaml``, not the policy, is why a reload was refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What a reload has read, all of it right."""
+
+    config: Config
+    changed: tuple[str, ...]
+    policy: Policy
+    prompts: PromptSet
+
+
 class _Daemon:
     """The running whole."""
 
@@ -464,8 +486,12 @@ class _Daemon:
         endpoint: SipEndpoint,
         media: Media,
         policy: _CurrentPolicy,
+        reread: Callable[[], Config],
+        places: Mapping[int, MediaPlace],
     ) -> None:
         self._config = config
+        self._reread = reread
+        self._places = places
         self._log = log
         self._clock = clock
         self._driver = driver
@@ -475,7 +501,7 @@ class _Daemon:
         self._signals = _Signals()
         self._flushed = 0.0
         self._reader = ThreadPoolExecutor(1, "policy")
-        self._reading: Future[tuple[Policy, PromptSet]] | None = None
+        self._reading: Future[_Read] | None = None
 
     def serve(self, manager: ServiceManager) -> None:
         """Serve until SIGTERM, then let calls end, then end them."""
@@ -533,27 +559,48 @@ class _Daemon:
             self._turn()
 
     def _reload(self) -> None:
-        """Read the policy anew if asked; speaking its announcements takes seconds that no call waits for."""
+        """Read all anew if asked; speaking the announcements takes seconds that no call waits for."""
         if self._reading is not None and self._reading.done():
             self._take(self._reading)
             self._reading = None
         if self._signals.reload and self._reading is None:
             self._signals.reload = False
-            self._reading = self._reader.submit(self._read_policy)
+            self._reading = self._reader.submit(self._read)
 
-    def _read_policy(self) -> tuple[Policy, PromptSet]:
-        policy = load_policy(self._config.policy, set(self._config.trunks))
-        return policy, load_prompts(self._config, policy, self._log)
+    def _read(self) -> _Read:
+        """Read everything; only what is right as a whole is taken over."""
+        try:
+            config = self._reread()
+            changed = settings.check_reload(self._config, config, "recproxy.yaml")
+        except ConfigError as err:
+            raise _ConfigRejectedError(*err.problems) from err
+        policy = load_policy(config.policy, set(config.trunks))
+        return _Read(config, changed, policy, load_prompts(config, policy, self._log))
 
-    def _take(self, reading: Future[tuple[Policy, PromptSet]]) -> None:
+    def _take(self, reading: Future[_Read]) -> None:
         err = reading.exception()
-        if err is not None:  # whatever it is: no call pays for a policy that cannot be read
-            problems = err.problems if isinstance(err, ConfigError) else (type(err).__name__,)
-            self._log.emit("policy.rejected", problems=len(problems), why=str(err) or problems[0])
+        if err is not None:  # whatever it is: no call pays for a file that cannot be read
+            self._reject(err)
             return
-        policy, prompts = reading.result()
-        self._media.use_prompts(prompts)
+        read = reading.result()
+        policy = read.policy
+        try:
+            self._endpoint.apply(_sip_settings(read.config))
+        except RecproxyError as refusal:
+            self._reject(_ConfigRejectedError(str(refusal)))
+            return
+        self._endpoint.exempt(policy.emergency)
+        self._media.use_trunks(_media_trunks(read.config, self._places))
+        self._media.use_prompts(read.prompts)
         self._policy.replace(policy)
+        self._log.use_level(read.config.log.level)
+        self._config = read.config
+        self._log.emit("config.loaded", trunks=len(read.config.trunks), changed=" ".join(read.changed))
         self._log.emit(
             "policy.loaded", version=policy.version, purposes=len(policy.purposes), rules=len(policy.rules)
         )
+
+    def _reject(self, err: BaseException) -> None:
+        problems = err.problems if isinstance(err, ConfigError) else (type(err).__name__,)
+        event = "config.rejected" if isinstance(err, _ConfigRejectedError) else "policy.rejected"
+        self._log.emit(event, problems=len(problems), why=str(err) or problems[0])

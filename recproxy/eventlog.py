@@ -370,6 +370,10 @@ class EventLog:
                 entry[key] = clean
         self._lines.put(event, entry, at_once=declared.level is LogLevel.ERROR)
 
+    def use_level(self, level: LogLevel) -> None:
+        """Write events from this level on; logs that were bound before keep theirs."""
+        self._least = _RANK[level]
+
     @contextmanager
     def gathered(self) -> Iterator[None]:
         """Keep lines until ``flush``, so that many share one system call; for a busy loop.

@@ -259,6 +259,10 @@ class Media:
             case _:
                 assert_never(command)
 
+    def use_trunks(self, trunks: Mapping[str, TrunkMedia]) -> None:
+        """Take other trunks for new calls; one that is gone is kept for the calls it has."""
+        self._trunks = {**self._trunks, **trunks}
+
     def use_prompts(self, prompts: PromptSet) -> None:
         """Play these from now on; what is being played goes on."""
         self._prompts = prompts

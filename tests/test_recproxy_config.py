@@ -585,3 +585,30 @@ def test_relative_paths_start_at_the_file(tmp_path: Path) -> None:
 def test_networks_of_one_trunk_may_overlap() -> None:
     trunk = parse(changed("[203.0.113.0/28]", "[203.0.113.0/28, 203.0.113.1]")).trunks
     assert [len(one.peers) for one in trunk.values()] == [2, 1]
+
+
+# A reload.
+
+
+def test_a_reload_names_what_changes() -> None:
+    old = parse(LEAST)
+    assert config.check_reload(old, parse(LEAST), "x") == ()
+    text = changed("outbound", "inbound").replace("policy.yaml", "p.yaml") + "log: {level: debug}\n"
+    text = text.replace("listen:", "drain: PT1M\n  listen:") + "retention: {interval: PT1M}\n"
+    assert config.check_reload(old, parse(text), "x") == (
+        "policy",
+        "sip.drain",
+        "trunks.pbx.direction",
+        "retention.interval",
+        "log.level",
+    )
+
+
+def test_a_reload_refuses_as_a_whole_what_needs_a_restart() -> None:
+    text = changed("outbound", "inbound").replace("announcements", "words") + "log: {format: console}\n"
+    with pytest.raises(ConfigError) as caught:
+        config.check_reload(parse(LEAST), parse(text), "recproxy.yaml")
+    assert caught.value.problems == (
+        "recproxy.yaml: announcer.directory: changed, which needs a restart",
+        "recproxy.yaml: log.format: changed, which needs a restart",
+    )

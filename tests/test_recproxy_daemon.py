@@ -11,7 +11,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from io import StringIO
 from pathlib import Path
@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from call_values import NOW, PCMU, ManualClock, open_recording
 from daemon import Purpose, Settings
+from msgspec.structs import replace
 from recorder_stage import noise
 from rig import Rig
 
@@ -28,11 +29,11 @@ from recproxy import daemon as roof
 from recproxy.call import Driver
 from recproxy.config import Config, load
 from recproxy.errors import AlreadyRunning, ConfigError
-from recproxy.eventlog import EventLog, LogConfig
-from recproxy.media import Media
+from recproxy.eventlog import EventLog, LogConfig, LogLevel
+from recproxy.media import Media, TrunkMedia
 from recproxy.policy import Policy, load_policy
 from recproxy.sdnotify import ServiceManager
-from recproxy.sip.endpoint import SipEndpoint
+from recproxy.sip.endpoint import SipEndpoint, SipSettings
 from rtp import Relay, RelayError
 from storage import (
     AudioFormat,
@@ -185,7 +186,7 @@ def test_a_relay_that_cannot_start_is_one_message(
     monkeypatch.setattr(roof, "Relay" if thing == "relay" else "PortPool", fail)
     monkeypatch.setattr(roof, "harden", lambda: None)
     with pytest.raises(roof.StartError, match="media: the relay cannot start"):
-        roof.run(load(rig.daemon.config), {})
+        roof.run(load(rig.daemon.config), {}, lambda: load(rig.daemon.config))
 
 
 def test_descriptors_are_counted_per_call(make_rig: MakeRig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -369,6 +370,8 @@ class SlowEndpoint(SipEndpoint):
         self.polls = 0
         self.waits: set[int] = set()
         self.tidied = 0
+        self.applied: list[SipSettings] = []
+        self.exempted: frozenset[str] = frozenset()
         self.on_poll: Callable[[], None] = lambda: None
 
     def poll(self, timeout_ms: int) -> None:
@@ -376,6 +379,12 @@ class SlowEndpoint(SipEndpoint):
         self.waits.add(timeout_ms)
         self._clock.pass_ms(10)
         self.on_poll()
+
+    def apply(self, settings: SipSettings) -> None:
+        self.applied.append(settings)
+
+    def exempt(self, numbers: Iterable[str]) -> None:
+        self.exempted = frozenset(numbers)
 
     def tidy(self) -> None:
         self.tidied += 1
@@ -391,9 +400,13 @@ class QuietMedia(Media):
 
     def __init__(self) -> None:
         self.used: list[PromptSet] = []
+        self.trunks: Mapping[str, TrunkMedia] = {}
 
     def poll(self) -> None:
         """Nothing plays."""
+
+    def use_trunks(self, trunks: Mapping[str, TrunkMedia]) -> None:
+        self.trunks = trunks
 
     def use_prompts(self, prompts: PromptSet) -> None:
         self.used.append(prompts)
@@ -431,7 +444,18 @@ class Whole:
         self.driver = CountingDriver()
         self.policy = roof._CurrentPolicy(load_policy(config.policy, set(config.trunks)))
         clock: Any = self.clock  # the daemon's is the system's
-        self.daemon = roof._Daemon(config, log, clock, self.driver, self.endpoint, self.media, self.policy)
+        self.config = config
+        self.daemon = roof._Daemon(
+            config,
+            log,
+            clock,
+            self.driver,
+            self.endpoint,
+            self.media,
+            self.policy,
+            lambda: self.config,
+            roof._media_places(config),
+        )
         self.messages: list[str] = []
 
     def serve(self) -> None:
@@ -604,6 +628,44 @@ def test_a_policy_that_cannot_be_read_leaves_the_old_one(
     assert whole.policy.get() is old
     assert whole.media.used == []
     assert whole.messages == ["READY=1", *["WATCHDOG=1"] * (len(whole.messages) - 2), "STOPPING=1"]
+
+
+def test_a_reload_takes_trunks_policy_and_log_level_at_once(whole: Whole) -> None:
+    trunks = {name: replace(trunk, max_calls=7) for name, trunk in whole.config.trunks.items()}
+    whole.config = replace(whole.config, trunks=trunks, log=LogConfig(level=LogLevel.DEBUG))
+
+    def look() -> None:
+        if whole.endpoint.polls == 1:
+            signal.raise_signal(signal.SIGHUP)
+        if "config.loaded" in whole.written.getvalue():
+            signal.raise_signal(signal.SIGTERM)
+
+    whole.endpoint.on_poll = look
+    whole.serve()
+    (applied,) = whole.endpoint.applied
+    assert [trunk.limits.max_calls for trunk in applied.trunks] == [7, 7]
+    assert "112" in whole.endpoint.exempted
+    assert set(whole.media.trunks) == {"carrier", "pbx"}
+    (loaded,) = [line for line in whole.events() if line["event"] == "config.loaded"]
+    assert loaded["changed"] == "trunks.carrier.max_calls trunks.pbx.max_calls log.level"
+
+
+def test_a_reload_that_needs_a_restart_is_refused_as_a_whole(whole: Whole) -> None:
+    old = whole.policy.get()
+    sip = replace(whole.config.sip, max_calls=49)
+    whole.config = replace(whole.config, sip=sip, trunks=dict(list(whole.config.trunks.items())[:1]))
+
+    def look() -> None:
+        if whole.endpoint.polls == 1:
+            signal.raise_signal(signal.SIGHUP)
+        if "config.rejected" in whole.written.getvalue():
+            signal.raise_signal(signal.SIGTERM)
+
+    whole.endpoint.on_poll = look
+    whole.serve()
+    assert (whole.endpoint.applied, whole.policy.get()) == ([], old)
+    (rejected,) = [line for line in whole.events() if line["event"] == "config.rejected"]
+    assert rejected["why"] == "recproxy.yaml: sip.max_calls: changed, which needs a restart"
 
 
 # ------------------------------------------------------------------ the end

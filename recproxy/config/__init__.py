@@ -2,6 +2,7 @@
 
 from recproxy.config.document import Document, FilePath, Key, Parsers, read
 from recproxy.config.loading import load, parse, parse_duration
+from recproxy.config.reloading import check_reload
 from recproxy.config.settings import (
     AnnouncerConfig,
     AuditConfig,
@@ -68,6 +69,7 @@ __all__ = [
     "Transport",
     "TrunkConfig",
     "TrunkMedia",
+    "check_reload",
     "load",
     "parse",
     "parse_duration",

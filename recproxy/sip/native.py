@@ -179,18 +179,19 @@ class Admission(Enum):
     NOBODY = "nobody"
 
 
+_ADMISSIONS: Final[Mapping[Admission, str]] = {
+    Admission.ALL: "RECPROXY_ADMIT",
+    Admission.EMERGENCY: "RECPROXY_EMERGENCY_ONLY",
+    Admission.NOBODY: "RECPROXY_REFUSE",
+}
+
+
 def admit(who: Admission, retry_after_s: int = 0) -> None:
     """Take new calls, or answer them and OPTIONS with 503 (and Retry-After unless 0).
 
     An INVITE that is sent again while its call is being set up passes in any case.
     """
-    match who:
-        case Admission.ALL:
-            admission = pj.RECPROXY_ADMIT
-        case Admission.EMERGENCY:
-            admission = pj.RECPROXY_EMERGENCY_ONLY
-        case Admission.NOBODY:
-            admission = pj.RECPROXY_REFUSE
+    admission = getattr(pj, _ADMISSIONS[who])
     pj.recproxy_admission_set(admission, retry_after_s)
 
 
