@@ -16,6 +16,7 @@ from recproxy.errors import PeerError
 from recproxy.sip import headers, native
 from recproxy.sip.leg import received
 from recproxy.sip.native import SipStackError
+from recproxy.sip.registration import Credentials
 from recproxy.sip.trunks import Trunk
 
 __all__ = ["Arrivals", "Listen", "Log", "SipSettings", "Stack", "Tls"]
@@ -130,10 +131,12 @@ class Arrivals:
     Attributes:
         invite: PJSIP's number of the call, and the message.
         options_answered: Request-URI of an OPTIONS of ours, status, Retry-After in seconds.
+        registered: Trunk, status, reason phrase, and seconds that the registration holds.
     """
 
     invite: Callable[[int, pj.SipRxData], None]
     options_answered: Callable[[str, int, int | None], None]
+    registered: Callable[[str, int, str, int], None]
 
 
 class _Door(pj.Account):
@@ -153,6 +156,23 @@ class _Door(pj.Account):
         request = tsx.lastTx.wholeMsg.split(" ", 2)
         if len(request) == 3:  # noqa: PLR2004 - method, Request-URI and the rest
             self._arrivals.options_answered(request[1], tsx.statusCode, _retry_after(prm.e))
+
+
+class _Registrant(pj.Account):
+    """The account that registers with a trunk's carrier, and answers for it."""
+
+    def __init__(self, trunk: str, arrivals: Arrivals) -> None:
+        super().__init__()
+        self._trunk = trunk
+        self._arrivals = arrivals
+
+    def onIncomingCall(self, prm: pj.OnIncomingCallParam) -> None:  # noqa: N802 - PJSIP's names
+        """Hand an INVITE in."""
+        self._arrivals.invite(prm.callId, prm.rdata)
+
+    def onRegState(self, prm: pj.OnRegStateParam) -> None:  # noqa: N802
+        """Hand in how a REGISTER was answered."""
+        self._arrivals.registered(self._trunk, prm.code, prm.reason, prm.expiration)
 
 
 class _Log(pj.LogWriter):
@@ -197,10 +217,12 @@ class Stack:
         self._endpoint: pj.Endpoint | None = None
         self._writer: _Log | None = None
         self._door: _Door | None = None
+        self._transports: list[int] = []
+        self._registrants: dict[str, _Registrant] = {}
 
     @property
     def account(self) -> pj.Account:
-        """The account of every leg.
+        """The account of every leg to a trunk without credentials.
 
         Raises:
             RuntimeError: The stack is not open.
@@ -208,6 +230,43 @@ class Stack:
         if self._door is None:
             raise RuntimeError("the SIP stack is not open")
         return self._door
+
+    def account_of(self, trunk: str) -> pj.Account:
+        """The account of a leg to a trunk: it answers the trunk's challenges, and no other's."""
+        return self._registrants.get(trunk) or self.account
+
+    def register(self, trunk: str, credentials: Credentials, contact: str) -> bool:
+        """Send REGISTER for a trunk; the answer comes in as an arrival. False if it cannot be sent."""
+        held = self._registrants.get(trunk)
+        try:
+            if held is not None:
+                held.setRegistration(True)
+                return True
+            account = _Registrant(trunk, self._arrivals)
+            settings = _account_settings(self._settings.listen, self._transports)
+            _add_credentials(settings, credentials, contact)
+            account.create(settings, False)
+            self._registrants[trunk] = account
+        except pj.Error:
+            return False
+        return True
+
+    def unregister(self, trunk: str) -> bool:
+        """Tell a trunk's registrar to forget us; False if it need not be told."""
+        held = self._registrants.get(trunk)
+        if held is None:
+            return False
+        try:
+            held.setRegistration(False)
+        except pj.Error:
+            return False
+        return True
+
+    def forget_account(self, trunk: str) -> None:
+        """Drop a trunk's account; PJSIP sends the last REGISTER by itself."""
+        held = self._registrants.pop(trunk, None)
+        if held is not None:
+            held.shutdown()
 
     def open(self) -> None:
         """Start the stack and listen; this thread owns it from now on.
@@ -222,10 +281,10 @@ class Stack:
             endpoint.libInit(self._library_settings())
             native.start(max_connections=self._settings.max_connections)
             endpoint.audDevManager().setNoDev()
-            transports = [_listen(endpoint, listen) for listen in self._settings.listen]
+            self._transports = [_listen(endpoint, listen) for listen in self._settings.listen]
             endpoint.libStart()
             self._door = _Door(self._arrivals)
-            self._door.create(_account_settings(self._settings.listen, transports), True)
+            self._door.create(_account_settings(self._settings.listen, self._transports), True)
         except pj.Error as err:
             self.close(idle=True)
             raise SipStackError(f"{err.title}: {err.reason}") from err
@@ -266,6 +325,8 @@ class Stack:
         if self._endpoint is None:
             return
         gc.collect()  # no pj.Call may outlive the library, nor die in another thread
+        for trunk in list(self._registrants):
+            self.forget_account(trunk)
         if self._door is not None:
             self._door.shutdown()
         self._endpoint.libDestroy(pj.PJSUA_DESTROY_NO_RX_MSG if idle else 0)
@@ -355,3 +416,18 @@ def _account_settings(listen: tuple[Listen, ...], transports: list[int]) -> pj.A
     settings.natConfig.sdpNatRewriteUse = 0
     settings.natConfig.udpKaIntervalSec = 0
     return settings
+
+
+def _add_credentials(settings: pj.AccountConfig, credentials: Credentials, contact: str) -> None:
+    registrar = credentials.registrar
+    settings.idUri = f"sip:{credentials.user}@{registrar.host}"
+    settings.regConfig.registrarUri = str(registrar)
+    settings.regConfig.registerOnAdd = True
+    settings.regConfig.timeoutSec = credentials.expires_s
+    settings.regConfig.retryIntervalSec = 0  # when to try again is ours to say
+    settings.regConfig.firstRetryIntervalSec = 0
+    settings.regConfig.dropCallsOnFail = False
+    settings.sipConfig.contactForced = contact
+    settings.sipConfig.authCreds.append(
+        pj.AuthCredInfo("digest", "*", credentials.user, 0, credentials.password)
+    )

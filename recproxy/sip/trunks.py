@@ -11,6 +11,7 @@ from recproxy.sip.authentication import DigestUsers
 from recproxy.sip.carrying import EVERYTHING_USUAL, HeaderRules
 from recproxy.sip.limits import UNLIMITED, Limits
 from recproxy.sip.numbering import NumberRule
+from recproxy.sip.registration import Credentials
 from recproxy.sip.router import Routes
 from recproxy.sip.targets import Hop, Target
 from recproxy.sip.uri import Uri
@@ -40,6 +41,7 @@ class Trunk:
         users: Who may call from it, with a password; None for anybody at ``peers``.
         deny: Beginnings of the numbers that its calls may not reach.
         headers: Which headers go on to it.
+        credentials: For its registrar, and for its challenges of INVITEs; None for none.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Trunk:
         """Whether calls from here may not reach ``number``; a plus is 00, and separators do not count."""
         dialled = _digits(number)
         return any(dialled.startswith(_digits(prefix)) for prefix in self.deny)
+    credentials: Credentials | None = None
 
 
 class TrunkTable:
@@ -111,6 +114,11 @@ class TrunkTable:
     def named(self, name: str) -> Trunk | None:
         """The trunk of this name."""
         return self._by_name.get(name)
+
+    @property
+    def credentials(self) -> dict[str, Credentials]:
+        """Of the trunks that have some."""
+        return {t.name: t.credentials for t in self._by_name.values() if t.credentials is not None}
 
     @property
     def limits(self) -> tuple[tuple[str, Limits], ...]:

@@ -178,9 +178,26 @@ class AccountNatConfig:
 
 class AccountSipConfig:
     transportId: int
+    contactForced: str
+    authCreds: AuthCredInfoVector
+
+class AuthCredInfo:
+    def __init__(self, scheme: str, realm: str, user_name: str, data_type: int, data: str) -> None: ...
+
+class AuthCredInfoVector:
+    def append(self, x: AuthCredInfo) -> None: ...
+
+class AccountRegConfig:
+    registrarUri: str
+    registerOnAdd: bool
+    timeoutSec: int
+    retryIntervalSec: int
+    firstRetryIntervalSec: int
+    dropCallsOnFail: bool
 
 class AccountConfig:
     idUri: str
+    regConfig: AccountRegConfig
     sipConfig: AccountSipConfig
     callConfig: AccountCallConfig
     mediaConfig: AccountMediaConfig
@@ -291,6 +308,11 @@ class CallInfo:
     lastStatusCode: int
     lastReason: str
 
+class OnRegStateParam:
+    code: int
+    reason: str
+    expiration: int
+
 class SendRequestParam:
     method: str
     txOption: SipTxOption
@@ -302,6 +324,8 @@ class OnSendRequestParam:
 class Account:
     def __init__(self) -> None: ...
     def sendRequest(self, prm: SendRequestParam) -> None: ...
+    def setRegistration(self, renew: bool) -> None: ...
+    def onRegState(self, prm: OnRegStateParam) -> None: ...
     def onSendRequest(self, prm: OnSendRequestParam) -> None: ...
     def create(self, cfg: AccountConfig, make_default: bool = ...) -> None: ...
     def shutdown(self) -> None: ...
