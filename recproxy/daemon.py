@@ -41,6 +41,7 @@ from recproxy.sip.carrying import HeaderRules
 from recproxy.sip.endpoint import DigestUsers, Listen, SipEndpoint, SipSettings, Tls
 from recproxy.sip.limits import Limits as TrunkLimits
 from recproxy.sip.numbering import NumberRule, Party
+from recproxy.sip.registration import Credentials
 from recproxy.sip.targets import Target
 from recproxy.sip.trunks import Trunk
 from recproxy.subject import NumberIndexer
@@ -81,6 +82,7 @@ _SECURE: Final[Mapping[settings.TrunkMedia, bool | None]] = {
     settings.TrunkMedia.RTP: False,
     settings.TrunkMedia.SRTP: True,
 }
+_PASSWORD_MAX: Final = 256
 _PARTIES: Final = {
     settings.NumberParty.CALLER: frozenset({Party.CALLER}),
     settings.NumberParty.CALLEE: frozenset({Party.CALLEE}),
@@ -355,6 +357,7 @@ def _sip_settings(config: Config) -> SipSettings:
                 forward_to=trunk.forward_to,
                 keepalive_s=trunk.keepalive.total_seconds() if trunk.keepalive is not None else None,
                 limits=TrunkLimits(trunk.max_calls, trunk.max_rate, trunk.max_burst),
+                credentials=_credentials(name, trunk.register),
                 received=_rules(trunk.numbers.received),
                 sent=_rules(trunk.numbers.sent),
                 users=_users(trunk.authenticate),
@@ -384,6 +387,33 @@ def _users(asked: settings.AuthenticateConfig | None) -> DigestUsers | None:
     except ValueError as err:
         raise ConfigError(f"authenticate.users_file: {path}: {err}") from err
     return DigestUsers(asked.realm, users)
+def _credentials(name: str, register: settings.RegisterConfig | None) -> Credentials | None:
+    if register is None:
+        return None
+    server = register.registrar
+    return Credentials(
+        Target(server.host, server.port, server.transport.value),
+        register.user,
+        _password(f"trunks.{name}.register.password_file", register.password_file),
+        round(register.expires.total_seconds()),
+    )
+
+
+def _password(key: str, path: Path) -> str:
+    """The first line of a file that is its owner's; systemd's credentials are of mode 0440."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            password = file.readline(_PASSWORD_MAX + 2).rstrip("\r\n")
+    except OSError as err:
+        raise ConfigError(f"{key}: {path}: {err.strerror}") from err
+    except UnicodeDecodeError as err:
+        raise ConfigError(f"{key}: {path}: not UTF-8") from err
+    if mode & 0o037:
+        raise ConfigError(f"{key}: {path}: mode {mode & 0o777:04o} lets others at it; make it 0600")
+    if not 1 <= len(password) <= _PASSWORD_MAX:
+        raise ConfigError(f"{key}: {path}: its first line is no password of 1 to {_PASSWORD_MAX} letters")
+    return password
 
 
 def _rules(rules: tuple[settings.NumberRule, ...]) -> tuple[NumberRule, ...]:
@@ -469,6 +499,7 @@ class _Read:
     """What a reload has read, all of it right."""
 
     config: Config
+    sip: SipSettings
     changed: tuple[str, ...]
     policy: Policy
     prompts: PromptSet
@@ -572,10 +603,11 @@ class _Daemon:
         try:
             config = self._reread()
             changed = settings.check_reload(self._config, config, "recproxy.yaml")
+            sip = _sip_settings(config)
         except ConfigError as err:
             raise _ConfigRejectedError(*err.problems) from err
         policy = load_policy(config.policy, set(config.trunks))
-        return _Read(config, changed, policy, load_prompts(config, policy, self._log))
+        return _Read(config, sip, changed, policy, load_prompts(config, policy, self._log))
 
     def _take(self, reading: Future[_Read]) -> None:
         err = reading.exception()
@@ -585,7 +617,7 @@ class _Daemon:
         read = reading.result()
         policy = read.policy
         try:
-            self._endpoint.apply(_sip_settings(read.config))
+            self._endpoint.apply(read.sip)
         except RecproxyError as refusal:
             self._reject(_ConfigRejectedError(str(refusal)))
             return

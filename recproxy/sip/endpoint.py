@@ -40,6 +40,7 @@ from recproxy.sip.native import Admission
 from recproxy.sip.numbering import Party, rewritten, rewritten_user
 from recproxy.sip.outgoing import Outgoing
 from recproxy.sip.overload import Load
+from recproxy.sip.registering import Registrations
 from recproxy.sip.router import Probe, Router
 from recproxy.sip.session_id import LoopMark, made_session_id, session_uuid
 from recproxy.sip.stack import Arrivals, Listen, Log, SipSettings, Stack, Tls
@@ -50,6 +51,7 @@ from recproxy.sip.uri import Address, Uri
 __all__ = ["DigestUsers", "Listen", "SipEndpoint", "SipSettings", "Tls"]
 
 _RETRY_AFTER_S: Final = 10
+_FORGET_S: Final = 1.0
 _NOT_AVAILABLE: Final = 480
 
 
@@ -93,7 +95,7 @@ class SipEndpoint:
             SipStackError: The installed pjsua2 cannot carry ``max_calls``.
         """
         self._settings = settings
-        self._stack = Stack(settings, Arrivals(self._arrived, self._probed), log)
+        self._stack = Stack(settings, Arrivals(self._arrived, self._probed, self._registered), log)
         self._trunks = TrunkTable(settings.trunks)
         self._limits = TrunkLimits()
         self._limits.replace(self._trunks.limits)
@@ -103,6 +105,8 @@ class SipEndpoint:
         self._emergency: tuple[str, ...] = ()
         self._tell = tell
         self._monotonic = monotonic
+        self._registrations = Registrations(self._stack, settings, tell, monotonic, below)
+        self._registrations.replace(self._trunks.credentials)
         self._router = Router(self._trunks.routes, located, below)
         self._probes: dict[str, list[Probe]] = {}
         self._outgoing = Outgoing(self, self._stack, settings, self._router, post, monotonic, is_emergency)
@@ -146,6 +150,7 @@ class SipEndpoint:
         self._challenge()
         self._outgoing.tend(self._bridges.get)
         self._keep_alive()
+        self._registrations.tend()
         while self._condemned:
             leg = self._condemned.pop()
             self._attempt(leg, "hanging up", lambda doomed: doomed.finish(500, "Server Internal Error"))
@@ -154,6 +159,7 @@ class SipEndpoint:
         """Take no new calls: INVITE and OPTIONS get 503 from now on."""
         self._draining = True
         self._admit()
+        self._registrations.end()
 
     def exempt(self, numbers: Iterable[str]) -> None:
         """Name the emergency numbers: calls to them are taken when others are not."""
@@ -173,9 +179,19 @@ class SipEndpoint:
         self._ask_for_passwords()
         self._router.replace(trunks.routes)
         self._limits.replace(trunks.limits)
+        self._registrations.replace(trunks.credentials)
 
     def close(self) -> None:
-        """Stop the stack; calls that are still up are hung up, which takes a second."""
+        """Stop the stack; calls that are still up are hung up, which takes a second.
+
+        A registrar gets as long to forget us.
+        """
+        if self._admitted is not None:
+            self._registrations.end()
+            deadline = self._monotonic() + _FORGET_S
+            while self._registrations.standing and self._monotonic() < deadline:
+                self._stack.poll(20)
+        self._admitted = None
         idle = not self._bridges and not self._refused and self._outgoing.idle
         self._outgoing.clear()
         self._bridges.clear()
@@ -506,6 +522,9 @@ class SipEndpoint:
     def _probed(self, uri: str, code: int, retry_after_s: int | None) -> None:
         for probe in self._probes.pop(uri, ()):
             self._router.probe_answered(probe.trunk, probe.hop, code, retry_after_s, self._monotonic())
+
+    def _registered(self, trunk: str, code: int, reason: str, expires_s: int) -> None:
+        self._registrations.answered(trunk, code, reason, expires_s)
 
     # -------------------------------------------------------------- ground
 

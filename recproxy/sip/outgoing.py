@@ -213,7 +213,7 @@ class Outgoing:
         self._post(call, LegEnded(LegName.CALLEE, end.code, reason, by_us=False))
 
     def _attempt(self, call: str, bridge: Bridge, offer: SdpToSend, hop: Hop) -> None:
-        leg = Leg(self._host, self._stack.account, call, LegName.CALLEE)
+        leg = Leg(self._host, self._stack.account_of(bridge.onward.name), call, LegName.CALLEE)
         bridge.legs[LegName.CALLEE] = leg
         asked = rewritten_user(bridge.onward.sent, bridge.asked, Party.CALLEE, self._is_emergency)
         target = request_uri(asked, hop)

@@ -1,0 +1,84 @@
+"""The registrations of all trunks, on the signalling thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from recproxy.call.commands import Note
+from recproxy.sip.registration import Credentials, News, Registration
+from recproxy.sip.stack import SipSettings, Stack
+from recproxy.sip.targets import Below
+
+__all__ = ["Registrations"]
+
+
+class Registrations:
+    """Registers, tries again, and tells what changed."""
+
+    def __init__(
+        self,
+        stack: Stack,
+        settings: SipSettings,
+        tell: Callable[[Note], None],
+        monotonic: Callable[[], float],
+        below: Below,
+    ) -> None:
+        self._stack = stack
+        self._settings = settings
+        self._tell = tell
+        self._monotonic = monotonic
+        self._below = below
+        self._credentials: dict[str, Credentials] = {}
+        self._states: dict[str, Registration] = {}
+
+    @property
+    def standing(self) -> bool:
+        """Whether a registrar still holds one."""
+        return any(state.standing for state in self._states.values())
+
+    def replace(self, credentials: Mapping[str, Credentials]) -> None:
+        """Take other credentials; a registration whose credentials are the same goes on."""
+        for trunk, former in list(self._credentials.items()):
+            if credentials.get(trunk) != former:
+                self._stack.forget_account(trunk)
+                del self._credentials[trunk], self._states[trunk]
+        for trunk, wanted in credentials.items():
+            if trunk not in self._credentials:
+                self._credentials[trunk] = wanted
+                self._states[trunk] = Registration()
+
+    def tend(self) -> None:
+        """Send what is due; between two polls."""
+        now = self._monotonic()
+        for trunk, state in self._states.items():
+            if not state.due(now):
+                continue
+            wanted = self._credentials[trunk]
+            contact = self._settings.contact(wanted.registrar.transport, wanted.registrar.host)
+            ours = contact.replace("sip:recproxy@", f"sip:{wanted.user}@", 1)
+            if not self._stack.register(trunk, wanted, ours):
+                self.answered(trunk, 503, "Service Unavailable", 0)
+
+    def end(self) -> None:
+        """Tell every registrar to forget us; their answers come in as before."""
+        for trunk, state in self._states.items():
+            if not state.ending:
+                state.end()
+                if not (state.standing and self._stack.unregister(trunk)):
+                    state.standing = False
+
+    def answered(self, trunk: str, code: int, reason: str, expires_s: int) -> None:
+        """A registrar has answered, or did not."""
+        state = self._states.get(trunk)
+        if state is None:
+            return  # of a trunk that is no more
+        news = state.answered(code, expires_s, self._monotonic(), self._below)
+        match news:
+            case News.COMPLETED:
+                self._tell(Note(news.value, (("trunk", trunk), ("seconds", expires_s))))
+            case News.ENDED:
+                self._tell(Note(news.value, (("trunk", trunk),)))
+            case News.FAILED:
+                self._tell(Note(news.value, (("trunk", trunk), ("code", code), ("reason", reason))))
+            case None:
+                pass
