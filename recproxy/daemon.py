@@ -366,6 +366,7 @@ def _sip_settings(config: Config) -> SipSettings:
             )
             for name, trunk in config.trunks.items()
         ),
+        nameservers=tuple(config.sip.nameservers),
         max_calls=config.sip.max_calls,
         user_agent=config.sip.user_agent,
         max_connections=config.sip.max_connections,

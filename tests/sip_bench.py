@@ -376,6 +376,7 @@ def bench(
     targets: Callable[[Addresses], tuple[Target, ...]] | None = None,
     keepalive_s: float | None = None,
     configure: Callable[[SipSettings], SipSettings] = lambda settings: settings,
+    nameservers: tuple[str, ...] = (),
 ) -> Iterator[Bench]:
     """Open an endpoint on a loopback network of its own.
 
@@ -387,6 +388,7 @@ def bench(
         targets: Servers of the trunk "carrier"; the callee alone if not given.
         keepalive_s: Of the trunk "carrier".
         configure: Changes the settings before they are used.
+        nameservers: DNS servers for the names of targets.
     """
     log: list[str] = []
     told: list[Note] = []
@@ -411,6 +413,7 @@ def bench(
             tuple(Listen(transport, where.daemon, 5060) for transport in transports),
             trunks,
             max_calls=max_calls,
+            nameservers=nameservers,
             log_level=2,
         )
         settings = configure(settings)

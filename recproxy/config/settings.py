@@ -264,6 +264,8 @@ class SipConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     Attributes:
         listen: Sockets.
         max_connections: TCP and TLS connections that one address may have open to us.
+        nameservers: DNS servers for the names of targets; those of the system if empty.
+        nameservers: DNS servers for the names of targets; those of the system if empty.
         max_calls: Calls at once; the next one gets 503.
         user_agent: Value of User-Agent and Server.
         drain: Time that calls have to end after SIGTERM, before they are ended.
@@ -273,6 +275,7 @@ class SipConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     max_connections: Annotated[
         int, Meta(ge=1, le=1000, description="a whole number of connections from 1 to 1000")
     ] = 64
+    nameservers: tuple[IpAddress, ...] = ()
     max_calls: Annotated[
         int, Meta(ge=1, le=MAX_CALLS, description=f"a whole number of calls from 1 to {MAX_CALLS}")
     ] = 1000

@@ -36,15 +36,17 @@ from recproxy.sip.carrying import HeaderRules, carried
 from recproxy.sip.headers import Message, Reason
 from recproxy.sip.leg import Leg, received
 from recproxy.sip.limits import Refusal, TrunkLimits
+from recproxy.sip.naming import Names
 from recproxy.sip.native import Admission
 from recproxy.sip.numbering import Party, rewritten, rewritten_user
 from recproxy.sip.outgoing import Outgoing
 from recproxy.sip.overload import Load
 from recproxy.sip.registering import Registrations
+from recproxy.sip.resolver import Resolver
 from recproxy.sip.router import Probe, Router
 from recproxy.sip.session_id import LoopMark, made_session_id, session_uuid
 from recproxy.sip.stack import Arrivals, Listen, Log, SipSettings, Stack, Tls
-from recproxy.sip.targets import Below, Hop, Target
+from recproxy.sip.targets import Below
 from recproxy.sip.trunks import Trunk, TrunkTable, source_host
 from recproxy.sip.uri import Address, Uri
 
@@ -52,6 +54,7 @@ __all__ = ["DigestUsers", "Listen", "SipEndpoint", "SipSettings", "Tls"]
 
 _RETRY_AFTER_S: Final = 10
 _FORGET_S: Final = 1.0
+_NAMES_S: Final = 5.0  # what the first look-up of all names may take
 _NOT_AVAILABLE: Final = 480
 
 
@@ -105,9 +108,12 @@ class SipEndpoint:
         self._emergency: tuple[str, ...] = ()
         self._tell = tell
         self._monotonic = monotonic
-        self._registrations = Registrations(self._stack, settings, tell, monotonic, below)
+        versions = {listen.ip_version for listen in settings.listen}
+        self._names = Names(below, versions)
+        self._resolver = Resolver(settings.nameservers)
+        self._registrations = Registrations(self._stack, settings, tell, monotonic, below, self._names.locate)
         self._registrations.replace(self._trunks.credentials)
-        self._router = Router(self._trunks.routes, located, below)
+        self._router = Router(self._trunks.routes, self._names.locate, below)
         self._probes: dict[str, list[Probe]] = {}
         self._outgoing = Outgoing(self, self._stack, settings, self._router, post, monotonic, is_emergency)
         self._post = post
@@ -136,6 +142,11 @@ class SipEndpoint:
         native.exempt(self._emergency)
         self._admitted = None
         self._admit()
+        deadline = self._monotonic() + _NAMES_S
+        self._keep_alive()
+        while self._names.pending and self._monotonic() < deadline:
+            self._stack.poll(10)
+            self._keep_alive()
 
     def poll(self, timeout_ms: int) -> None:
         """Treat what came from the network, waiting for it at most ``timeout_ms``."""
@@ -192,6 +203,7 @@ class SipEndpoint:
             while self._registrations.standing and self._monotonic() < deadline:
                 self._stack.poll(20)
         self._admitted = None
+        self._resolver.close()
         idle = not self._bridges and not self._refused and self._outgoing.idle
         self._outgoing.clear()
         self._bridges.clear()
@@ -505,8 +517,13 @@ class SipEndpoint:
         self._with(bridge, command.leg, "end", lambda leg: leg.finish(code, command.reason, extra))
 
     def _keep_alive(self) -> None:
-        """Send the OPTIONS that are due; tell which servers went down or came up."""
-        for probe in self._router.due(self._monotonic()):
+        """Look up names, send the OPTIONS that are due; tell which servers went down or came up."""
+        now = self._monotonic()
+        for question, answer in self._resolver.answers():
+            self._names.learned(question, answer, now)
+        for question in self._names.wanted(now):
+            self._resolver.ask(question)
+        for probe in self._router.due(now):
             uri = str(probe.hop)
             if probe.hop.transport == "tls" and probe.hop.target.is_name:
                 # Asked for by its name, for which its certificate must be.
@@ -549,11 +566,6 @@ class SipEndpoint:
         if who is not self._admitted:
             self._admitted = who
             native.admit(who, _RETRY_AFTER_S)
-
-
-def located(target: Target) -> tuple[Hop, ...]:
-    """Where a target with a numeric address is."""
-    return () if target.is_name else (Hop(target, target.host, target.port or 5060),)
 
 
 def _standing(to_send: SdpToSend | None) -> bytes | None:

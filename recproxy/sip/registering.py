@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from recproxy.call.commands import Note
 from recproxy.sip.registration import Credentials, News, Registration
+from recproxy.sip.router import Located
 from recproxy.sip.stack import SipSettings, Stack
 from recproxy.sip.targets import Below
 
@@ -22,12 +23,14 @@ class Registrations:
         tell: Callable[[Note], None],
         monotonic: Callable[[], float],
         below: Below,
+        locate: Located,
     ) -> None:
         self._stack = stack
         self._settings = settings
         self._tell = tell
         self._monotonic = monotonic
         self._below = below
+        self._locate = locate
         self._credentials: dict[str, Credentials] = {}
         self._states: dict[str, Registration] = {}
 
@@ -40,7 +43,7 @@ class Registrations:
         """Take other credentials; a registration whose credentials are the same goes on."""
         for trunk, former in list(self._credentials.items()):
             if credentials.get(trunk) != former:
-                self._stack.forget_account(trunk)
+                self._stack.retire(trunk)
                 del self._credentials[trunk], self._states[trunk]
         for trunk, wanted in credentials.items():
             if trunk not in self._credentials:
@@ -56,7 +59,8 @@ class Registrations:
             wanted = self._credentials[trunk]
             contact = self._settings.contact(wanted.registrar.transport, wanted.registrar.host)
             ours = contact.replace("sip:recproxy@", f"sip:{wanted.user}@", 1)
-            if not self._stack.register(trunk, wanted, ours):
+            servers = self._locate(wanted.registrar)
+            if not servers or not self._stack.register(trunk, wanted, str(servers[0]), ours):
                 self.answered(trunk, 503, "Service Unavailable", 0)
 
     def end(self) -> None:

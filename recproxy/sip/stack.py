@@ -101,6 +101,7 @@ class SipSettings:
         max_connections: That one address may have open to us at once.
         short_number: Digits of the longest emergency number: as short ones need no password at
             the door, but are looked at.
+        nameservers: Numeric addresses of DNS servers; those of the system if empty.
         log_level: PJSIP's, 0–6; it goes to ``SipEndpoint``'s ``log``.
     """
 
@@ -111,6 +112,7 @@ class SipSettings:
     silent: bool = False
     max_connections: int = 64
     short_number: int = 8
+    nameservers: tuple[str, ...] = ()
     log_level: int = 1
 
     def contact(self, transport: str, host: str) -> str:
@@ -219,6 +221,7 @@ class Stack:
         self._door: _Door | None = None
         self._transports: list[int] = []
         self._registrants: dict[str, _Registrant] = {}
+        self._retired: list[_Registrant] = []
 
     @property
     def account(self) -> pj.Account:
@@ -235,8 +238,12 @@ class Stack:
         """The account of a leg to a trunk: it answers the trunk's challenges, and no other's."""
         return self._registrants.get(trunk) or self.account
 
-    def register(self, trunk: str, credentials: Credentials, contact: str) -> bool:
-        """Send REGISTER for a trunk; the answer comes in as an arrival. False if it cannot be sent."""
+    def register(self, trunk: str, credentials: Credentials, server: str, contact: str) -> bool:
+        """Send REGISTER for a trunk to a server of its registrar; the answer comes in as an arrival.
+
+        Returns:
+            Whether it could be sent.
+        """
         held = self._registrants.get(trunk)
         try:
             if held is not None:
@@ -244,7 +251,7 @@ class Stack:
                 return True
             account = _Registrant(trunk, self._arrivals)
             settings = _account_settings(self._settings.listen, self._transports)
-            _add_credentials(settings, credentials, contact)
+            _add_credentials(settings, credentials, server, contact)
             account.create(settings, False)
             self._registrants[trunk] = account
         except pj.Error:
@@ -262,11 +269,12 @@ class Stack:
             return False
         return True
 
-    def forget_account(self, trunk: str) -> None:
-        """Drop a trunk's account; PJSIP sends the last REGISTER by itself."""
+    def retire(self, trunk: str) -> None:
+        """Use a trunk's account no more; calls that are up keep it, for PJSIP would not survive that."""
+        self.unregister(trunk)
         held = self._registrants.pop(trunk, None)
         if held is not None:
-            held.shutdown()
+            self._retired.append(held)
 
     def open(self) -> None:
         """Start the stack and listen; this thread owns it from now on.
@@ -325,8 +333,10 @@ class Stack:
         if self._endpoint is None:
             return
         gc.collect()  # no pj.Call may outlive the library, nor die in another thread
-        for trunk in list(self._registrants):
-            self.forget_account(trunk)
+        for account in (*self._registrants.values(), *self._retired):
+            account.shutdown()
+        self._registrants.clear()
+        self._retired.clear()
         if self._door is not None:
             self._door.shutdown()
         self._endpoint.libDestroy(pj.PJSUA_DESTROY_NO_RX_MSG if idle else 0)
@@ -418,10 +428,9 @@ def _account_settings(listen: tuple[Listen, ...], transports: list[int]) -> pj.A
     return settings
 
 
-def _add_credentials(settings: pj.AccountConfig, credentials: Credentials, contact: str) -> None:
-    registrar = credentials.registrar
-    settings.idUri = f"sip:{credentials.user}@{registrar.host}"
-    settings.regConfig.registrarUri = str(registrar)
+def _add_credentials(settings: pj.AccountConfig, credentials: Credentials, server: str, contact: str) -> None:
+    settings.idUri = f"sip:{credentials.user}@{credentials.registrar.host}"
+    settings.regConfig.registrarUri = server  # an address: PJSIP would wait for the look-up of a name
     settings.regConfig.registerOnAdd = True
     settings.regConfig.timeoutSec = credentials.expires_s
     settings.regConfig.retryIntervalSec = 0  # when to try again is ours to say

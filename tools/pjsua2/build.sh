@@ -138,7 +138,7 @@ build() {
 
     libraries=$(printf 'include %s/build.mak\nx:\n\t@echo $(PJ_LDXXFLAGS) $(PJ_LDXXLIBS)\n' "$tree" | make -sf - x)
     g++ -shared -Wl,-O1,-z,relro,-z,now -o "_pjsua2$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')" \
-        pjsua2_wrap.o recproxy_{auth,bodies,door,held,links,net,resolve,sdp,sip}.o $libraries
+        pjsua2_wrap.o recproxy_{auth,bodies,door,exempt,held,links,net,resolve,sdp,sip}.o $libraries
     strip --strip-unneeded _pjsua2*.so
     "$python" "$here/wheel.py" --version "$version+recproxy.$key" --out "$work" pjsua2.py _pjsua2*.so
 }
