@@ -29,23 +29,16 @@ from recproxy import config as settings
 from recproxy.call import Driver, Limits, Ports
 from recproxy.call.commands import AuditNote, Note
 from recproxy.config import Config
-from recproxy.config.settings import TrunkName
 from recproxy.errors import AlreadyRunning, ConfigError, RecproxyError
 from recproxy.eventlog import EventLog
-from recproxy.media import Media, MediaPlace, TrunkMedia
+from recproxy.media import Media, MediaPlace
 from recproxy.policy import Policy, load_policy
 from recproxy.recorder import Recorder, RecorderConfig
 from recproxy.sdnotify import ServiceManager
-from recproxy.sip.authentication import users_of
-from recproxy.sip.carrying import HeaderRules
-from recproxy.sip.endpoint import DigestUsers, Listen, SipEndpoint, SipSettings, Tls
-from recproxy.sip.limits import Limits as TrunkLimits
-from recproxy.sip.numbering import NumberRule, Party
-from recproxy.sip.registration import Credentials
-from recproxy.sip.targets import Target
-from recproxy.sip.trunks import Trunk
+from recproxy.sip.endpoint import SipEndpoint, SipSettings
 from recproxy.subject import NumberIndexer
-from rtp import Fork, Latch, PortPool, Relay, RtpError, ring_bytes_for
+from recproxy.wiring import media_places, media_trunks, sip_settings
+from rtp import Fork, Relay, RtpError, ring_bytes_for
 from storage import (
     AuditLog,
     Catalogue,
@@ -76,22 +69,6 @@ _IO: Final[Mapping[settings.MediaIo, Literal["auto", "epoll", "io_uring"]]] = {
     settings.MediaIo.AUTO: "auto",
     settings.MediaIo.EPOLL: "epoll",
     settings.MediaIo.IO_URING: "io_uring",
-}
-_SECURE: Final[Mapping[settings.TrunkMedia, bool | None]] = {
-    settings.TrunkMedia.AS_OFFERED: None,
-    settings.TrunkMedia.RTP: False,
-    settings.TrunkMedia.SRTP: True,
-}
-_PASSWORD_MAX: Final = 256
-_PARTIES: Final = {
-    settings.NumberParty.CALLER: frozenset({Party.CALLER}),
-    settings.NumberParty.CALLEE: frozenset({Party.CALLEE}),
-    settings.NumberParty.BOTH: frozenset(Party),
-}
-_LATCHES: Final = {
-    settings.Latch.EXACT: Latch.EXACT,
-    settings.Latch.ADDRESS: Latch.ADDRESS,
-    settings.Latch.ANY: Latch.ANY,
 }
 
 
@@ -213,7 +190,7 @@ def _build(
     prompts = load_prompts(config, policy, log)
     try:
         relay = stack.enter_context(_relay(config))
-        places = _media_places(config)
+        places = media_places(config)
     except RtpError as err:
         raise StartError(f"media: {err}") from err
     log.emit("media.opened", io=relay.io, scheduling=relay.scheduling)
@@ -235,7 +212,7 @@ def _build(
     sink.recorder = recorder
     media = Media(
         relay=relay,
-        trunks=_media_trunks(config, places),
+        trunks=media_trunks(config, places),
         prompts=prompts,
         recorder=recorder,
         guard_ns=config.media.guard_ms * 1_000_000,
@@ -245,7 +222,7 @@ def _build(
         note=sink.note,
     )
     endpoint = SipEndpoint(
-        replace(_sip_settings(config), short_number=max(map(len, policy.emergency), default=8)),
+        replace(sip_settings(config), short_number=max(map(len, policy.emergency), default=8)),
         post=driver.post,
         mint=lambda: secrets.token_hex(8),
         now=clock.utcnow,
@@ -342,126 +319,6 @@ def load_prompts(config: Config, policy: Policy, log: EventLog) -> PromptSet:
     return prompts
 
 
-def _sip_settings(config: Config) -> SipSettings:
-    return SipSettings(
-        listen=tuple(
-            Listen(place.transport.value, place.address, place.port, place.advertise or "", _tls(place.tls))
-            for place in config.sip.listen
-        ),
-        trunks=tuple(
-            Trunk(
-                name=name,
-                peers=tuple(str(network) for network in trunk.peers),
-                targets=tuple(_target(target) for target in trunk.targets),
-                direction=trunk.direction,
-                forward_to=trunk.forward_to,
-                keepalive_s=trunk.keepalive.total_seconds() if trunk.keepalive is not None else None,
-                limits=TrunkLimits(trunk.max_calls, trunk.max_rate, trunk.max_burst),
-                credentials=_credentials(name, trunk.register),
-                received=_rules(trunk.numbers.received),
-                sent=_rules(trunk.numbers.sent),
-                users=_users(trunk.authenticate),
-                deny=trunk.deny,
-                headers=HeaderRules(trunk.trusted, trunk.headers.carry, trunk.headers.hide),
-            )
-            for name, trunk in config.trunks.items()
-        ),
-        nameservers=tuple(config.sip.nameservers),
-        max_calls=config.sip.max_calls,
-        user_agent=config.sip.user_agent,
-        max_connections=config.sip.max_connections,
-    )
-
-
-def _users(asked: settings.AuthenticateConfig | None) -> DigestUsers | None:
-    """Read who may call from a trunk, and with which password."""
-    if asked is None:
-        return None
-    path = asked.users_file
-    try:
-        if path.stat().st_mode & 0o077:
-            raise ConfigError(f"authenticate.users_file: {path}: others may read it; chmod 600 {path}")
-        with path.open(encoding="utf-8") as lines:
-            users = users_of(lines)
-    except OSError as err:
-        raise ConfigError(f"authenticate.users_file: {path}: {err.strerror}") from err
-    except ValueError as err:
-        raise ConfigError(f"authenticate.users_file: {path}: {err}") from err
-    return DigestUsers(asked.realm, users)
-def _credentials(name: str, register: settings.RegisterConfig | None) -> Credentials | None:
-    if register is None:
-        return None
-    server = register.registrar
-    return Credentials(
-        Target(server.host, server.port, server.transport.value),
-        register.user,
-        _password(f"trunks.{name}.register.password_file", register.password_file),
-        round(register.expires.total_seconds()),
-    )
-
-
-def _password(key: str, path: Path) -> str:
-    """The first line of a file that is its owner's; systemd's credentials are of mode 0440."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            password = file.readline(_PASSWORD_MAX + 2).rstrip("\r\n")
-    except OSError as err:
-        raise ConfigError(f"{key}: {path}: {err.strerror}") from err
-    except UnicodeDecodeError as err:
-        raise ConfigError(f"{key}: {path}: not UTF-8") from err
-    if mode & 0o037:
-        raise ConfigError(f"{key}: {path}: mode {mode & 0o777:04o} lets others at it; make it 0600")
-    if not 1 <= len(password) <= _PASSWORD_MAX:
-        raise ConfigError(f"{key}: {path}: its first line is no password of 1 to {_PASSWORD_MAX} letters")
-    return password
-
-
-def _rules(rules: tuple[settings.NumberRule, ...]) -> tuple[NumberRule, ...]:
-    return tuple(NumberRule(rule.prefix, rule.replace, rule.digits, _PARTIES[rule.party]) for rule in rules)
-
-
-def _target(target: settings.TargetConfig) -> Target:
-    uri = target.uri
-    return Target(uri.host, uri.port, uri.transport.value, target.priority, target.weight)
-
-
-def _tls(tls: settings.TlsConfig | None) -> Tls | None:
-    if tls is None:
-        return None
-    return Tls(str(tls.certificate), str(tls.key), str(tls.ca), tls.verify, tls.verify_client)
-
-
-def _media_places(config: Config) -> dict[int, MediaPlace]:
-    """Port pairs and announced address by IP version."""
-    media = config.media
-    return {
-        version: MediaPlace(
-            PortPool(bound, media.ports.first, media.ports.last), media.announced(version) or bound
-        )
-        for version in (4, 6)
-        if (bound := media.bound(version)) is not None
-    }
-
-
-def _place(places: Mapping[int, MediaPlace], trunk: settings.TrunkConfig) -> MediaPlace:
-    place = places[trunk.ip_version]
-    return replace(place, advertise=trunk.media_advertise) if trunk.media_advertise else place
-
-
-def _media_trunks(config: Config, places: Mapping[int, MediaPlace]) -> dict[str, TrunkMedia]:
-    return {
-        name: TrunkMedia(
-            _place(places, trunk),
-            _place(places, _next(config, trunk)),
-            _LATCHES[trunk.latch],
-            _LATCHES[_next(config, trunk).latch],
-            _SECURE[_next(config, trunk).media],
-        )
-        for name, trunk in config.trunks.items()
-    }
-
-
 def _relay(config: Config) -> Relay:
     media = config.media
     return Relay(
@@ -470,10 +327,6 @@ def _relay(config: Config) -> Relay:
         dscp=media.dscp,
         io=_IO[media.io],
     )
-
-
-def _next(config: Config, trunk: settings.TrunkConfig) -> settings.TrunkConfig:
-    return config.trunks[TrunkName(trunk.forward_to)]
 
 
 class _CurrentPolicy:
@@ -604,7 +457,7 @@ class _Daemon:
         try:
             config = self._reread()
             changed = settings.check_reload(self._config, config, "recproxy.yaml")
-            sip = _sip_settings(config)
+            sip = sip_settings(config)
         except ConfigError as err:
             raise _ConfigRejectedError(*err.problems) from err
         policy = load_policy(config.policy, set(config.trunks))
@@ -623,7 +476,7 @@ class _Daemon:
             self._reject(_ConfigRejectedError(str(refusal)))
             return
         self._endpoint.exempt(policy.emergency)
-        self._media.use_trunks(_media_trunks(read.config, self._places))
+        self._media.use_trunks(media_trunks(read.config, self._places))
         self._media.use_prompts(read.prompts)
         self._policy.replace(policy)
         self._log.use_level(read.config.log.level)

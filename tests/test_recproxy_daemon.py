@@ -34,6 +34,7 @@ from recproxy.media import Media, TrunkMedia
 from recproxy.policy import Policy, load_policy
 from recproxy.sdnotify import ServiceManager
 from recproxy.sip.endpoint import SipEndpoint, SipSettings
+from recproxy.wiring import media_places
 from rtp import Relay, RelayError
 from storage import (
     AudioFormat,
@@ -454,7 +455,7 @@ class Whole:
             self.media,
             self.policy,
             lambda: self.config,
-            roof._media_places(config),
+            media_places(config),
         )
         self.messages: list[str] = []
 
