@@ -51,6 +51,7 @@ from recproxy.call.events import (
 )
 from recproxy.sip.carrying import HeaderRules
 from recproxy.sip.endpoint import Listen, SipEndpoint, SipSettings
+from recproxy.sip.overload import BUSY_S
 from recproxy.sip.targets import Target
 from recproxy.sip.trunks import Trunk
 from storage.tags import Direction
@@ -377,6 +378,7 @@ def bench(
     keepalive_s: float | None = None,
     configure: Callable[[SipSettings], SipSettings] = lambda settings: settings,
     nameservers: tuple[str, ...] = (),
+    busy_s: float = BUSY_S,
 ) -> Iterator[Bench]:
     """Open an endpoint on a loopback network of its own.
 
@@ -389,6 +391,7 @@ def bench(
         keepalive_s: Of the trunk "carrier".
         configure: Changes the settings before they are used.
         nameservers: DNS servers for the names of targets.
+        busy_s: So long without rest is overload.
     """
     log: list[str] = []
     told: list[Note] = []
@@ -414,6 +417,7 @@ def bench(
             trunks,
             max_calls=max_calls,
             nameservers=nameservers,
+            busy_s=busy_s,
             log_level=2,
         )
         settings = configure(settings)

@@ -103,7 +103,7 @@ class SipEndpoint:
         self._limits = TrunkLimits()
         self._limits.replace(self._trunks.limits)
         self._authentication = Authentication(secrets.token_bytes)
-        self._load = Load()
+        self._load = Load(settings.busy_s)
         self._is_emergency = is_emergency
         self._emergency: tuple[str, ...] = ()
         self._tell = tell

@@ -21,12 +21,14 @@ class Load:
     """Of the loop; times are monotonic seconds.
 
     Attributes:
+        busy_s: So long without rest is too long.
         busy_since: End of the first turn after which something was left to do; None if
             nothing was left after the last one. A pause of the whole machine is no load.
         refusing: Whether new calls are refused.
         times: How often the loop fell behind.
     """
 
+    busy_s: float = BUSY_S
     busy_since: float | None = None
     refusing: bool = False
     times: int = 0
@@ -47,7 +49,7 @@ class Load:
             self.refusing = False
         elif self.busy_since is None:
             self.busy_since = now
-        elif now - self.busy_since >= BUSY_S:
+        elif now - self.busy_since >= self.busy_s:
             self.refusing = True
         self.times += self.refusing and not before
         return self.refusing is not before

@@ -16,6 +16,7 @@ from recproxy.errors import PeerError
 from recproxy.sip import headers, native
 from recproxy.sip.leg import received
 from recproxy.sip.native import SipStackError
+from recproxy.sip.overload import BUSY_S
 from recproxy.sip.registration import Credentials
 from recproxy.sip.trunks import Trunk
 
@@ -101,6 +102,7 @@ class SipSettings:
         max_connections: That one address may have open to us at once.
         short_number: Digits of the longest emergency number: as short ones need no password at
             the door, but are looked at.
+        busy_s: So many seconds without rest, and new calls are refused until there is one.
         nameservers: Numeric addresses of DNS servers; those of the system if empty.
         log_level: PJSIP's, 0–6; it goes to ``SipEndpoint``'s ``log``.
     """
@@ -112,6 +114,7 @@ class SipSettings:
     silent: bool = False
     max_connections: int = 64
     short_number: int = 8
+    busy_s: float = BUSY_S
     nameservers: tuple[str, ...] = ()
     log_level: int = 1
 
