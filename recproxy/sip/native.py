@@ -37,7 +37,7 @@ __all__ = [
     "start",
 ]
 
-ABI: Final = 3
+ABI: Final = 4
 _COUNTERS: Final[Mapping[str, str]] = {
     "refused_address": "RECPROXY_REFUSED_ADDRESS",
     "refused_admission": "RECPROXY_REFUSED_ADMISSION",

@@ -23,7 +23,7 @@ extern "C" {
 #endif
 
 /* Changes when Python and this module must change together. */
-#define RECPROXY_SIP_ABI 3
+#define RECPROXY_SIP_ABI 4
 
 enum recproxy_admission {
     RECPROXY_ADMIT = 0,          /* new calls are taken; OPTIONS is answered 200 */
