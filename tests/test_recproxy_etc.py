@@ -81,10 +81,8 @@ def test_the_defaults_in_the_comments_are_the_defaults() -> None:
     shown = re.sub(r"(?m)^( *)#(?=[a-z_]+: )", r"\1", text)
     # These show an example: their default is that they are absent.
     absent = (
-    absent = (
         "advertise|nameservers|media_advertise|authenticate|tls|keepalive|register"
         "|max_rate|numbers|deny|headers|syslog"
-    )
     )
     shown = re.sub(rf"(?m)^ *({absent}): .*\n", "", shown)
     shown = re.sub(r"(?m)^    max_calls: .*\n", "", shown)

@@ -512,6 +512,7 @@ class SipEndpoint:
         now = self._monotonic()
         for question, answer in self._resolver.answers():
             self._names.learned(question, answer, now)
+        self._router.look_up()
         for question in self._names.wanted(now):
             self._resolver.ask(question)
         for probe in self._router.due(now):

@@ -113,6 +113,12 @@ class Router:
         well = [hop for hop in allowed if self._is_well(trunk, hop, now)]
         return Choice(tuple(well or allowed))
 
+    def look_up(self) -> None:
+        """Ask for the place of every server, so that its name is known before a call needs it."""
+        for routes in self._trunks.values():
+            for target in routes.targets:
+                self._located(target)
+
     def answered(self, trunk: str, hop: Hop) -> None:
         """A server has sent a response to a call."""
         self._tell(trunk, hop, self._health(trunk, hop).answered())

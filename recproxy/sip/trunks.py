@@ -61,6 +61,7 @@ class Trunk:
         """Whether calls from here may not reach ``number``; a plus is 00, and separators do not count."""
         dialled = _digits(number)
         return any(dialled.startswith(_digits(prefix)) for prefix in self.deny)
+
     credentials: Credentials | None = None
 
 
