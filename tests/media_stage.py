@@ -191,6 +191,7 @@ class Stage:
             trunks={
                 "carrier": TrunkMedia(place, place, Latch.EXACT, Latch.ANY),
                 "pbx": TrunkMedia(place, place, Latch.ANY, Latch.EXACT),
+                "outside": TrunkMedia(MediaPlace(self.pool, "198.51.100.7"), place, Latch.ANY, Latch.EXACT),
             },
             prompts=announcements,
             recorder=self.sink,

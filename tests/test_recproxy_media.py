@@ -176,6 +176,12 @@ def test_the_gate_of_a_call_without_media_is_no_fault(stage: Stage) -> None:
     stage.media.execute("never", SetGate(opened=True))
 
 
+def test_each_side_is_told_the_address_of_its_own(stage: Stage) -> None:
+    made = stage.allocate(trunk="outside")
+    assert made.caller[0].address == "198.51.100.7"
+    assert made.callee[0].address == "192.0.2.7"
+
+
 @pytest.mark.parametrize(("trunk", "strict"), [("carrier", CALLER), ("pbx", CALLEE)])
 def test_latching_goes_by_the_trunk_that_a_side_belongs_to(stage: Stage, trunk: str, strict: LegName) -> None:
     stage.allocate(trunk=trunk)
