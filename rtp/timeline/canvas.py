@@ -155,7 +155,7 @@ class Canvas:
             return False
         have = len(self._samples)
         if room > have:
-            want = min(max(room, 2 * have), self._most)
+            want = min(room + room // 4, self._most)  # a call holds it to its end
             samples = np.full((want, 2), self._silent, self._format.dtype)
             samples[:have] = self._samples
             filled = np.zeros((2, want), np.bool_)
