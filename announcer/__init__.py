@@ -4,9 +4,11 @@ from announcer.encode import PCM_HZ, EncodedPrompt, encodable_codecs, encode
 from announcer.errors import AnnouncerError, PromptError
 from announcer.playout import Pacer, playout
 from announcer.prompts import BrokenPrompt, Prompt, PromptSet, PromptSpec
+from announcer.texts import BUILT_IN
 from announcer.tone import tone
 
 __all__ = [
+    "BUILT_IN",
     "PCM_HZ",
     "AnnouncerError",
     "BrokenPrompt",

@@ -86,7 +86,7 @@ class Proxy:
         self.prompts.mkdir(parents=True, exist_ok=True)
         self.run("keys", "generate", "--out", str(self.directory / "keys"))
         self.config.write_text(yaml.safe_dump(self._configuration(), sort_keys=False), encoding="utf-8")
-        policy = yaml.safe_dump(self._policy(), sort_keys=False)
+        policy = yaml.safe_dump(self._policy(), sort_keys=False, allow_unicode=True)
         (self.directory / "policy.yaml").write_text(policy, encoding="utf-8")
 
     def run(self, *arguments: str) -> str:
@@ -160,21 +160,52 @@ class Proxy:
         }
 
     def _policy(self) -> dict[str, Any]:
+        order = {"entitled_party": "Bench", "authorised_by": "Bench", "authorised_on": "2026-01-01"}
         return {
-            "purposes": {
-                PURPOSE: {
-                    "title": {"nl": "Meting"},
-                    "description": {"nl": "Gesprekken van de belastinggenerator."},
-                    "legal_basis": "legitimate_interest",
-                    "retention": "P1D",
-                    "announcement": {"language": "nl", "texts": {"nl": "Opname."}},
-                    "on_failure": "refuse",
-                }
+            "controller": {
+                "name": "Bench",
+                "contact": "bench@example.org",
+                "privacy_url": "https://example.org/bench",
             },
-            "rules": [{"purpose": PURPOSE if self.recording else "none"}],
+            "languages": ["nl"],
+            "jurisdictions": {"default": "NL", "unknown": "default"},
+            "lines": {"all": {"match": "*" if self.recording else "+999*", **order}},
+            "exempt": {},
+            "roles": {"bench": {"users": ["bench"]}},
+            "prompts": {"short": {"text": "Opname."}},
+            "key_groups": {"bench": {}},
+            "purposes": {PURPOSE: _PURPOSE},
         }
 
 
+_PURPOSE: Final[Mapping[str, Any]] = {
+    "kind": "other",
+    "title": {"nl": "Meting"},
+    "description": {"nl": "Gesprekken van de belastinggenerator."},
+    "basis": {"caller": "contract", "staff": "contract"},
+    "dpia": {"not_required": "nobody speaks"},
+    "staff": {"works_council": {"none": "nobody works here"}, "notice_ref": "none"},
+    "selection": {"mode": "all"},
+    "scope": {"lines": ["all"], "directions": ["inbound", "outbound"]},
+    "announce": {
+        "prompts": {"nl": "short"},
+        "staff": "announcement",
+        "speak_term": False,
+        "on_new_party": "replay",
+    },
+    "choice": {"mode": "none"},
+    "retention": {"keep": "P1D", "rationale": {"nl": "Tot de meting voorbij is."}},
+    "access": {"copy": "full", "index": "number", "counterparty_voice": "include", "sla": "P1D"},
+    "pause": {"on_hold": True},
+    "special_categories": "none",
+    "derived": {"transcript": "off", "analytics": "off"},
+    "playback": {"roles": ["bench"], "four_eyes": False},
+    "recipients": [],
+    "transfers": [],
+    "failure": {"recorder_down": "block_call"},
+    "storage": {"location": "NL", "key_group": "bench"},
+    "evidence": {"tombstone_keep": "P1D"},
+}
 _LEGS: Final = ("caller", "callee")
 _MISSING: Final = ("lost", "late")
 

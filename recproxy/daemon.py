@@ -24,7 +24,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final, Literal, TypeVar
 
-from announcer import PromptSet, PromptSpec, encodable_codecs
+from announcer import BUILT_IN, PromptSet, PromptSpec, encodable_codecs
 from recproxy import config as settings
 from recproxy.call import Driver, Limits, Ports
 from recproxy.call.commands import AuditNote, Note
@@ -32,7 +32,7 @@ from recproxy.config import Config
 from recproxy.errors import AlreadyRunning, ConfigError, RecproxyError
 from recproxy.eventlog import EventLog
 from recproxy.media import Media, MediaPlace
-from recproxy.policy import Policy, load_policy
+from recproxy.policy import Policy, Surroundings, load_policy
 from recproxy.recorder import Recorder, RecorderConfig
 from recproxy.sdnotify import ServiceManager
 from recproxy.sip.endpoint import SipEndpoint, SipSettings
@@ -184,8 +184,8 @@ def _check_descriptors(config: Config) -> None:
 def _build(
     config: Config, log: EventLog, clock: SystemClock, stack: ExitStack, reread: Callable[[], Config]
 ) -> _Daemon:
-    policy = load_policy(config.policy, set(config.trunks))
-    log.emit("policy.loaded", version=policy.version, purposes=len(policy.purposes), rules=len(policy.rules))
+    policy = load_policy(config.policy, surroundings(config, clock.utcnow()))
+    log.emit("policy.loaded", version=policy.version, purposes=len(policy.purposes), lines=len(policy.lines))
     store = _open_store(config, log, clock, stack)
     prompts = load_prompts(config, policy, log)
     try:
@@ -299,6 +299,11 @@ def _close(store: RecordingStore, log: EventLog) -> None:
         store.close()
     except StorageError as err:  # nothing is lost: the next start completes what is open
         _failed(log, "closing the store", str(err))
+
+
+def surroundings(config: Config, now: datetime) -> Surroundings:
+    """What the rules of a policy go by besides itself."""
+    return Surroundings(now.date(), trunks=tuple(config.trunks), built_in=BUILT_IN)
 
 
 def load_prompts(config: Config, policy: Policy, log: EventLog) -> PromptSet:
@@ -459,7 +464,7 @@ class _Daemon:
             sip = sip_settings(config)
         except ConfigError as err:
             raise _ConfigRejectedError(*err.problems) from err
-        policy = load_policy(config.policy, set(config.trunks))
+        policy = load_policy(config.policy, surroundings(config, self._clock.utcnow()))
         return _Read(config, sip, changed, policy, load_prompts(config, policy, self._log))
 
     def _take(self, reading: Future[_Read]) -> None:
@@ -481,7 +486,7 @@ class _Daemon:
         self._config = read.config
         self._log.emit("config.loaded", trunks=len(read.config.trunks), changed=" ".join(read.changed))
         self._log.emit(
-            "policy.loaded", version=policy.version, purposes=len(policy.purposes), rules=len(policy.rules)
+            "policy.loaded", version=policy.version, purposes=len(policy.purposes), lines=len(policy.lines)
         )
 
     def _reject(self, err: BaseException) -> None:

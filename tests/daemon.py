@@ -25,6 +25,7 @@ from typing import Any, Self
 
 import yaml
 from loopback import Addresses
+from policies import one_line, one_purpose, policy_text, whole
 from processes import Process, ProcessError
 
 SIP_PORT = 5060
@@ -39,17 +40,17 @@ class Purpose:
         retention: ISO 8601 duration.
         text: What the announcement says; short, so that tests are.
         file: Audio file to play instead of ``text``.
-        audience: ``both`` or ``outside``.
-        on_failure: ``continue`` or ``refuse``.
+        on_failure: ``continue_unrecorded`` or ``block_call``.
         language: Language of the announcement.
+        match: Numbers of its line; of the callee if the call comes in.
     """
 
     retention: str = "P30D"
     text: str = "Opname."
     file: str = ""
-    audience: str = "both"
-    on_failure: str = "continue"
+    on_failure: str = "continue_unrecorded"
     language: str = "nl"
+    match: tuple[str, ...] = ("*",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +58,7 @@ class Settings:
     """What a test may want otherwise.
 
     Attributes:
-        purposes: By name; calls go by ``rules``.
-        rules: As in policy.yaml, first match wins.
+        purposes: By name; each has a line of its own.
         max_calls: Calls at once.
         ports: Number of UDP ports for media.
         latch: Of both trunks.
@@ -71,7 +71,6 @@ class Settings:
     """
 
     purposes: Mapping[str, Purpose] = field(default_factory=lambda: {"training": Purpose()})
-    rules: tuple[Mapping[str, Any], ...] = ({"purpose": "training"},)
     max_calls: int = 50
     ports: int = 1000
     latch: str = "address"
@@ -132,9 +131,7 @@ class Daemon:
         """Write both configuration files."""
         self.settings = settings
         self.config.write_text(yaml.safe_dump(self._recproxy_yaml(settings), sort_keys=False))
-        self.policy.write_text(
-            yaml.safe_dump(self._policy_yaml(settings), sort_keys=False, allow_unicode=True)
-        )
+        self.policy.write_text(policy_text(self._policy_yaml(settings)))
 
     def change(self, **changes: Any) -> None:
         """Write the configuration anew with some settings changed."""
@@ -378,22 +375,20 @@ class Daemon:
 
     @staticmethod
     def _policy_yaml(settings: Settings) -> dict[str, Any]:
-        purposes = {}
+        purposes, prompts, lines = {}, {}, {}
         for name, purpose in settings.purposes.items():
-            announcement: dict[str, Any] = {"language": purpose.language, "audience": purpose.audience}
-            if purpose.file:
-                announcement["files"] = {purpose.language: purpose.file}
-            else:
-                announcement["texts"] = {purpose.language: purpose.text}
-            purposes[name] = {
-                "title": {"nl": name, "en": name},
-                "description": {"nl": f"Proef {name}.", "en": f"Test {name}."},
-                "legal_basis": "legitimate_interest",
-                "retention": purpose.retention,
-                "announcement": announcement,
-                "on_failure": purpose.on_failure,
-            }
-        return {"purposes": purposes, "rules": [dict(rule) for rule in settings.rules]}
+            prompts[name] = {"file": purpose.file} if purpose.file else {"text": purpose.text}
+            lines[name] = one_line(*purpose.match)
+            purposes[name] = one_purpose(
+                title={"nl": name, "en": name},
+                description={"nl": f"Proef {name}.", "en": f"Test {name}."},
+                scope={"lines": [name], "directions": ["inbound", "outbound"]},
+                announce__prompts={purpose.language: name},
+                retention__keep=purpose.retention,
+                failure__recorder_down=purpose.on_failure,
+            )
+        languages = list(dict.fromkeys(purpose.language for purpose in settings.purposes.values()))
+        return whole(purposes, languages=languages, lines=lines, prompts=prompts)
 
 
 def _fields(line: str) -> dict[str, Any]:

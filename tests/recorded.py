@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from policies import policy_text, whole
+
 from storage import (
     AudioFormat,
     AuditLog,
@@ -75,19 +77,6 @@ subjects:
   directory: cases
 """
 
-_POLICY = """\
-purposes:
-  training:
-    title: {nl: Training}
-    description: {nl: Coaching van medewerkers.}
-    legal_basis: legitimate_interest
-    retention: P30D
-    announcement: {language: nl}
-    on_failure: continue
-rules:
-  - {name: all calls, purpose: training}
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
@@ -137,7 +126,7 @@ def make_shelf(root: Path) -> Shelf:
     root.mkdir(mode=0o700, parents=True, exist_ok=True)
     shelf = Shelf(root, root / "identity.txt")
     shelf.config.write_text(_CONFIG)
-    (root / "policy.yaml").write_text(_POLICY)
+    (root / "policy.yaml").write_text(policy_text(whole()))
     identity = X25519Identity.generate()
     shelf.identity.write_text(f"{identity.secret_text()}\n")
     (root / "recipients.txt").write_text(f"{identity.recipient}\n")

@@ -66,12 +66,23 @@ def test_built_in_texts_are_spoken_once_and_stay_the_same(tmp_path: Path) -> Non
             prompt.pcm[0] = 1
 
 
-def test_no_built_in_text_offers_a_key() -> None:
-    for texts in BUILT_IN.values():
-        assert {"nl", "en"} <= texts.keys()
-        for text in texts.values():
-            words = text.lower()
-            assert not any(offer in words for offer in ("toets", "press", "taste", "touche", "kies"))
+OFFERS = ("toets", "press", "taste", "drücken", "touche", "tapez", "kies")
+
+
+def test_built_in_texts_offer_a_key_only_where_their_name_says_so() -> None:
+    for name, texts in BUILT_IN.items():
+        for language, text in texts.items():
+            offers = any(offer in text.lower() for offer in OFFERS)
+            assert offers == ("_opt_" in name), (name, language)
+            assert ("9" in text, "1" in text) == ("_opt_out" in name, "_opt_in" in name), (name, language)
+
+
+def test_built_in_texts_are_short(tmp_path: Path) -> None:
+    specs = [PromptSpec(name, language) for name, texts in BUILT_IN.items() for language in texts]
+    made = PromptSet.load(tmp_path, specs, ())
+    assert made.broken == ()
+    assert {key: prompt.duration_s for key, prompt in made.prompts.items() if prompt.duration_s > 6.0} == {}
+    assert {language for _, language in made.prompts} == {"nl", "en", "de", "fr"}
 
 
 def test_a_regional_tag_falls_back_to_its_language() -> None:
@@ -180,7 +191,7 @@ def test_names_languages_and_words_are_checked(tmp_path: Path) -> None:
     assert "no language tag" in why(tmp_path, PromptSpec("x", "nl/../..", "Hallo."))
     assert "has no words" in why(tmp_path, PromptSpec("x", "nl", "  "))
     assert "has no built-in text (those are training" in why(tmp_path, PromptSpec("x", "nl"))
-    assert "has no built-in text in 'it' (only nl, en)" in why(tmp_path, PromptSpec("training", "it"))
+    assert "has no built-in text in 'it' (only nl, en, fr)" in why(tmp_path, PromptSpec("training", "it"))
     assert "espeak-ng --voices" in why(tmp_path, PromptSpec("x", "qq", "Hallo."))
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 

@@ -22,7 +22,7 @@ from recproxy import errors
 from recproxy.cli.entry import program
 from recproxy.config import Config, parse_duration
 from recproxy.eventlog import EVENTS
-from recproxy.policy.rules import PolicyFile
+from recproxy.policy import PolicyFile
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = ["README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md"]
@@ -129,6 +129,7 @@ def test_the_commands_of_the_readme_open_a_recording_with_stock_age(tmp_path: Pa
 
 # ------------------------------------------------------------- configuration
 REQUIRED = "–"
+NAMED = {"PurposeName": "id", "Language": "language", "NumberPrefix": "prefix"}
 SCALARS = {"PortRange", "SipTarget", "NumberPattern"}  # written as one text
 
 
@@ -150,7 +151,7 @@ def _keys(kind: Any, path: str, default: Any = msgspec.NODEFAULT) -> Iterator[tu
     elif origin is tuple:
         yield from _keys(inner[0], f"{path}[]", default)
     elif origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
-        name = {"TrunkName": "name", "PurposeName": "id", "Language": "language"}[inner[0].__name__]
+        name = NAMED.get(inner[0].__name__, "name")
         yield from _keys(inner[1], f"{path}.<{name}>", default)
     elif origin in {types.UnionType, typing.Union} and type(None) in inner:
         yield from _keys(next(one for one in inner if one is not type(None)), path, default)

@@ -21,7 +21,7 @@ from softphone import Softphone
 
 pytestmark = pytest.mark.interop
 
-NO_RULE: dict[str, Any] = {"rules": ({"purpose": "none"},)}
+NO_RULE: dict[str, Any] = {"purposes": {"training": Purpose(match=("+999*",))}}
 VIDEO = "m=video {port} RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 profile-level-id=42e01f\r\n"
 FAX = "m=image {port} udptl t38\r\na=T38FaxVersion:0\r\na=T38FaxRateManagement:transferredTCF\r\n"
 
@@ -119,7 +119,7 @@ def test_recorded_call_keeps_only_codecs_that_can_be_announced_and_recorded(
     assert call.wait_response(200).code == 486
 
 
-@pytest.mark.parametrize(("on_failure", "code"), [("continue", 200), ("refuse", 488)])
+@pytest.mark.parametrize(("on_failure", "code"), [("continue_unrecorded", 200), ("block_call", 488)])
 def test_offer_without_any_codec_that_can_be_recorded(
     make_rig: Callable[..., Rig], on_failure: str, code: int
 ) -> None:

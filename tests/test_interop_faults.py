@@ -83,8 +83,10 @@ def test_expired_recording_cannot_be_opened_though_a_copy_of_the_body_was_kept(
 ) -> None:
     rig = make_rig(
         Settings(
-            purposes={"short": Purpose(retention="PT8S"), "training": Purpose()},
-            rules=({"called": ["+3120*"], "purpose": "short"}, {"purpose": "training"}),
+            purposes={
+                "short": Purpose(retention="PT8S", match=("+3120*",)),
+                "training": Purpose(match=("+3130*",)),
+            },
             retention_interval="PT1S",
         )
     )

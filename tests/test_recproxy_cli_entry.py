@@ -70,7 +70,8 @@ def test_every_command_of_the_first_version_is_there() -> None:
         "notices balance",
         "notices register",
         "audit verify",
-        "policy check",
+        *("policy check", "policy explain", "policy diff"),
+        *("policy schema", "policy print", "policy confidential"),
     }
 
 
@@ -135,12 +136,12 @@ def test_a_wrong_configuration_is_told_line_by_line(tmp_path: Path) -> None:
 
 
 def _failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
-    module = importlib.import_module("recproxy.cli.policy")
+    module = importlib.import_module("recproxy.cli.policy.checking")
 
     def fail(*_arguments: object) -> None:
         raise error
 
-    monkeypatch.setattr(module, "load_policy", fail)
+    monkeypatch.setattr(module, "sources_of", fail)
 
 
 def _storage_cause(cause: Exception) -> RecproxyError:

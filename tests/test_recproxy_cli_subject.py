@@ -142,7 +142,7 @@ def test_the_bundle_has_letter_audio_facts_and_a_signed_list(shelf: Shelf, langu
     letter = bundle.files[f"letter.{language}.md"].decode()
     assert said in letter
     assert "autoriteitpersoonsgegevens.nl" in letter
-    assert "controller.name]" in letter  # the policy of the shelf has none: said, not invented
+    assert "Proef BV" in letter
     calls = {call["recording"]: call for call in bundle.json("calls.json")}
     assert set(calls) == {take.id for take in (MINE, STATUTE, CONSENT, OUTGOING)}
     assert calls[MINE.id]["line"] == CALLEE

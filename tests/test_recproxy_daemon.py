@@ -439,7 +439,9 @@ class Whole:
         self.endpoint = SlowEndpoint(self.clock)
         self.media = QuietMedia()
         self.driver = CountingDriver()
-        self.policy = roof._CurrentPolicy(load_policy(config.policy, set(config.trunks)))
+        self.policy = roof._CurrentPolicy(
+            load_policy(config.policy, roof.surroundings(config, self.clock.utcnow()))
+        )
         clock: Any = self.clock  # the daemon's is the system's
         self.config = config
         self.daemon = roof._Daemon(

@@ -5,15 +5,19 @@ from __future__ import annotations
 import re
 import typing
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 import yaml
+from policies import parsed
 
 from recproxy import config, policy
-from recproxy.policy.rules import PolicyFile
+from recproxy.policy import PolicyFile
+from recproxy.policy.hidden import EveryCall
+from recproxy.policy.purpose import PromptId
 from storage.tags import Direction
 
 ETC = Path(__file__).parent.parent / "etc"
@@ -23,15 +27,23 @@ FILES = sorted(path for path in ETC.rglob("*.yaml") if path.name != "policy.yaml
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_every_shipped_configuration_is_right(path: Path) -> None:
     read = config.load(path)
-    policy.load_policy(read.policy)
+    assert read.policy.name == "policy.yaml"
 
 
 def test_the_shipped_policy_is_right_with_the_shipped_trunks() -> None:
     trunks = config.load(ETC / "recproxy.yaml").trunks
-    read = policy.load_policy(ETC / "policy.yaml", trunks)
+    read = shipped(tuple(trunks))
     assert set(read.purposes) == {"training", "agreements", "quality_sample"}
     said = {(prompt.name, prompt.language) for prompt in read.prompts()}
-    assert said == {(name, language) for name in read.purposes for language in ("nl", "en")}
+    assert said == {
+        *(("training_opt_out", language) for language in ("nl", "en")),
+        *(("agreements_opt_out_2", language) for language in ("nl", "en")),
+        *(("sample-nl", "nl"), ("sample-en", "en")),
+    }
+
+
+def shipped(trunks: tuple[str, ...] | None = None) -> policy.Policy:
+    return parsed((ETC / "policy.yaml").read_text(), trunks=trunks)
 
 
 SCALARS = (config.PortRange, config.SipTarget)
@@ -58,7 +70,7 @@ def present(node: Any, prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]
             yield from present(value, prefix)
 
 
-MAPS = {"trunks", "purposes"}
+MAPS = {"trunks", "purposes", "lines", "roles", "prompts", "key_groups"}
 
 
 @pytest.mark.parametrize(("name", "kind"), [("recproxy.yaml", config.Config), ("policy.yaml", PolicyFile)])
@@ -96,24 +108,29 @@ def _with_catalogue(read: config.Config) -> config.Config:
     return msgspec.structs.replace(read, storage=storage)
 
 
-def test_the_shipped_policy_decides_as_its_rules_are_named() -> None:
-    read = policy.load_policy(ETC / "policy.yaml")
+def test_the_shipped_policy_decides_as_it_says() -> None:
+    read = shipped()
 
-    def purpose(callee: str, *, anonymous: bool = False, trunk: str = "provider") -> str:
-        question = policy.CallQuestion(trunk, Direction.INBOUND, "+31201234567", callee, anonymous, sos=False)
-        decision = read.decide(question)
+    def purpose(
+        callee: str, *, caller: str = "+31201234567", anonymous: bool = False, trunk: str = "provider"
+    ) -> str:
+        question = policy.CallQuestion(trunk, Direction.INBOUND, caller, callee, anonymous, sos=False)
+        decision = replace(read, sampler=EveryCall()).decide(question)
         return decision.plan.purpose if isinstance(decision, policy.Record) else decision.why.value
 
     assert purpose("+31305550115") == "agreements"
     assert purpose("0305550100") == "training"
-    assert purpose("0305550100", trunk="pbx") == "rule"
+    assert purpose("0305550100", trunk="pbx") == "no_rule"
     assert purpose("+31305550129") == "quality_sample"
-    assert purpose("+31305550100", anonymous=True) == "rule"
-    assert purpose("+31305559999") == "rule"
+    assert purpose("+31305550100", anonymous=True) == "anonymous"
+    assert purpose("+31305550100", caller="+4930123456") == "jurisdiction"
+    assert purpose("+31305559999") == "no_rule"
     assert purpose("112") == "emergency"
+    assert purpose("116123") == "help_line"
+    assert purpose("*88+31305550100") == "private"
 
 
 def test_no_shipped_retention_of_a_sample_is_longer_than_its_text_says() -> None:
-    sample = policy.load_policy(ETC / "policy.yaml").purposes[policy.PurposeName("quality_sample")]
-    assert sample.retention.days == 14
-    assert "two weeks" in sample.announcement.texts[policy.Language("en")]
+    read = shipped()
+    assert read.purposes[policy.PurposeName("quality_sample")].retention.keep.days == 14
+    assert "two weeks" in read.file.prompts[PromptId("sample-en")].text

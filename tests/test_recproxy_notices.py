@@ -74,6 +74,11 @@ class Full:
     controller: Any = field(default_factory=lambda: CONTROLLER)
     exempt: Any = field(default_factory=lambda: EXEMPT)
 
+    @property
+    def file(self) -> Full:
+        """What is written, as a checked policy gives it."""
+        return self
+
 
 def sheet(language: Language = Language.EN, **changes: Any) -> Sheet:
     policy = Full(MappingProxyType({"training": {**PURPOSE, **changes}}))

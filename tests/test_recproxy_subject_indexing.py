@@ -22,6 +22,11 @@ class _Policy:
     numbering: Numbering = NUMBERING
     version: str = "ab" * 32
 
+    @property
+    def file(self) -> _Policy:
+        """What is written, as a checked policy gives it."""
+        return self
+
 
 def test_a_purpose_without_index_an_unknown_one_and_a_reload() -> None:
     indexed, not_indexed = {"access": {"index": "number"}}, {"access": {"index": "none"}}

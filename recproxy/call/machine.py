@@ -257,6 +257,8 @@ class CallMachine:
             callee=facts.callee,
             anonymous=facts.anonymous,
             sos=facts.sos,
+            call=facts.sip_call_id,
+            day=facts.received.date(),
         )
         decision = self._policy.decide(question)
         notes: list[Command] = []

@@ -51,7 +51,7 @@ program = LazyGroup(
             "Write what the law wants written, from the policy.",
         ),
         "audit": Entry("recproxy.cli.audit", "audit", "Check the audit chain."),
-        "policy": Entry("recproxy.cli.policy", "policy", "Check a policy file."),
+        "policy": Entry("recproxy.cli.policy", "policy", "Check, explain and compare policies."),
     },
 )
 program = click.version_option(package_name="recproxy", message="%(package)s %(version)s")(program)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from recproxy.cli.options import config_option
+from recproxy.cli.policy.reading import surroundings
 from recproxy.config import load
 from recproxy.notices import Language, RegisterFormat, Sheet, balance, register, staff_notice, statement
 from recproxy.policy import load_policy
@@ -72,7 +73,7 @@ def register_command(config: Path, language: str, form: str) -> None:
 def _write(config: Path, language: str, make: Callable[[Sheet], str]) -> None:
     """Print a document; what the policy does not say is named on standard error."""
     settings = load(config)
-    sheet = Sheet(load_policy(settings.policy, tuple(settings.trunks)), Language(language))
+    sheet = Sheet(load_policy(settings.policy, surroundings(tuple(settings.trunks))), Language(language))
     click.echo(make(sheet), nl=False)
     for key in sheet.missing:
         click.echo(f"recproxy: missing in the policy: {key}", err=True)

@@ -1,6 +1,6 @@
 """``recproxy.yaml``: read, checked, and given out in parts."""
 
-from recproxy.config.document import Document, FilePath, Key, Parsers, read
+from recproxy.config.document import Document, FilePath, Key, Parsers, Place, Problem, dotted, read
 from recproxy.config.loading import load, parse, parse_duration
 from recproxy.config.reloading import check_reload
 from recproxy.config.settings import (
@@ -57,7 +57,9 @@ __all__ = [
     "NumberRule",
     "NumbersConfig",
     "Parsers",
+    "Place",
     "PortRange",
+    "Problem",
     "RegisterConfig",
     "RetentionConfig",
     "SipConfig",
@@ -70,6 +72,7 @@ __all__ = [
     "TrunkConfig",
     "TrunkMedia",
     "check_reload",
+    "dotted",
     "load",
     "parse",
     "parse_duration",

@@ -18,14 +18,14 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, NamedTuple, TypeVar, cast
 
 import msgspec
 import yaml
 
 from recproxy.errors import ConfigError
 
-__all__ = ["Document", "FilePath", "Key", "Parsers", "read"]
+__all__ = ["Document", "FilePath", "Key", "Parsers", "Place", "Problem", "dotted", "read"]
 
 MAX_BYTES: Final = 1_048_576
 MAX_DEPTH: Final = 16
@@ -36,6 +36,39 @@ T = TypeVar("T", bound=msgspec.Struct)
 FilePath: typing.TypeAlias = Path
 Key: typing.TypeAlias = tuple[str | int, ...]
 Parsers: typing.TypeAlias = Mapping[Hashable, Callable[[str], object]]
+
+
+class Place(NamedTuple):
+    """Where something stands.
+
+    Attributes:
+        file: Name of the file.
+        line: From 1.
+    """
+
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is wrong, and where.
+
+    Attributes:
+        place: File and line.
+        key: The path of the key, with dots.
+        what: What is wrong; the mend.
+        code: Of the rule that is broken; empty if rules have no codes.
+    """
+
+    place: Place
+    key: str
+    what: str
+    code: str = ""
+
+    def __str__(self) -> str:
+        code = f"{self.code} " if self.code else ""
+        return f"{self.place.file}:{self.place.line}: {self.key}: {code}{self.what}"
 
 
 class _Bad:
@@ -79,13 +112,15 @@ class Document:
         name: Of the file, as error messages show it.
         root: The top mapping.
         error: The class of error to raise.
-        problems: Line and text of each problem so far.
+        code: Of a problem that the form of the file has.
+        problems: Each problem so far.
     """
 
     name: str
     root: yaml.MappingNode
     error: type[ConfigError] = ConfigError
-    problems: list[tuple[int, str]] = field(default_factory=list)
+    code: str = ""
+    problems: list[Problem] = field(default_factory=list)
 
     @classmethod
     def parse(cls, text: str, name: str, error: type[ConfigError] = ConfigError) -> Document:
@@ -97,7 +132,7 @@ class Document:
         """
         try:
             _refuse_tricks(text, name, error)
-            root = yaml.compose(text, Loader=yaml.SafeLoader)
+            root = _composed(text, name)
         except yaml.MarkedYAMLError as err:
             mark = err.problem_mark or err.context_mark
             where = f"{name}:{mark.line + 1}" if mark else name
@@ -111,20 +146,24 @@ class Document:
             raise error(f"{name}:1: not a mapping of keys to values")
         return cls(name, root, error)
 
-    def note(self, key: Key, what: str) -> None:
+    def note(self, key: Key, what: str, code: str = "") -> None:
         """Note a problem at ``key``, or at what is left of its path in the file."""
-        self._note(self.line(key), key, what)
+        self.problems.append(Problem(self.place(key), dotted(key), what, code or self.code))
 
-    def line(self, key: Key) -> int:
-        """Line of a key, or of the nearest thing around it that the file has."""
+    def place(self, key: Key) -> Place:
+        """Place of a key, or of the nearest thing around it that the file has."""
         node: yaml.Node = self.root
-        line = 1
+        place = Place(self.name, 1)
         for step in key:
             found = _child(node, step)
             if found is None:
                 break
-            line, node = found
-        return line
+            place, node = found
+        return place
+
+    def line(self, key: Key) -> int:
+        """Line of a key, or of the nearest thing around it that the file has."""
+        return self.place(key).line
 
     def finish(self) -> None:
         """Raise what was noted, in the order of the file; nothing if there is nothing.
@@ -133,7 +172,11 @@ class Document:
             ConfigError: Or the class given at the start.
         """
         if self.problems:
-            raise self.error(*(text for _, text in sorted(self.problems, key=lambda found: found[0])))
+            raise self.error(*map(str, self.sorted()))
+
+    def sorted(self) -> list[Problem]:
+        """The problems in the order of the file, those of other files after it."""
+        return sorted(self.problems, key=lambda found: (found.place.file != self.name, found.place))
 
     def check_version(self, version: int) -> None:
         """Refuse a file that says it was written for another version, before anything else.
@@ -143,8 +186,8 @@ class Document:
         """
         found = _child(self.root, "version")
         if found is not None and found[1].value != str(version):
-            line, node = found
-            self._note(line, ("version",), f"{_shown(node.value)}; this recproxy reads version: {version}")
+            place, node = found
+            self._note(place, ("version",), f"{_shown(node.value)}; this recproxy reads version: {version}")
             self.finish()
 
     def build(self, kind: type[T], parsers: Parsers) -> T:
@@ -165,8 +208,8 @@ class Document:
         self.finish()
         return cast("T", value)
 
-    def _note(self, line: int, key: Key, what: str) -> None:
-        self.problems.append((line, f"{self.name}:{line}: {_dotted(key)}: {what}"))
+    def _note(self, place: Place, key: Key, what: str) -> None:
+        self.problems.append(Problem(place, dotted(key), what, self.code))
 
     def _value(self, node: yaml.Node, kind: Any, key: Key, parsers: Parsers) -> object:  # noqa: ANN401
         origin, arguments = typing.get_origin(kind), typing.get_args(kind)
@@ -192,12 +235,12 @@ class Document:
     def _scalar(self, node: yaml.Node, key: Key, parser: Callable[[str], object]) -> object:
         if not isinstance(node, yaml.ScalarNode) or _is_null(node):
             held = "empty" if isinstance(node, yaml.ScalarNode) else "not a single value"
-            self._note(_line(node), key, held)
+            self._note(_place(node), key, held)
             return _BAD
         try:
             return parser(node.value)
         except ValueError as err:
-            self._note(_line(node), key, f"{_shown(node.value)} {err}")
+            self._note(_place(node), key, f"{_shown(node.value)} {err}")
             return _BAD
 
     def _struct(self, node: yaml.Node, kind: type[msgspec.Struct], key: Key, parsers: Parsers) -> object:
@@ -205,10 +248,10 @@ class Document:
         hints = typing.get_type_hints(kind, include_extras=True)
         values: dict[str, object] = {}
         seen: set[str] = set()
-        for line, name, value in self._pairs(node, key):
+        for place, name, value in self._pairs(node, key):
             seen.add(name)
             if name not in fields:
-                self._note(line, (*key, name), f"unknown key; {_nearest(name, fields)}")
+                self._note(place, (*key, name), f"unknown key; {_nearest(name, fields)}")
                 continue
             item = fields[name]
             values[item.name] = self._value(value, hints[item.name], (*key, name), parsers)
@@ -217,7 +260,7 @@ class Document:
         for name, item in fields.items():
             if name not in seen and item.required:
                 self._note(
-                    _line(node) if key == () else self.line(key),
+                    Place(self.name, 1) if key == () else self.place(key),
                     (*key, name),
                     f"missing{_wanted(hints[item.name])}",
                 )
@@ -229,11 +272,11 @@ class Document:
     def _mapping(self, node: yaml.Node, arguments: tuple[Any, ...], key: Key, parsers: Parsers) -> object:
         found: dict[object, object] = {}
         name_parser = parsers.get(arguments[0], str)
-        for line, name, value in self._pairs(node, key):
+        for place, name, value in self._pairs(node, key):
             try:
                 name_parser(name)
             except ValueError as err:
-                self._note(line, (*key, name), f"the name {err}")
+                self._note(place, (*key, name), f"the name {err}")
             found[name] = self._value(value, arguments[1], (*key, name), parsers)
         bad = any(value is _BAD for value in found.values()) or not _is_mapping(node)
         return _BAD if bad else MappingProxyType(found)
@@ -246,30 +289,34 @@ class Document:
         if _is_null(node):
             return ()
         if not isinstance(node, yaml.SequenceNode):
-            self._note(_line(node), key, "not a list")
+            self._note(_place(node), key, "not a list")
             return _BAD
         found = tuple(self._value(item, kind, (*key, at), parsers) for at, item in enumerate(node.value))
         return _BAD if any(value is _BAD for value in found) else found
 
-    def _pairs(self, node: yaml.Node, key: Key) -> Iterable[tuple[int, str, yaml.Node]]:
+    def _pairs(self, node: yaml.Node, key: Key) -> Iterable[tuple[Place, str, yaml.Node]]:
         """Line, name and value of a mapping's keys, without repeated ones; none if it is empty."""
         if _is_null(node):
             return
         if not isinstance(node, yaml.MappingNode):
-            self._note(_line(node), key, "not a mapping of keys to values")
+            self._note(_place(node), key, "not a mapping of keys to values")
             return
-        lines: dict[str, int] = {}
+        places: dict[str, Place] = {}
         for name, value in node.value:
-            line = _line(name)
+            place = _place(name)
             if not isinstance(name, yaml.ScalarNode):
-                self._note(line, key, "a key that is not a word")
-            elif name.value in lines:
+                self._note(place, key, "a key that is not a word")
+            elif name.value in places:
+                first = places[name.value]
+                elsewhere = f" of {first.file}" if first.file != place.file else ""
                 self._note(
-                    line, (*key, name.value), f"a second time; the first is in line {lines[name.value]}"
+                    place,
+                    (*key, name.value),
+                    f"a second time; the first is in line {first.line}{elsewhere}",
                 )
             else:
-                lines[name.value] = line
-                yield line, name.value, value
+                places[name.value] = place
+                yield place, name.value, value
 
 
 def _refuse_tricks(text: str, name: str, error: type[ConfigError]) -> None:
@@ -293,18 +340,29 @@ def _refuse_tricks(text: str, name: str, error: type[ConfigError]) -> None:
                 raise error(f"{where}: a second document; a file holds one")
 
 
-def _child(node: yaml.Node, step: str | int) -> tuple[int, yaml.Node] | None:
+def _composed(text: str, name: str) -> yaml.Node | None:
+    """The node tree, whose marks know the file."""
+    loader = yaml.SafeLoader(text)
+    try:
+        loader.name = name
+        node: yaml.Node | None = loader.get_single_node()
+    finally:
+        loader.dispose()
+    return node
+
+
+def _child(node: yaml.Node, step: str | int) -> tuple[Place, yaml.Node] | None:
     if isinstance(node, yaml.MappingNode):
         for name, value in node.value:
             if isinstance(name, yaml.ScalarNode) and name.value == step:
-                return _line(name), value
+                return _place(name), value
     elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and 0 <= step < len(node.value):
-        return _line(node.value[step]), node.value[step]
+        return _place(node.value[step]), node.value[step]
     return None
 
 
-def _line(node: yaml.Node) -> int:
-    return int(node.start_mark.line) + 1
+def _place(node: yaml.Node) -> Place:
+    return Place(str(node.start_mark.name), int(node.start_mark.line) + 1)
 
 
 def _is_null(node: yaml.Node) -> bool:
@@ -316,7 +374,8 @@ def _is_mapping(node: yaml.Node) -> bool:
     return isinstance(node, yaml.MappingNode) or _is_null(node)
 
 
-def _dotted(key: Key) -> str:
+def dotted(key: Key) -> str:
+    """A key's path as messages show it."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in key)
     return text.removeprefix(".") or "file"
 

@@ -12,6 +12,7 @@ import socket
 import stat
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Final
@@ -19,7 +20,7 @@ from typing import Final
 from recproxy.config import Config
 from recproxy.doctor.facts import DirectoryFacts, Facts, FileFacts, PromptFacts, SipFacts
 from recproxy.errors import ConfigError, RecproxyError
-from recproxy.policy import Policy, load_policy
+from recproxy.policy import Policy, Surroundings, load_policy
 from storage import OsFiles, StorageError, load_recipients, load_root_key, load_signing_key
 
 __all__ = ["probe"]
@@ -192,7 +193,9 @@ def _identities(directory: Path) -> Iterator[Path]:
 
 def _policy(config: Config) -> tuple[Policy | None, str]:
     try:
-        return load_policy(config.policy, tuple(config.trunks)), ""
+        return load_policy(
+            config.policy, Surroundings(datetime.now(UTC).date(), trunks=tuple(config.trunks))
+        ), ""
     except ConfigError as err:
         return None, "\n".join(err.problems)
 

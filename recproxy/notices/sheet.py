@@ -81,8 +81,7 @@ class Sheet:
     """
 
     def __init__(self, policy: Policy, language: Language) -> None:
-        written = getattr(policy, "file", policy)  # what was written, without what is made of it
-        self._root = msgspec.to_builtins(written, str_keys=True, enc_hook=_plain)
+        self._root = msgspec.to_builtins(policy.file, str_keys=True, enc_hook=_plain)
         self.language = language
         self.version = policy.version
         self.purposes = tuple(PurposeSheet(name, language, self) for name in policy.purposes)
@@ -123,7 +122,7 @@ class Sheet:
             case str() if value.startswith("P") and _duration(value) is not None:
                 return self.duration(value)
             case str() | int() | float():
-                return str(value)
+                return str(value) or None
             case {"first": str(first), "last": str(last), "is_prefix": bool(is_prefix)}:
                 return f"{first}*" if is_prefix else f"{first}-{last}" if last else first
             case Mapping():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from enum import Enum
 from typing import TypeAlias
 
@@ -20,24 +20,54 @@ class Audience(Enum):
 class OnFailure(Enum):
     """What becomes of a call that should be recorded and cannot be."""
 
-    CONTINUE = "continue"  # it goes on, unrecorded
-    REFUSE = "refuse"  # it is refused or ended
+    CONTINUE = "continue_unrecorded"  # it goes on
+    REFUSE = "block_call"  # it is refused or ended
+
+
+class StaffNotice(Enum):
+    """How the staff learn, each time, that a call is recorded."""
+
+    ANNOUNCEMENT = "announcement"  # they hear it too
+    BEEP = "beep"  # when recording starts, and each time it goes on
+    WHISPER = "whisper"  # words that only they hear
+    BEEP_REPEAT = "beep_repeat"  # a beep, over and over
+
+
+class NewParty(Enum):
+    """What becomes of a recording when somebody else joins the call."""
+
+    REPLAY = "replay"  # the call to that party is announced and decided anew
+    STOP = "stop"  # the recording ends
 
 
 class ChoiceMode(Enum):
-    """What the outside party may choose."""
+    """What the outside party may choose by a key."""
 
-    NONE = "none"  # the recording is a legal duty
-    OPT_OUT = "opt_out"  # recorded unless refused, which they may do at any time
-    OPT_IN = "opt_in"  # recorded only if accepted within the window
+    NONE = "none"
+    OPT_OUT = "opt_out"  # recorded unless a key refuses
+    OPT_IN = "opt_in"  # recorded only if a key agrees
+
+
+class RecordPreference(Enum):
+    """What a record-aware party asks for by ``a=recordpref`` (RFC 7866 section 8.2)."""
+
+    NONE = "none"  # it says nothing, ``nopreference`` or ``on``
+    OFF = "off"
+    PAUSE = "pause"
 
 
 class PassReason(Enum):
     """Why a call passes unrecorded."""
 
     EMERGENCY = "emergency"
-    NO_RULE = "no_rule"  # no rule matches
-    RULE = "rule"  # a rule says ``purpose: none``
+    HELP_LINE = "help_line"
+    CONFIDENTIAL = "confidential"  # a number of the confidential list takes part
+    PRIVATE = "private"  # the private prefix was dialled, or an exempt extension takes part
+    NO_RULE = "no_rule"  # no line, or no purpose of its line, is meant for it
+    NOT_SAMPLED = "not_sampled"  # the draw left it out
+    ANONYMOUS = "anonymous"  # a purpose that finds people by number, and no number
+    JURISDICTION = "jurisdiction"  # the law of a party wants what the purpose does not give
+    PREFERENCE = "preference"  # a record-aware party asked not to be recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +81,11 @@ class CallQuestion:
         callee: User part of the Request-URI.
         anonymous: The caller withholds the number.
         sos: Request-URI is an emergency service URN (RFC 5031).
+        call: What names the call in the draw of a sample; the caller cannot steer the draw by it.
+        day: UTC day of the INVITE, which chooses the key of the draw.
+        identities: Further numbers of the call: asserted, diverting, referring.
+        emergency_callback: An emergency service calls back (RFC 7090).
+        preference: Of a record-aware party.
     """
 
     trunk: str
@@ -59,6 +94,25 @@ class CallQuestion:
     callee: str
     anonymous: bool
     sos: bool
+    call: str = ""
+    day: date = date.min
+    identities: tuple[str, ...] = ()
+    emergency_callback: bool = False
+    preference: RecordPreference = RecordPreference.NONE
+
+    @property
+    def outside(self) -> str:
+        """The number of the party outside the organisation; empty if it is withheld."""
+        if self.direction is Direction.OUTBOUND:
+            return self.callee
+        return "" if self.anonymous else self.caller
+
+    @property
+    def inside(self) -> str:
+        """The number of the party inside the organisation; empty if it is withheld."""
+        if self.direction is Direction.INBOUND:
+            return self.callee
+        return "" if self.anonymous else self.caller
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,22 +148,42 @@ class PausePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class PurposePlan:
+    """One of the purposes of a recording; each has an expiry of its own.
+
+    Attributes:
+        purpose: Its id.
+        legal_basis: Ground under GDPR art. 6(1), as it is used for this call.
+        retention: Time to keep, from the start of the recording.
+    """
+
+    purpose: str
+    legal_basis: LegalBasis
+    retention: timedelta
+
+
+@dataclass(frozen=True, slots=True)
 class RecordPlan:
     """How a call is to be recorded.
 
     Attributes:
         purpose: Purpose id.
-        legal_basis: Ground under GDPR art. 6(1).
+        legal_basis: Ground under GDPR art. 6(1), as it is used for this call.
         retention: Time to keep, from the start of the recording.
         prompt: Name of the announcement.
         language: BCP 47 tag of its text.
         audience: Who must hear it.
         on_failure: What happens if it cannot be played or the recorder fails.
-        policy_version: SHA-256 of the policy file, 64 hex digits.
+        policy_version: SHA-256 of the normalised policy, 64 hex digits.
         choice: How the parties say yes or no.
         pause: How staff pause.
         start: Key sequences by which staff ask for announcement and recording; none: at once.
         beep: A tone tells staff whenever recording begins or goes on.
+        purposes: Every purpose of the call, the one above first; empty for that one alone.
+        staff_notice: How the staff learn of it.
+        on_new_party: What happens when somebody joins.
+        indexed: Whether the recording may be found by a party's number.
+        jurisdiction: Countries whose rules were applied, such as ``DE+NL``.
     """
 
     purpose: str
@@ -124,6 +198,11 @@ class RecordPlan:
     pause: PausePlan = PausePlan()
     start: tuple[str, ...] = ()
     beep: bool = False
+    purposes: tuple[PurposePlan, ...] = ()
+    staff_notice: StaffNotice = StaffNotice.ANNOUNCEMENT
+    on_new_party: NewParty = NewParty.REPLAY
+    indexed: bool = True
+    jurisdiction: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,64 +1,100 @@
-"""From the text of ``policy.yaml`` to a :class:`Policy`: scalars, and checks across keys."""
+"""From the files of a policy to a :class:`Policy`: scalars, form, and the linter's rules."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection
-from datetime import timedelta
-from typing import Final
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from types import MappingProxyType
+from typing import Final, TypeAlias, TypeVar
 
 from msgspec.structs import replace
 
-from recproxy.config import Document, FilePath, Parsers, parse_duration, read
+from recproxy.config import FilePath, Key, Parsers, Problem, parse_duration, read
 from recproxy.errors import PolicyError
-from recproxy.policy.numbers import NumberPattern, parse_pattern
-from recproxy.policy.rules import (
-    NONE,
-    Language,
-    Policy,
+from recproxy.policy.deciding import Policy
+from recproxy.policy.emergency import Emergency, HelpLines
+from recproxy.policy.file import (
+    KeyGroupName,
+    NumberPrefix,
     PolicyFile,
-    Purpose,
-    PurposeName,
-    Rule,
+    RoleName,
+    version_of,
 )
-from storage.tags import LegalBasis
+from recproxy.policy.hidden import ConfidentialNumbers, Sampler, parse_key, parse_tokens
+from recproxy.policy.lint import Lint, Surroundings, check_all, check_tree
+from recproxy.policy.merging import Source, merged
+from recproxy.policy.numbers import NumberPattern, parse_pattern
+from recproxy.policy.purpose import Language, LineName, PromptId, PurposeName
 
-__all__ = ["load_policy", "parse"]
+__all__ = ["Attachments", "Report", "attachments_of", "examine", "load_policy", "parse", "sources_of"]
 
-VERSION: Final = 1
-LONGEST: Final = timedelta(days=36_525)
 _PURPOSE: Final = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")  # as storage.tags wants it
+_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}\Z")
 _LANGUAGE: Final = re.compile(r"[a-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}\Z")
-# An offer to press a key would be untrue: no key is listened to yet.
-_KEY_OFFER: Final = re.compile(
-    r"\b(?:toets|druk|kies|press|dial|key|taste|drücken|tapez|touche|appuyez)\b[^.!?]*[0-9*#]"
-    r"|\b[0-9*#]\b[^.!?]*\b(?:toets|taste|key|touche)\b",
-    re.IGNORECASE,
-)
+_PREFIX: Final = re.compile(r"\+[1-9][0-9]{0,14}\Z")
+
+T = TypeVar("T")
+Attachments: TypeAlias = Callable[[str], bytes]
 
 
-def load_policy(path: FilePath, trunks: Collection[str] | None = None) -> Policy:
-    """Read and check ``policy.yaml``.
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What an examination of a policy found.
+
+    Attributes:
+        policy: The policy; None if there are problems.
+        problems: Broken rules, in the order of the files.
+        warnings: What deserves a look, likewise.
+    """
+
+    policy: Policy | None
+    problems: tuple[Problem, ...]
+    warnings: tuple[Problem, ...]
+
+
+def load_policy(path: FilePath, around: Surroundings) -> Policy:
+    """Read and check ``policy.yaml`` and the files of ``policy.d`` beside it.
 
     Args:
-        path: Its place.
-        trunks: Names that rules may use; None to take any.
+        path: Of the main file.
+        around: What else the rules go by.
 
     Raises:
-        ConfigError: It cannot be read.
+        ConfigError: A file cannot be read.
         PolicyError: It is wrong; every problem is named.
     """
-    return parse(read(path), str(path), trunks)
+    return parse(sources_of(path), around, attachments_of(path))
 
 
-def parse(text: str, name: str, trunks: Collection[str] | None = None) -> Policy:
-    """Check the text of ``policy.yaml``.
+def sources_of(path: FilePath) -> tuple[Source, ...]:
+    """The files of a policy: the main one, then those of its directory in the order of their names.
+
+    Raises:
+        ConfigError: One cannot be read.
+    """
+    added = sorted(path.with_suffix(".d").glob("*.yaml"))
+    return tuple(Source(str(one), read(one)) for one in (path, *added))
+
+
+def attachments_of(path: FilePath) -> Attachments:
+    """Read the files that a policy names, from its directory on."""
+
+    def attached(name: str) -> bytes:
+        return (path.parent / name).read_bytes()
+
+    return attached
+
+
+def parse(sources: Sequence[Source], around: Surroundings, attached: Attachments) -> Policy:
+    """Check the texts of a policy.
 
     Args:
-        text: Of the file, line endings as they are.
-        name: Of the file, for messages.
-        trunks: Names that rules may use; None to take any.
+        sources: The main file, then those that add to it.
+        around: What else the rules go by.
+        attached: Gives the content of a file that the policy names; raises OSError.
 
     Returns:
         The policy.
@@ -66,24 +102,100 @@ def parse(text: str, name: str, trunks: Collection[str] | None = None) -> Policy
     Raises:
         PolicyError: It is wrong; every problem is named with its line.
     """
-    document = Document.parse(text, name, PolicyError)
-    document.check_version(VERSION)
-    file = document.build(PolicyFile, _PARSERS)
-    for purpose, facts in file.purposes.items():
-        _check_purpose(purpose, facts, document)
-    _check_prompts(file, document)
-    _check_rules(file, document, trunks)
-    for at, number in enumerate(file.emergency.also):
-        if not re.fullmatch(r"\+?[0-9]{2,20}", number):
-            document.note(("emergency", "also", at), f"{number!r} is not a number of digits")
-    document.finish()
+    report = examine(sources, around, attached)
+    if report.policy is None:
+        raise PolicyError(*map(str, report.problems))
+    return report.policy
+
+
+def examine(sources: Sequence[Source], around: Surroundings, attached: Attachments) -> Report:
+    """Check the texts of a policy, and tell all that was found.
+
+    Args:
+        sources: The main file, then those that add to it.
+        around: What else the rules go by.
+        attached: Gives the content of a file that the policy names; raises OSError.
+
+    Raises:
+        PolicyError: A file is not YAML at all, or of another version.
+    """
+    document = merged(sources)
+    check_tree(document)
+    try:
+        file = document.build(PolicyFile, _PARSERS)
+    except PolicyError:
+        return Report(None, tuple(document.sorted()), ())
+    hashes: dict[str, str] = {}
+    lint = Lint(file, document, around, hashes)
+    for name, purpose in file.purposes.items():
+        sheet = purpose.balancing.file if purpose.balancing is not None else ""
+        if sheet:
+            content = _content(lint, attached, ("purposes", name, "balancing", "file"), sheet, "E003")
+            if content is not None:
+                hashes[sheet] = hashlib.sha256(content).hexdigest()
+    confidential, sampler = _hidden(lint, attached)
+    check_all(lint)
+    warnings = tuple(sorted(lint.warnings, key=lambda found: found.place))
+    if document.problems:
+        return Report(None, tuple(document.sorted()), warnings)
+    return Report(_policy(file, confidential, sampler), (), warnings)
+
+
+def _policy(file: PolicyFile, confidential: ConfidentialNumbers, sampler: Sampler) -> Policy:
+    exempt = file.exempt
+    numbering = file.numbering
+    lines = {
+        name: replace(line, match=tuple(pattern.canonical(numbering) for pattern in line.match))
+        for name, line in file.lines.items()
+    }
+    emergency = exempt.emergency if exempt is not None else Emergency()
+    help_lines = exempt.helplines if exempt is not None else HelpLines()
+    extensions = exempt.extensions if exempt is not None else ()
     return Policy(
-        version=hashlib.sha256(text.encode()).hexdigest(),
-        purposes=file.purposes,
-        rules=tuple(_canonical(rule, file) for rule in file.rules),
-        numbering=file.numbering,
-        emergency=file.emergency.dialled(),
+        version=version_of(file),
+        file=file,
+        lines=MappingProxyType(lines),
+        extensions=tuple(pattern.canonical(numbering) for pattern in extensions),
+        emergency=emergency.dialled(),
+        help_lines=help_lines.dialled(),
+        confidential=confidential,
+        sampler=sampler,
     )
+
+
+def _hidden(lint: Lint, attached: Attachments) -> tuple[ConfidentialNumbers, Sampler]:
+    exempt = lint.file.exempt
+    confidential, sampler = ConfidentialNumbers(), Sampler()
+    if exempt is not None and exempt.confidential is not None:
+        where = ("exempt", "confidential")
+        key = _parsed(lint, attached, (*where, "key_file"), exempt.confidential.key_file, parse_key)
+        tokens = _parsed(lint, attached, (*where, "file"), exempt.confidential.file, parse_tokens)
+        if key is not None and tokens is not None:
+            confidential = ConfidentialNumbers(key, tokens)
+    if lint.file.sample_key_file:
+        drawn = _parsed(lint, attached, ("sample_key_file",), lint.file.sample_key_file, parse_key)
+        if drawn is not None:
+            sampler = Sampler(drawn)
+    return confidential, sampler
+
+
+def _parsed(lint: Lint, attached: Attachments, key: Key, name: str, parser: Callable[[str], T]) -> T | None:
+    content = _content(lint, attached, key, name, "E001")
+    if content is None:
+        return None
+    try:
+        return parser(content.decode("ascii", errors="replace"))
+    except ValueError as err:
+        lint.error("E001", key, f"{name}: {err}")
+        return None
+
+
+def _content(lint: Lint, attached: Attachments, key: Key, name: str, code: str) -> bytes | None:
+    try:
+        return attached(name)
+    except OSError as err:
+        lint.error(code, key, f"{name} cannot be read: {err.strerror}; mend its place or its rights")
+        return None
 
 
 # Scalars.
@@ -92,9 +204,13 @@ def parse(text: str, name: str, trunks: Collection[str] | None = None) -> Policy
 def _purpose_name(text: str) -> PurposeName:
     if not _PURPOSE.match(text):
         raise ValueError("is not lower-case letters, digits and underscores")
-    if text == NONE:
-        raise ValueError("is what a rule says for no purpose; choose another")
     return PurposeName(text)
+
+
+def _name(text: str) -> str:
+    if not _NAME.match(text):
+        raise ValueError("is not lower-case letters, digits, - and _")
+    return text
 
 
 def _language(text: str) -> Language:
@@ -103,85 +219,28 @@ def _language(text: str) -> Language:
     return Language(text)
 
 
+def _prefix(text: str) -> NumberPrefix:
+    if not _PREFIX.match(text):
+        raise ValueError("is not the start of an international number, such as +49")
+    return NumberPrefix(text)
+
+
+def _date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as err:
+        raise ValueError("is not a date such as 2026-10-01") from err
+
+
 _PARSERS: Final[Parsers] = {
     timedelta: parse_duration,
+    date: _date,
     PurposeName: _purpose_name,
+    LineName: _name,
+    RoleName: _name,
+    KeyGroupName: _name,
+    PromptId: _name,
     Language: _language,
+    NumberPrefix: _prefix,
     NumberPattern: parse_pattern,
 }
-
-
-# What only shows when the parts are put together.
-
-
-def _check_purpose(name: PurposeName, purpose: Purpose, document: Document) -> None:
-    key = ("purposes", name)
-    if not timedelta(seconds=1) <= purpose.retention <= LONGEST:
-        document.note((*key, "retention"), f"not from PT1S to P{LONGEST.days}D")
-    if purpose.legal_basis is LegalBasis.CONSENT:
-        document.note(
-            (*key, "legal_basis"),
-            "consent must be given by an act (GDPR art. 4(11)), and no key is listened to yet; "
-            "rest on another ground or do not record",
-        )
-    spoken = purpose.announcement
-    for texts, what in ((purpose.title, "title"), (purpose.description, "description")):
-        if spoken.language not in texts:
-            document.note((*key, what), f"has no text in {spoken.language}, the language announced")
-    own = {*spoken.texts, *spoken.files}
-    if own and spoken.language not in own:
-        document.note(
-            (*key, "announcement", "language"),
-            f"{spoken.language} is in neither texts nor files, which have {', '.join(sorted(own))}; add it",
-        )
-    for language in spoken.texts:
-        if language in spoken.files:
-            document.note(
-                (*key, "announcement", "files", language), "there is also a text; keep one of the two"
-            )
-        if _KEY_OFFER.search(spoken.texts[language]):
-            document.note(
-                (*key, "announcement", "texts", language),
-                "offers to press a key, but no key is listened to; leave the offer out",
-            )
-
-
-def _check_prompts(file: PolicyFile, document: Document) -> None:
-    """Two purposes may share an announcement only if they mean the same one."""
-    seen: dict[str, PurposeName] = {}
-    for name, purpose in file.purposes.items():
-        spoken = purpose.announcement
-        prompt = spoken.prompt or name
-        other = seen.setdefault(prompt, name)
-        theirs = file.purposes[other].announcement
-        if (theirs.texts, theirs.files) != (spoken.texts, spoken.files):
-            document.note(
-                ("purposes", name, "announcement"),
-                f"is called {prompt} like that of {other}, but has other words; give it its own prompt",
-            )
-
-
-def _check_rules(file: PolicyFile, document: Document, trunks: Collection[str] | None) -> None:
-    closed_by: int | None = None
-    for at, rule in enumerate(file.rules):
-        key = ("rules", at)
-        if rule.purpose != NONE and rule.purpose not in file.purposes:
-            known = ", ".join([*file.purposes, NONE])
-            document.note((*key, "purpose"), f"{rule.purpose!r} is not one of {known}")
-        if trunks is not None and rule.trunk is not None and rule.trunk not in trunks:
-            document.note((*key, "trunk"), f"{rule.trunk!r} is not one of {', '.join(trunks)}")
-        for place, pattern in enumerate(rule.called):
-            if pattern.presentation:
-                document.note((*key, "called", place), f"{pattern.presentation} is for calling only")
-        if closed_by is not None:
-            document.note(key, f"never reached: the rule in line {closed_by} matches every call")
-        elif rule.is_unconditional:
-            closed_by = document.line(key)
-
-
-def _canonical(rule: Rule, file: PolicyFile) -> Rule:
-    return replace(
-        rule,
-        called=tuple(pattern.canonical(file.numbering) for pattern in rule.called),
-        calling=tuple(pattern.canonical(file.numbering) for pattern in rule.calling),
-    )

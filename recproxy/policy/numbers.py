@@ -9,14 +9,13 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-__all__ = ["ANONYMOUS", "UNKNOWN", "NumberPattern", "Numbering", "parse_pattern", "plain"]
+__all__ = ["NumberPattern", "Numbering", "parse_pattern", "plain"]
 
-ANONYMOUS: Final = "anonymous"
-UNKNOWN: Final = "unknown"
 _SEPARATORS: Final = re.compile(r"[ ()./\u00a0-]")  # RFC 3966 section 5.1.1, and what people write
 _DIGITS: Final = re.compile(r"\+?[0-9*#]+\Z")
 _PREFIX: Final = re.compile(r"(\+?[0-9]{0,20})\*\Z")
 _RANGE: Final = re.compile(r"(\+?[0-9]{1,20})-(\+?[0-9]{1,20})\Z")
+_LAST_DIGIT: Final = re.compile(r"(\+?[0-9]{1,19})\[([0-9])-([0-9])\]\Z")
 _EXACT: Final = re.compile(r"\+?[A-Za-z0-9_.#*-]{1,64}\Z")
 
 
@@ -67,15 +66,30 @@ class NumberPattern:
     last: str = ""
     is_prefix: bool = False
 
-    @property
-    def presentation(self) -> str:
-        """``anonymous`` or ``unknown`` if that is the pattern, else empty."""
-        return self.first if self.first in {ANONYMOUS, UNKNOWN} else ""
-
     def canonical(self, numbering: Numbering) -> NumberPattern:
         """The pattern with its numbers as E.164."""
         last = numbering.canonical(self.last) if self.last else ""
         return NumberPattern(numbering.canonical(self.first), last, self.is_prefix)
+
+    @property
+    def count(self) -> int:
+        """How many numbers are meant; 0 for a prefix, which nobody can count."""
+        if self.is_prefix:
+            return 0
+        return int(self.last.removeprefix("+")) - int(self.first.removeprefix("+")) + 1 if self.last else 1
+
+    def overlaps(self, other: NumberPattern) -> bool:
+        """Whether one number could be meant by both."""
+        if self.is_prefix and other.is_prefix:
+            return self.first.startswith(other.first) or other.first.startswith(self.first)
+        if other.is_prefix:
+            return other.overlaps(self)
+        last = other.last or other.first
+        if self.is_prefix:
+            width = len(self.first)
+            return other.first[:width] <= self.first <= last[:width] and len(last) >= width
+        mine = self.last or self.first
+        return len(mine) == len(last) and self.first <= last and other.first <= mine
 
     def matches(self, number: str) -> bool:
         """Whether a canonical number is meant; an empty one is meant by no pattern."""
@@ -91,7 +105,9 @@ class NumberPattern:
 
 
 def parse_pattern(text: str) -> NumberPattern:
-    """Read a pattern: ``+31305550100``, ``+3130*``, ``+31305550100-+31305550199``, a user name.
+    """Read a pattern of numbers, or a user name.
+
+    ``+31305550100``, ``+3130*``, ``+31305550100-+31305550199``, ``+3130555010[0-4]``.
 
     Raises:
         ValueError: It is none of these.
@@ -102,6 +118,9 @@ def parse_pattern(text: str) -> NumberPattern:
         if len(first) != len(last) or first.startswith("+") != last.startswith("+") or first > last:
             raise ValueError("is not a range from a lower to a higher number of the same length")
         return NumberPattern(first, last)
+    found = _LAST_DIGIT.match(text)
+    if found and found[2] <= found[3]:
+        return NumberPattern(found[1] + found[2], found[1] + found[3])
     found = _PREFIX.match(text)
     if found:
         return NumberPattern(found[1], is_prefix=True)

@@ -90,10 +90,15 @@ def main() -> int:
 def _play(story: Story) -> None:
     settings = Settings(
         purposes={
-            "training": Purpose(retention="P30D", text="Dit gesprek wordt opgenomen voor training."),
-            "short": Purpose(retention=f"PT{RETENTION_S}S", text="Dit gesprek wordt kort bewaard."),
+            "training": Purpose(
+                retention="P30D", text="Dit gesprek wordt opgenomen voor training.", match=(NUMBER,)
+            ),
+            "short": Purpose(
+                retention=f"PT{RETENTION_S}S",
+                text="Dit gesprek wordt kort bewaard.",
+                match=(SHORT_NUMBER,),
+            ),
         },
-        rules=({"called": [SHORT_NUMBER], "purpose": "short"}, {"purpose": "training"}),
         retention_interval="PT1S",
     )
     with ExitStack() as stack:

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from recproxy.cli.archive import Archive, actor, open_archive, person
 from recproxy.cli.display import Json, table, tick
+from recproxy.cli.policy.reading import surroundings
 from recproxy.errors import ConfigError, UsageError
 from recproxy.notices import Language, Sheet
 from recproxy.policy import Policy, load_policy
@@ -156,7 +157,7 @@ def open_desk(config: Path) -> Iterator[Desk]:
         if index_key is not None:
             root = load_root_key(OsFiles(index_key.parent), index_key.name)
             index = NumberIndex(archive.files, root)
-        policy = load_policy(settings.policy, tuple(settings.trunks))
+        policy = load_policy(settings.policy, surroundings(tuple(settings.trunks)))
         yield Desk(archive, policy, CaseStore(cases), index, datetime.now(UTC))
 
 

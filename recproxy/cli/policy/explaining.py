@@ -1,0 +1,164 @@
+"""``recproxy policy explain``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from recproxy.cli.display import Json, fields, instant, print_json, table
+from recproxy.cli.options import FILE, json_option
+from recproxy.cli.policy.reading import number_from, numbers_from_input, surroundings
+from recproxy.config import load
+from recproxy.errors import UsageError
+from recproxy.policy import CallQuestion, Policy, Record, load_policy
+from recproxy.policy.explaining import Explanation
+from recproxy.policy.explaining import explain as explained
+from recproxy.policy.hidden import EveryCall
+from storage.tags import Direction
+
+__all__ = ["explain"]
+
+
+@click.command("explain")
+@click.argument("file", type=FILE, required=False)
+@click.option("-c", "--config", type=FILE, help="Configuration file: its policy.")
+@click.option(
+    "--from", "caller", required=True, metavar="NUMBER", help="Who calls; - reads it from standard input."
+)
+@click.option(
+    "--to", "callee", required=True, metavar="NUMBER", help="Who is called; - reads it from standard input."
+)
+@click.option(
+    "--at", metavar="INSTANT", help="When, as 2026-11-24T12:00+01:00; without a zone in UTC. Default: now."
+)
+@click.option("--anonymous", is_flag=True, help="The caller withholds the number.")
+@click.option("--trunk", default="", metavar="NAME", help="The trunk that the call comes from.")
+@click.option(
+    "--direction",
+    type=click.Choice([way.value for way in Direction]),
+    help="Seen from the organisation. Default: outbound if the caller is on a line and the callee is not.",
+)
+@click.option("--call", metavar="CALL-ID", help="Repeat the draw of a sample. Default: as if it were drawn.")
+@json_option
+def explain(
+    file: Path | None,
+    config: Path | None,
+    caller: str,
+    callee: str,
+    at: str | None,
+    anonymous: bool,
+    trunk: str,
+    direction: str | None,
+    call: str | None,
+    as_json: bool,
+) -> None:
+    """Tell what the policy of FILE does with a call: rule, purpose, announcement, choice, expiry, and why."""
+    when = _instant(at)
+    policy = _policy(file, config)
+    given = numbers_from_input()
+    question = CallQuestion(
+        trunk=trunk,
+        direction=Direction.INBOUND,
+        caller=number_from("--from", caller, given),
+        callee=number_from("--to", callee, given),
+        anonymous=anonymous,
+        sos=False,
+        call=call or "",
+        day=when.date(),
+    )
+    question = replace(
+        question, direction=Direction(direction) if direction else _direction(policy, question)
+    )
+    if call is None:
+        policy = replace(policy, sampler=EveryCall())
+    found = explained(policy, question, when)
+    if as_json:
+        print_json(_document(policy, question, found))
+    else:
+        _print(policy, question, found)
+
+
+def _policy(file: Path | None, config: Path | None) -> Policy:
+    if config is not None:
+        settings = load(config)
+        return load_policy(file or settings.policy, surroundings(tuple(settings.trunks)))
+    if file is None:
+        raise UsageError("no policy to ask", hint="name a policy file, or a configuration with --config")
+    return load_policy(file, surroundings())
+
+
+def _instant(text: str | None) -> datetime:
+    if text is None:
+        return datetime.now(UTC)
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as err:
+        raise UsageError(f"--at {text!r} is not an instant", hint="write 2026-11-24T12:00+01:00") from err
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
+
+
+def _direction(policy: Policy, question: CallQuestion) -> Direction:
+    outbound = replace(question, direction=Direction.OUTBOUND)
+    goes_out = policy.line(question) is None and policy.line(outbound) is not None
+    return Direction.OUTBOUND if goes_out else Direction.INBOUND
+
+
+def _document(policy: Policy, question: CallQuestion, found: Explanation) -> Json:
+    made: dict[str, Json] = {
+        "policy": policy.version,
+        "direction": question.direction.value,
+        "recorded": isinstance(found.decision, Record),
+        "line": found.line or None,
+        "jurisdiction": found.jurisdiction or None,
+        "exempt": found.exempt.value if found.exempt is not None else None,
+        "purposes": [
+            {
+                "purpose": verdict.purpose,
+                "records": verdict.passed is None,
+                "reason": verdict.passed.value if verdict.passed is not None else None,
+                "why": verdict.why,
+            }
+            for verdict in found.verdicts
+        ],
+    }
+    if not isinstance(found.decision, Record):
+        return {**made, "reason": found.decision.why.value}
+    plan = found.decision.plan
+    return {
+        **made,
+        "purpose": plan.purpose,
+        "legal_basis": plan.legal_basis.value,
+        "prompt": plan.prompt,
+        "language": plan.language,
+        "audience": plan.audience.value,
+        "choice": plan.choice.mode.value,
+        "expires": instant(found.expires) if found.expires is not None else None,
+        "on_failure": plan.on_failure.value,
+    }
+
+
+def _print(policy: Policy, question: CallQuestion, found: Explanation) -> None:
+    rows = [("direction", question.direction.value), ("line", found.line or "none")]
+    if found.jurisdiction:
+        rows.append(("rules of", found.jurisdiction))
+    match found.decision:
+        case Record(plan=plan):
+            share = policy.purposes[
+                next(v.purpose for v in found.verdicts if v.passed is None)
+            ].selection.rate
+            rows += [
+                ("outcome", "recorded" if share is None else f"recorded if drawn, a share of {share:g}"),
+                ("purpose", f"{plan.purpose}, on {plan.legal_basis.value}"),
+                ("announced", f"{plan.prompt} in {plan.language}, to {plan.audience.value}"),
+                ("choice", plan.choice.mode.value),
+                ("expires", instant(found.expires) if found.expires is not None else "never"),
+                ("on failure", plan.on_failure.value),
+            ]
+        case passed:
+            rows.append(("outcome", f"not recorded: {passed.why.value}"))
+    fields([*rows, ("policy", policy.version)])
+    if found.verdicts:
+        table(("purpose", "says"), ((verdict.purpose, verdict.why) for verdict in found.verdicts))

@@ -1,0 +1,318 @@
+"""A checked policy, and what it decides about a call. Pure: the same facts, the same answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from recproxy.policy.decision import (
+    CallQuestion,
+    ChoiceMode,
+    ChoicePlan,
+    Decision,
+    Pass,
+    PassReason,
+    PausePlan,
+    PurposePlan,
+    Record,
+    RecordPlan,
+    RecordPreference,
+    StaffNotice,
+)
+from recproxy.policy.emergency import COUNTRY_CODES, Country
+from recproxy.policy.file import Line, PolicyFile, UnknownParty
+from recproxy.policy.hidden import ConfidentialNumbers, Sampler
+from recproxy.policy.numbers import Numbering, NumberPattern, plain
+from recproxy.policy.profiles import STRICTEST, Profile, effective, profile_of, together
+from recproxy.policy.purpose import Index, Kind, Language, LineName, Purpose, PurposeName, SelectionMode
+from storage.tags import LegalBasis
+
+__all__ = ["Announcement", "Policy", "Verdict"]
+
+_SPOKEN: Final = {
+    Country.AT: Language("de"),
+    Country.DE: Language("de"),
+    Country.DK: Language("da"),
+    Country.FR: Language("fr"),
+    Country.GB: Language("en"),
+    Country.NL: Language("nl"),
+}
+# When no purpose takes a call, the first of these that one of them gave is the reason.
+_REASONS: Final = (
+    PassReason.PREFERENCE,
+    PassReason.ANONYMOUS,
+    PassReason.JURISDICTION,
+    PassReason.NOT_SAMPLED,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """One announcement in one language, as it has to be made ready before a call.
+
+    Attributes:
+        name: Of the announcement.
+        language: Of this text.
+        text: Own text to speak; None if there is a file, or for the built-in text.
+        file: Own audio file, as the policy names it; None if there is none.
+    """
+
+    name: str
+    language: str
+    text: str | None
+    file: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one purpose says of a call, for those who ask why.
+
+    Attributes:
+        purpose: Its id.
+        passed: Why it does not record the call; None if it does.
+        why: The same in words.
+    """
+
+    purpose: PurposeName
+    passed: PassReason | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A checked policy.
+
+    Attributes:
+        version: SHA-256 of its normalised whole, 64 hex digits.
+        file: All that is written in it.
+        lines: By name, their numbers as E.164.
+        extensions: Telephones never recorded, as E.164.
+        emergency: Every form in which an emergency number may be dialled.
+        help_lines: Every form in which a help line may be dialled.
+        confidential: Numbers never recorded.
+        sampler: Draws samples.
+    """
+
+    version: str
+    file: PolicyFile
+    lines: Mapping[LineName, Line]
+    extensions: tuple[NumberPattern, ...]
+    emergency: frozenset[str]
+    help_lines: frozenset[str]
+    confidential: ConfidentialNumbers
+    sampler: Sampler
+
+    @property
+    def purposes(self) -> Mapping[PurposeName, Purpose]:
+        """By id."""
+        return self.file.purposes
+
+    @property
+    def numbering(self) -> Numbering:
+        """How numbers are dialled."""
+        return self.file.numbering
+
+    def decide(self, question: CallQuestion) -> Decision:
+        """Tell what happens to a call: emergency first, other exemptions, then line and purpose."""
+        exempt = self.exemption(question)
+        if exempt is not None:
+            return Pass(exempt)
+        line = self.line(question)
+        if line is None:
+            return Pass(PassReason.NO_RULE)
+        verdicts = tuple(self.verdicts(line, question))
+        taking = tuple(verdict.purpose for verdict in verdicts if verdict.passed is None)
+        if taking:
+            return Record(self._plan(taking, line, question))
+        given = {verdict.passed for verdict in verdicts}
+        return Pass(next((why for why in _REASONS if why in given), PassReason.NO_RULE))
+
+    def is_emergency(self, number: str) -> bool:
+        """Whether this, as dialled, is an emergency number, also behind the private prefix."""
+        callee = plain(number)
+        return not self.emergency.isdisjoint({callee, callee.removeprefix(self._private_prefix)})
+
+    def exemption(self, question: CallQuestion) -> PassReason | None:
+        """Why a call passes before any purpose is looked at; None if it does not."""
+        callee, prefix = plain(question.callee), self._private_prefix
+        bare = callee.removeprefix(prefix)
+        if question.sos or question.emergency_callback or self.is_emergency(question.callee):
+            return PassReason.EMERGENCY
+        if {callee, bare} & self.help_lines:
+            return PassReason.HELP_LINE
+        canonical = self.numbering.canonical
+        numbers = [canonical(number) for number in (question.caller, bare, *question.identities)]
+        if self.confidential.among(numbers):
+            return PassReason.CONFIDENTIAL
+        if prefix and callee.startswith(prefix):
+            return PassReason.PRIVATE
+        if any(pattern.matches(number) for pattern in self.extensions for number in numbers):
+            return PassReason.PRIVATE
+        return None
+
+    def line(self, question: CallQuestion) -> LineName | None:
+        """The line of the inside party; None if it is on none."""
+        return self._line_of(question.inside, question.trunk)
+
+    def verdicts(self, line: LineName, question: CallQuestion) -> Iterator[Verdict]:
+        """What each purpose says of a call on a line that nothing exempts."""
+        profile = self.profile(line, question)
+        internal = self._line_of(question.outside, question.trunk) is not None and not any(
+            pattern.is_prefix and not pattern.first for pattern in self.lines[line].match
+        )
+        for name, purpose in self.purposes.items():
+            found = (
+                _scope(purpose, line, question, internal=internal)
+                or _party(purpose, question)
+                or _country(name, purpose, profile)
+                or self._draw(name, purpose, question)
+            )
+            yield Verdict(name, *(found or (None, "records it")))
+
+    def profile(self, line: LineName, question: CallQuestion) -> Profile:
+        """The rules of the line's country and of the outside party's, together."""
+        jurisdictions = self.file.jurisdictions
+        own = self.lines[line].jurisdiction or jurisdictions.default
+        outside = self.numbering.canonical(question.outside)
+        country = self._country(outside)
+        if country is not None:
+            return together((profile_of(own), profile_of(country)))
+        here = outside.startswith(f"+{COUNTRY_CODES.get(jurisdictions.default, '-')}")
+        if here or (outside and not outside.startswith("+")):
+            return profile_of(own)
+        match jurisdictions.unknown:
+            case UnknownParty.STRICTEST:
+                return together((profile_of(own), STRICTEST))
+            case UnknownParty.DEFAULT:
+                return profile_of(own)
+
+    def language(self, purpose: Purpose, line: LineName, question: CallQuestion) -> Language:
+        """The language of the announcement: that of the line, of the outside party, or the first."""
+        country = self._country(self.numbering.canonical(question.outside))
+        spoken = _SPOKEN.get(country) if country is not None else None
+        for language in (self.lines[line].language, spoken):
+            if language is not None and language in purpose.announce.prompts:
+                return language
+        return self.file.languages[0]
+
+    def prompts(self) -> tuple[Announcement, ...]:
+        """Every announcement that a call may need."""
+        found: dict[tuple[str, str], Announcement] = {}
+        for purpose in self.purposes.values():
+            for language, prompt in purpose.announce.prompts.items():
+                own = self.file.prompts.get(prompt)
+                found[prompt, language] = Announcement(
+                    prompt, language, own.text or None if own else None, own.file or None if own else None
+                )
+        return tuple(found.values())
+
+    @property
+    def _private_prefix(self) -> str:
+        return self.file.exempt.private_prefix if self.file.exempt is not None else ""
+
+    def _line_of(self, number: str, trunk: str) -> LineName | None:
+        canonical = self.numbering.canonical(number)
+        for name, line in self.lines.items():
+            if line.trunk is not None and line.trunk != trunk:
+                continue
+            if any(pattern.matches(canonical) for pattern in line.match):
+                return name
+        return None
+
+    def _country(self, number: str) -> Country | None:
+        by_prefix = self.file.jurisdictions.by_prefix
+        found = [prefix for prefix in by_prefix if number.startswith(prefix)]
+        return by_prefix[max(found, key=len)] if found else None
+
+    def _draw(
+        self, name: PurposeName, purpose: Purpose, question: CallQuestion
+    ) -> tuple[PassReason, str] | None:
+        rate = purpose.selection.rate
+        if rate is None or self.sampler.draws(name, question.call, question.day, rate):
+            return None
+        return PassReason.NOT_SAMPLED, f"not drawn; the share is {rate:g}"
+
+    def _plan(self, taking: tuple[PurposeName, ...], line: LineName, question: CallQuestion) -> RecordPlan:
+        profile = self.profile(line, question)
+        plans = tuple(_purpose_plan(name, self.purposes[name], profile) for name in taking)
+        first, purpose = plans[0], self.purposes[taking[0]]
+        language = self.language(purpose, line, question)
+        payment = purpose.pause.payment
+        return RecordPlan(
+            purpose=first.purpose,
+            legal_basis=first.legal_basis,
+            retention=first.retention,
+            prompt=purpose.announce.prompts[language],
+            language=language,
+            audience=purpose.announce.audience,
+            on_failure=purpose.failure.recorder_down,
+            policy_version=self.version,
+            purposes=plans,
+            choice=_choice(purpose),
+            pause=(
+                PausePlan(payment.keys, payment.max.total_seconds()) if payment is not None else PausePlan()
+            ),
+            start=purpose.selection.keys,
+            beep=purpose.announce.staff is StaffNotice.BEEP,
+            staff_notice=purpose.announce.staff,
+            on_new_party=purpose.announce.on_new_party,
+            indexed=all(self.purposes[name].access.index is Index.NUMBER for name in taking),
+            jurisdiction=profile.name,
+        )
+
+
+def _choice(purpose: Purpose) -> ChoicePlan:
+    choice = purpose.choice
+    match choice.mode:
+        case ChoiceMode.NONE:
+            return ChoicePlan(staff_refuse=choice.staff_keys)
+        case ChoiceMode.OPT_OUT:
+            return ChoicePlan(choice.mode, refuse=choice.keys, staff_refuse=choice.staff_keys)
+        case ChoiceMode.OPT_IN:
+            window_s = choice.timeout.total_seconds()
+            return ChoicePlan(
+                choice.mode, accept=choice.keys, staff_refuse=choice.staff_keys, window_s=window_s
+            )
+
+
+def _purpose_plan(name: PurposeName, purpose: Purpose, profile: Profile) -> PurposePlan:
+    rules = effective(purpose, profile)
+    cap = rules.caps.get(purpose.kind, timedelta.max)
+    basis = LegalBasis.CONSENT if purpose.kind in rules.opt_in else purpose.basis.caller
+    return PurposePlan(name, basis, min(purpose.retention.keep, cap))
+
+
+def _scope(
+    purpose: Purpose, line: LineName, question: CallQuestion, *, internal: bool
+) -> tuple[PassReason, str] | None:
+    if line not in purpose.scope.lines:
+        return PassReason.NO_RULE, f"not for line {line}"
+    if question.direction not in purpose.scope.directions:
+        return PassReason.NO_RULE, f"not for {question.direction.value} calls"
+    if internal and not purpose.scope.internal:
+        return PassReason.NO_RULE, "not for calls between two of the lines"
+    return None
+
+
+def _party(purpose: Purpose, question: CallQuestion) -> tuple[PassReason, str] | None:
+    if question.preference is not RecordPreference.NONE and purpose.kind is not Kind.STATUTORY:
+        return PassReason.PREFERENCE, "a party's telephone asked not to be recorded"
+    if not question.outside and purpose.access.index is Index.NUMBER:
+        return PassReason.ANONYMOUS, "finds people by number, and the number is withheld"
+    return None
+
+
+def _country(name: PurposeName, purpose: Purpose, profile: Profile) -> tuple[PassReason, str] | None:
+    rules = effective(purpose, profile)
+    kind = purpose.kind
+    if kind in rules.opt_in and purpose.choice.mode is not ChoiceMode.OPT_IN:
+        why = f"{rules.name} wants an act of consent, and {name} takes none"
+    elif kind in rules.manual and purpose.selection.mode is not SelectionMode.MANUAL:
+        why = f"{rules.name} wants it started by hand"
+    elif kind in rules.term_spoken and not purpose.announce.speak_term:
+        why = f"{rules.name} wants the term said in the announcement"
+    else:
+        return None
+    return PassReason.JURISDICTION, why

@@ -1,0 +1,130 @@
+"""What a policy can say and this version does not do: refused, never ignored.
+
+This is the one list of such features. Whoever builds one takes its line out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Final
+
+from recproxy.config import Key
+from recproxy.policy.decision import NewParty, StaffNotice
+from recproxy.policy.file import PolicyFile
+from recproxy.policy.lint.findings import Lint
+from recproxy.policy.purpose import (
+    ChoiceEffect,
+    ChoiceWindow,
+    CounterpartyVoice,
+    Purpose,
+    RetentionStart,
+    Transcript,
+)
+
+__all__ = ["IN_PURPOSE", "Unwired", "check_unwired"]
+
+
+@dataclass(frozen=True, slots=True)
+class Unwired:
+    """One feature that is missing.
+
+    Attributes:
+        key: Where a policy asks for it.
+        what: What does not happen; the mend.
+        used_by: Whether a purpose asks for it.
+    """
+
+    key: Key
+    what: str
+    used_by: Callable[[Purpose], bool]
+
+
+IN_PURPOSE: Final = (
+    Unwired(
+        ("choice", "window"),
+        "a refusal is heard during the whole call; set call",
+        lambda purpose: purpose.choice.window is ChoiceWindow.ANNOUNCEMENT,
+    ),
+    Unwired(
+        ("choice", "effect"),
+        "a refusal always destroys what was recorded; set stop_and_shred",
+        lambda purpose: purpose.choice.effect is ChoiceEffect.STOP,
+    ),
+    Unwired(
+        ("announce", "staff"),
+        "no whisper and no beep over and over is played yet; set beep, or announcement with audience: both",
+        lambda purpose: purpose.announce.staff in {StaffNotice.WHISPER, StaffNotice.BEEP_REPEAT},
+    ),
+    Unwired(
+        ("announce", "on_new_party"),
+        "a recording does not stop for a new party yet; set replay",
+        lambda purpose: purpose.announce.on_new_party is NewParty.STOP,
+    ),
+    Unwired(
+        ("retention", "promote"),
+        "recordings cannot be given a longer term yet; take it out",
+        lambda purpose: purpose.retention.promote is not None,
+    ),
+    Unwired(
+        ("retention", "start"),
+        "the term counts from the start of the recording; set call_start",
+        lambda purpose: purpose.retention.start is RetentionStart.CALL_END,
+    ),
+    Unwired(
+        ("access", "counterparty_voice"),
+        "nothing is written out; set include",
+        lambda purpose: purpose.access.counterparty_voice is CounterpartyVoice.TRANSCRIPT,
+    ),
+    Unwired(
+        ("pause", "payment", "api"),
+        "no program can pause yet; set false, and give keys",
+        lambda purpose: purpose.pause.payment is not None and purpose.pause.payment.api,
+    ),
+    Unwired(
+        ("derived", "transcript"),
+        "nothing is written out; set off",
+        lambda purpose: purpose.derived.transcript is Transcript.ON,
+    ),
+    Unwired(
+        ("playback", "four_eyes"),
+        "one person alone can play a recording; set false, and see to it otherwise",
+        lambda purpose: purpose.playback.four_eyes,
+    ),
+    Unwired(
+        ("playback", "sample_cap"),
+        "nobody counts what is played; take it out",
+        lambda purpose: purpose.playback.sample_cap is not None,
+    ),
+)
+
+
+def _whole(file: PolicyFile) -> Iterator[tuple[Key, str]]:
+    if file.exempt is not None and file.exempt.emergency.callback_window is not None:
+        yield (
+            ("exempt", "emergency", "callback_window"),
+            "calls back by an emergency service are not known by time yet; take it out",
+        )
+    if file.audit_keep is not None:
+        yield ("audit_keep",), "the audit log is kept for ever; take it out"
+    for (one, mine), (other, theirs) in combinations(file.purposes.items(), 2):
+        shared = set(mine.scope.lines) & set(theirs.scope.lines)
+        if shared and set(mine.scope.directions) & set(theirs.scope.directions):
+            yield (
+                ("purposes", other, "scope"),
+                (
+                    f"a call on line {min(shared)} could be both for {one} and for {other}, and a recording "
+                    "has one purpose yet; give each its own lines or directions"
+                ),
+            )
+
+
+def check_unwired(lint: Lint) -> None:
+    """Refuse what a policy asks for in vain."""
+    for name, purpose in lint.file.purposes.items():
+        for feature in IN_PURPOSE:
+            if feature.used_by(purpose):
+                lint.error("E100", ("purposes", name, *feature.key), feature.what)
+    for key, what in _whole(lint.file):
+        lint.error("E100", key, what)
