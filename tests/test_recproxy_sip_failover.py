@@ -219,8 +219,12 @@ def _health(stage: Bench, second: Wire) -> None:
         wire.send(Dialog.called(wire, options).response(options, 200, "OK"))
 
     def told(count: int) -> list[tuple[str, str]]:
-        stage.until(lambda: len(stage.told) >= count, "what became of the server")
-        return [(note.event, str(dict(note.fields)["target"])) for note in stage.told]
+        def of_servers() -> list[tuple[str, str]]:
+            notes = [note for note in stage.told if note.event.startswith("target.")]
+            return [(note.event, str(dict(note.fields)["target"])) for note in notes]
+
+        stage.until(lambda: len(of_servers()) >= count, "what became of the server")
+        return of_servers()
 
     first = f"sip:{stage.callee.address}:5060;transport=udp"
     answer(second)
