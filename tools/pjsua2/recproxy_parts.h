@@ -40,6 +40,9 @@ void recproxy_links_stop(void);
 /* Names that were resolved elsewhere. */
 pj_status_t recproxy_resolve_start(pjsip_endpoint *endpt);
 
+/* Emergency calls by service name. */
+pj_status_t recproxy_urn_start(void);
+
 /* The door.  All return whether the request was dealt with. */
 int recproxy_door_knows(const pj_sockaddr *address);
 pj_bool_t recproxy_door_stranger(pjsip_rx_data *rdata);

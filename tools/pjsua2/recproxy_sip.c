@@ -106,6 +106,9 @@ int recproxy_sip_start(void)
     status = recproxy_resolve_start(endpt);
     if (status != PJ_SUCCESS)
         return status;
+    status = recproxy_urn_start();
+    if (status != PJ_SUCCESS)
+        return status;
     recproxy_links_start();
     door.id = restorer.id = -1;
     status = pjsip_endpt_register_module(endpt, &door);
