@@ -27,14 +27,14 @@ def _written() -> Iterator[str]:
     for package in (recproxy, storage):
         for path in Path(str(package.__file__)).parent.rglob("*.py"):
             tree = ast.parse(path.read_text())
-            # An event chosen before it is written stands in an assignment to ``event``.
+            # An event chosen before it is written stands in an assignment to ``audit_event``.
             for node in ast.walk(tree):
                 values: list[ast.expr] = []
                 if isinstance(node, ast.Call):
                     name = getattr(node.func, "attr", getattr(node.func, "id", ""))
                     values = node.args if name in WRITERS else []
                 elif isinstance(node, ast.Assign) and any(
-                    isinstance(target, ast.Name) and target.id == "event" for target in node.targets
+                    isinstance(target, ast.Name) and target.id == "audit_event" for target in node.targets
                 ):
                     values = [node.value]
                 for value in values:

@@ -83,8 +83,8 @@ def _carry_out(
         done, failed = shred_granted(desk, kind, granted)
         case = case.with_outcomes([*refused, *done])
         desk.cases.save(case)
-        event = "consent.withdrawn" if kind is RequestKind.WITHDRAW else "dsr.decided"
-        desk.audit(event, case, {"shredded": len(done), "refused": len(refused), "failed": len(failed)})
+        audit_event = "consent.withdrawn" if kind is RequestKind.WITHDRAW else "dsr.decided"
+        desk.audit(audit_event, case, {"shredded": len(done), "refused": len(refused), "failed": len(failed)})
         if letter is not None:
             write_letter(letter, outcome_letter(desk.reply(case, Language(language))))
         _report(case, [*refused, *done], desk, f"{len(done)} shredded, {len(refused)} refused", as_json)

@@ -102,8 +102,10 @@ def close(case_id: str, config: Path, outcome: str) -> None:
         case = replace(case, state=CaseState.CLOSED, closed_at=desk.now)
         desk.cases.save(case)
         desk.cases.forget_number(case)
-        event = {"delivered": "dsr.delivered", "refused": "dsr.refused", "dropped": "dsr.closed"}[outcome]
-        desk.audit(event, case)
+        audit_event = {"delivered": "dsr.delivered", "refused": "dsr.refused", "dropped": "dsr.closed"}[
+            outcome
+        ]
+        desk.audit(audit_event, case)
     tick(True, f"case {case.id}: closed, {outcome}")
 
 
