@@ -236,6 +236,7 @@ def _build(
     recorder.start()
     stack.callback(recorder.stop)
     stack.callback(endpoint.close)
+    endpoint.exempt(policy.emergency)
     endpoint.open()
     return _Daemon(config, log, clock, driver, endpoint, media, current, reread, places)
 
@@ -479,6 +480,7 @@ class _Daemon:
         except RecproxyError as refusal:
             self._reject(_ConfigRejectedError(str(refusal)))
             return
+        self._endpoint.exempt(policy.emergency)
         self._media.use_trunks(media_trunks(read.config, self._places))
         self._media.use_prompts(read.prompts)
         self._policy.replace(policy)

@@ -11,7 +11,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from io import StringIO
 from pathlib import Path
@@ -372,6 +372,7 @@ class SlowEndpoint(SipEndpoint):
         self.waits: set[int] = set()
         self.tidied = 0
         self.applied: list[SipSettings] = []
+        self.exempted: frozenset[str] = frozenset()
         self.on_poll: Callable[[], None] = lambda: None
 
     def poll(self, timeout_ms: int) -> None:
@@ -382,6 +383,9 @@ class SlowEndpoint(SipEndpoint):
 
     def apply(self, settings: SipSettings) -> None:
         self.applied.append(settings)
+
+    def exempt(self, numbers: Iterable[str]) -> None:
+        self.exempted = frozenset(numbers)
 
     def tidy(self) -> None:
         self.tidied += 1
@@ -643,6 +647,7 @@ def test_a_reload_takes_trunks_policy_and_log_level_at_once(whole: Whole) -> Non
     whole.serve()
     (applied,) = whole.endpoint.applied
     assert [trunk.limits.max_calls for trunk in applied.trunks] == [7, 7]
+    assert "112" in whole.endpoint.exempted
     assert set(whole.media.trunks) == {"carrier", "pbx"}
     (loaded,) = [line for line in whole.events() if line["event"] == "config.loaded"]
     assert loaded["changed"] == "trunks.carrier.max_calls trunks.pbx.max_calls log.level"

@@ -199,3 +199,27 @@ def test_a_number_that_becomes_an_emergency_number_is_one(stage: Bench) -> None:
     _invite(stage, "9112")
     assert stage.receive(stage.callee, "INVITE").uri.startswith("sip:112@")
     assert stage.mirror.seen(InviteReceived)[0].facts.sos
+
+
+@pytest.mark.interop
+def test_when_full_a_repeated_invite_passes_and_so_does_a_call_for_help() -> None:
+    with bench(max_calls=1) as stage:
+        stage.endpoint.exempt(("112", "0112"))
+        a = Dialog.calling(stage.caller)
+        invite = a.request("INVITE", audio(stage.caller.address, 4000, codecs=(AMR_WB,)))
+        stage.caller.send(invite)
+        stage.receive(stage.callee, "INVITE")
+        stage.receive(stage.caller, "100")
+        stage.caller.send(invite)
+        assert stage.receive(stage.caller, "100"), "sent again, not refused"
+        assert _refused(stage, _invite(stage)) == "10"
+        for number in ("112", "0112"):
+            _invite(stage, number)
+            assert f"sip:{number}@" in stage.receive(stage.callee, "INVITE").uri
+        help_call = Dialog.calling(stage.caller)
+        help_call.target = "urn:service:sos.police"
+        stage.caller.send(help_call.request("INVITE", audio(stage.caller.address, 4000, codecs=(AMR_WB,))))
+        assert "sip:112@" in stage.receive(stage.callee, "INVITE").uri
+        assert stage.endpoint.counters()["refused_admission"] == 1
+        stage.endpoint.drain()
+        assert _refused(stage, _invite(stage, "112")) == "10", "another server has to take it"

@@ -8,7 +8,7 @@ through ``execute`` between two polls, never inside a callback.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 from typing import Final, assert_never
@@ -37,6 +37,7 @@ from recproxy.sip.headers import Message, Reason
 from recproxy.sip.leg import Leg, received
 from recproxy.sip.limits import Refusal, TrunkLimits
 from recproxy.sip.naming import Names
+from recproxy.sip.native import Admission
 from recproxy.sip.numbering import Party, rewritten, rewritten_user
 from recproxy.sip.outgoing import Outgoing
 from recproxy.sip.overload import Load
@@ -104,6 +105,7 @@ class SipEndpoint:
         self._authentication = Authentication(secrets.token_bytes)
         self._load = Load(settings.busy_s)
         self._is_emergency = is_emergency
+        self._emergency: tuple[str, ...] = ()
         self._tell = tell
         self._monotonic = monotonic
         versions = {listen.ip_version for listen in settings.listen}
@@ -124,7 +126,7 @@ class SipEndpoint:
         self._by_call_id: dict[str, str] = {}
         self._marks: dict[LoopMark, str] = {}
         self._draining = False
-        self._admitted: bool | None = None  # what the stack was told last
+        self._admitted: Admission | None = None  # what the stack was told last
 
     # ---------------------------------------------------------- life cycle
 
@@ -137,6 +139,7 @@ class SipEndpoint:
         self._stack.open()
         native.allow(self._trunks.peers, silent=self._settings.silent)
         self._ask_for_passwords()
+        native.exempt(self._emergency)
         self._admitted = None
         self._admit()
         deadline = self._monotonic() + _NAMES_S
@@ -168,6 +171,12 @@ class SipEndpoint:
         self._draining = True
         self._admit()
         self._registrations.end()
+
+    def exempt(self, numbers: Iterable[str]) -> None:
+        """Name the emergency numbers: calls to them are taken when others are not."""
+        self._emergency = tuple(numbers)
+        if self._admitted is not None:
+            native.exempt(self._emergency)
 
     def apply(self, settings: SipSettings) -> None:
         """Take over trunks and the access list of new settings; the rest needs a restart.
@@ -552,10 +561,12 @@ class SipEndpoint:
 
     def _admit(self) -> None:
         has_room = len(self._bridges) < self._settings.max_calls
-        admitted = not self._draining and not self._load.refusing and has_room
-        if admitted is not self._admitted:
-            self._admitted = admitted
-            native.admit(admitted=admitted, retry_after_s=_RETRY_AFTER_S)
+        who = Admission.ALL if has_room and not self._load.refusing else Admission.EMERGENCY
+        if self._draining:
+            who = Admission.NOBODY
+        if who is not self._admitted:
+            self._admitted = who
+            native.admit(who, _RETRY_AFTER_S)
 
 
 def _standing(to_send: SdpToSend | None) -> bytes | None:

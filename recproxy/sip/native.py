@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
 import pjsua2 as pj
@@ -15,6 +16,7 @@ from recproxy.errors import RecproxyError
 
 __all__ = [
     "ABI",
+    "Admission",
     "BodySlots",
     "BuildFacts",
     "SipStackError",
@@ -25,6 +27,7 @@ __all__ = [
     "cancelled_by",
     "challenge",
     "counters",
+    "exempt",
     "held",
     "locate",
     "lock_out",
@@ -34,7 +37,7 @@ __all__ = [
     "start",
 ]
 
-ABI: Final = 3
+ABI: Final = 4
 _COUNTERS: Final[Mapping[str, str]] = {
     "refused_address": "RECPROXY_REFUSED_ADDRESS",
     "refused_admission": "RECPROXY_REFUSED_ADMISSION",
@@ -168,9 +171,38 @@ def lock_out(addresses: Iterable[str]) -> None:
     pj.recproxy_auth_lock(",".join(addresses).encode())
 
 
-def admit(*, admitted: bool, retry_after_s: int = 0) -> None:
-    """Take new calls, or answer them and OPTIONS with 503 (and Retry-After unless 0)."""
-    pj.recproxy_admission_set(pj.RECPROXY_ADMIT if admitted else pj.RECPROXY_REFUSE, retry_after_s)
+class Admission(Enum):
+    """Who may begin a call."""
+
+    ALL = "all"
+    EMERGENCY = "emergency"
+    NOBODY = "nobody"
+
+
+_ADMISSIONS: Final[Mapping[Admission, str]] = {
+    Admission.ALL: "RECPROXY_ADMIT",
+    Admission.EMERGENCY: "RECPROXY_EMERGENCY_ONLY",
+    Admission.NOBODY: "RECPROXY_REFUSE",
+}
+
+
+def admit(who: Admission, retry_after_s: int = 0) -> None:
+    """Take new calls, or answer them and OPTIONS with 503 (and Retry-After unless 0).
+
+    An INVITE that is sent again while its call is being set up passes in any case.
+    """
+    admission = getattr(pj, _ADMISSIONS[who])
+    pj.recproxy_admission_set(admission, retry_after_s)
+
+
+def exempt(numbers: Iterable[str]) -> None:
+    """Name the numbers that ``Admission.EMERGENCY`` lets in, as dialled; service URNs always are.
+
+    Raises:
+        SipStackError: No memory; the old ones stay.
+    """
+    if pj.recproxy_emergency_set(",".join(sorted(numbers)).encode()):
+        raise SipStackError("no memory for the emergency numbers")
 
 
 def cancelled_by(sip_call_id: str) -> bytes:

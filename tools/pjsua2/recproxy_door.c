@@ -65,7 +65,7 @@ static pj_bool_t answer_options(pjsip_rx_data *rdata, pjsip_hdr *headers)
     pjsip_supported_hdr *supported = pjsip_supported_hdr_create(pool);
 
     recproxy_counters[RECPROXY_OPTIONS_ANSWERED]++;
-    if (admission == RECPROXY_REFUSE) {
+    if (admission != RECPROXY_ADMIT) {
         add_retry_after(rdata, headers);
         return recproxy_respond(rdata, PJSIP_SC_SERVICE_UNAVAILABLE, headers);
     }
@@ -118,6 +118,8 @@ static pj_bool_t new_call(pjsip_rx_data *rdata, pjsip_hdr *headers)
 {
     pjsip_unsupported_hdr *missing;
 
+    if (admission != RECPROXY_ADMIT && recproxy_exempt_repeated(rdata))
+        return PJ_FALSE;
     if (rdata->msg_info.max_fwd && rdata->msg_info.max_fwd->ivalue <= 0) {
         recproxy_counters[RECPROXY_REFUSED_HOPS]++;
         return recproxy_respond(rdata, PJSIP_SC_TOO_MANY_HOPS, headers);
@@ -128,7 +130,8 @@ static pj_bool_t new_call(pjsip_rx_data *rdata, pjsip_hdr *headers)
         pj_list_push_back(headers, missing);
         return recproxy_respond(rdata, PJSIP_SC_BAD_EXTENSION, headers);
     }
-    if (admission == RECPROXY_REFUSE) {
+    if (admission == RECPROXY_REFUSE ||
+        (admission == RECPROXY_EMERGENCY_ONLY && !recproxy_exempt_emergency(rdata))) {
         recproxy_counters[RECPROXY_REFUSED_ADMISSION]++;
         add_retry_after(rdata, headers);
         return recproxy_respond(rdata, PJSIP_SC_SERVICE_UNAVAILABLE, headers);
@@ -225,6 +228,7 @@ void recproxy_door_reset(void)
 {
     recproxy_nets_drop(&acl);
     acl_silent = admission = admission_retry_after = 0;
+    recproxy_exempt_reset();
     cancel_call_id[0] = cancel_text[0] = '\0';
 }
 

@@ -49,6 +49,11 @@ pj_bool_t recproxy_door_stranger(pjsip_rx_data *rdata);
 pj_bool_t recproxy_door_request(pjsip_rx_data *rdata);
 void recproxy_door_reset(void);
 
+/* What passes though new calls are refused. */
+int recproxy_exempt_repeated(pjsip_rx_data *rdata);
+int recproxy_exempt_emergency(const pjsip_rx_data *rdata);
+void recproxy_exempt_reset(void);
+
 /* Bodies.  `slot` is the module's index into a message's mod_data. */
 pj_status_t recproxy_sdp_start(void);
 void recproxy_sdp_mask(pjsip_rx_data *rdata);

@@ -23,11 +23,12 @@ extern "C" {
 #endif
 
 /* Changes when Python and this module must change together. */
-#define RECPROXY_SIP_ABI 3
+#define RECPROXY_SIP_ABI 4
 
 enum recproxy_admission {
-    RECPROXY_ADMIT = 0,  /* new calls are taken; OPTIONS is answered 200 */
-    RECPROXY_REFUSE = 1, /* new calls and OPTIONS are answered 503 */
+    RECPROXY_ADMIT = 0,          /* new calls are taken; OPTIONS is answered 200 */
+    RECPROXY_REFUSE = 1,         /* new calls and OPTIONS are answered 503 */
+    RECPROXY_EMERGENCY_ONLY = 2, /* the same, but for calls to an emergency number */
 };
 
 enum recproxy_counter {
@@ -91,6 +92,10 @@ int recproxy_resolve_pin(const char *name, const char *address);
 
 /* What a new INVITE and OPTIONS get; retry_after in seconds, 0 for none. */
 void recproxy_admission_set(int admission, int retry_after);
+
+/* Numbers that RECPROXY_EMERGENCY_ONLY lets in, as dialled, separated by commas;
+ * service URNs always are.  -1: no memory, and the old ones stay. */
+int recproxy_emergency_set(const char *data, size_t size);
 
 /* Bodies to send.  A token is never 0 and never used twice. */
 unsigned long long recproxy_body_new(void);
