@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pjsua2 as pj
 import pytest
+from sdp_bodies import audio
 from sip_bench import Bench, bench
+
+from recproxy.call.events import CallerConfirmed
 
 pytestmark = pytest.mark.interop
 
@@ -129,6 +132,66 @@ def _sipp(directory: Path, name: str, text: str, argv: list[str]) -> subprocess.
              "-trace_err", "-error_file", str(directory / f"{name}.err"), *argv],
             cwd=directory, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
         )  # fmt: skip
+
+
+REFUSED = """<recv response="503" optional="true" next="refused"/>
+  <recv response="200" rrs="true">"""
+END = """<label id="end"/>
+</scenario>"""
+ACK_REFUSAL = """<recv response="200" next="end"/>
+  <label id="refused"/>
+  <send><![CDATA[
+ACK sip:[service]@[remote_ip]:[remote_port] SIP/2.0
+[last_Via:]
+From: <sip:0301234567@[local_ip]:[local_port]>;tag=[pid]a[call_number]
+[last_To:]
+Call-ID: [call_id]
+CSeq: 1 ACK
+Max-Forwards: 70
+Content-Length: 0
+
+  ]]></send>
+"""
+
+
+@pytest.mark.load
+def test_more_calls_than_can_be_set_up_are_refused_and_no_call_that_was_taken_suffers(
+    tmp_path: Path,
+) -> None:
+    calls = 3000
+    caller = CALLER.replace('<recv response="200" rrs="true">', REFUSED)
+    caller = caller.replace('<recv response="200"/>\n</scenario>', ACK_REFUSAL + END)
+    assert caller.count("refused") == 2
+    with bench(max_calls=3000) as stage:
+        a, _ = stage.establish(audio(stage.caller.address, 4000), audio(stage.callee.address, 5000))
+        del a
+        where = stage.lease.addresses
+        stage.caller.close()
+        stage.callee.close()
+        common = ["-p", "5060", "-t", "u1", "-buff_size", "2097152"]
+        answering = _sipp(tmp_path, "callee", CALLEE, ["-i", where.callee, *common])
+        load = ["-m", str(calls), "-r", "3000", "-l", str(calls), f"{where.daemon}:5060", "-s", "0201234567"]
+        calling = _sipp(
+            tmp_path, "caller", caller.replace("{hold}", "200"), ["-i", where.caller, *common, *load]
+        )
+        try:
+            while calling.poll() is None:
+                stage.endpoint.poll(5)
+                stage.mirror.pump(stage.endpoint)
+        finally:
+            for process in (calling, answering):
+                process.kill()
+                process.wait()
+        errors = tmp_path / "caller.err"
+        assert calling.returncode == 0, errors.read_text()[-800:] if errors.exists() else "no word"
+        standing = stage.endpoint.active
+        stage.until(lambda: stage.endpoint.active <= min(standing, 1), "the calls that were taken to end")
+        counters = stage.endpoint.counters()
+        taken = len(stage.mirror.seen(CallerConfirmed)) - 1
+        print(f"{taken} of {calls} calls taken, {counters['refused_admission']} refused")
+        assert counters["overloads"] >= 1
+        assert taken + counters["refused_admission"] >= calls
+        assert stage.endpoint.active == 1, "the call that stood before stands still"
 
 
 def _run(stage: Bench, directory: Path, calls: int, rate: int, hold_ms: int, transport: str = "u1") -> None:
