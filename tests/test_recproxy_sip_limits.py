@@ -215,11 +215,11 @@ def test_when_full_a_repeated_invite_passes_and_so_does_a_call_for_help() -> Non
         assert _refused(stage, _invite(stage)) == "10"
         for number in ("112", "0112"):
             _invite(stage, number)
-            assert f"sip:{number}@" in stage.receive(stage.callee, "INVITE").uri
+            stage.receive(stage.callee, f"INVITE sip:{number}@")
         help_call = Dialog.calling(stage.caller)
         help_call.target = "urn:service:sos.police"
         stage.caller.send(help_call.request("INVITE", audio(stage.caller.address, 4000, codecs=(AMR_WB,))))
-        assert "sip:112@" in stage.receive(stage.callee, "INVITE").uri
+        stage.receive(stage.callee, "INVITE sip:112@")
         assert stage.endpoint.counters()["refused_admission"] == 1
         stage.endpoint.drain()
         assert _refused(stage, _invite(stage, "112")) == "10", "another server has to take it"
