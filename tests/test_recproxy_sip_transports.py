@@ -186,6 +186,37 @@ def test_a_giant_message_closes_its_connection_and_no_call() -> None:
         wire.close()
 
 
+# ---- both sides of a NAT
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_each_socket_tells_its_own_address(transport: str) -> None:
+    public = "198.51.100.7"
+
+    def configure(settings: SipSettings) -> SipSettings:
+        return replace(
+            settings,
+            listen=tuple(
+                replace(listen, advertise=public) if listen.transport == transport else listen
+                for listen in settings.listen
+            ),
+        )
+
+    with bench(configure=configure) as stage:
+        where = stage.lease.addresses
+        if transport == "tcp":
+            stage.caller.close()
+            stage.caller = StreamWire(where.caller, 5070, (where.daemon, 5060))
+        a, b = stage.establish(*_bodies(stage))
+        told = a.target.partition("@")[2].partition(";")[0]
+        assert told == f"{public}:5060"
+        other = public if transport == "udp" else where.daemon  # the callee is called over UDP
+        assert b.target.partition("@")[2] == f"{other}:5060"
+        if transport == "tcp":
+            a.target = f"sip:recproxy@{where.daemon}:5060"
+        stage.hang_up(a)
+
+
 # ---- IPv6
 
 

@@ -54,8 +54,31 @@ static pj_bool_t on_rx_response(pjsip_rx_data *rdata)
     return recproxy_held_offer(rdata);
 }
 
+/* PJSIP looks for a Contact by asking the system which interface reaches the peer,
+ * and so misses which socket the message leaves from, and what that one advertises. */
+static void tell_own_address(pjsip_tx_data *tdata)
+{
+    const pjsip_transport *transport = tdata->tp_info.transport;
+    pjsip_contact_hdr *contact = pjsip_msg_find_hdr(tdata->msg, PJSIP_H_CONTACT, NULL);
+    const pjsip_host_port *own;
+    pjsip_sip_uri *uri;
+
+    if (!transport || !contact || !contact->uri || !PJSIP_URI_SCHEME_IS_SIP(contact->uri))
+        return;
+    own = transport->factory ? &transport->factory->addr_name : &transport->local_name;
+    uri = pjsip_uri_get_uri(contact->uri);
+    if (!own->host.slen || (pj_stricmp(&uri->host, &own->host) == 0 && uri->port == own->port))
+        return;
+    /* The URI belongs to the dialog, and outlives this message. */
+    contact->uri = pjsip_uri_clone(tdata->pool, contact->uri);
+    uri = pjsip_uri_get_uri(contact->uri);
+    pj_strdup(tdata->pool, &uri->host, &own->host);
+    uri->port = own->port;
+}
+
 static pj_status_t before_print(pjsip_tx_data *tdata)
 {
+    tell_own_address(tdata);
     recproxy_sdp_before_print(tdata, door.id);
     return PJ_SUCCESS;
 }
