@@ -27,6 +27,10 @@
 
 #define PJMEDIA_HAS_VIDEO 0
 
+/* Keys are the RTP engine's business.  libsrtp is one for the whole process, and
+ * two that start and stop it get in each other's way. */
+#define PJMEDIA_HAS_SRTP 0
+
 /* PJMEDIA sees one SDP only, the dummy: one media line, one format.  Each leg
  * holds a dozen copies of it, whose arrays have these sizes. */
 #define PJMEDIA_MAX_SDP_FMT 8
