@@ -43,6 +43,7 @@ class Purpose:
         on_failure: ``continue_unrecorded`` or ``block_call``.
         language: Language of the announcement.
         match: Numbers of its line; of the callee if the call comes in.
+        more: Further keys of the purpose, as ``policies.one_purpose`` takes them.
     """
 
     retention: str = "P30D"
@@ -51,6 +52,7 @@ class Purpose:
     on_failure: str = "continue_unrecorded"
     language: str = "nl"
     match: tuple[str, ...] = ("*",)
+    more: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,6 +388,7 @@ class Daemon:
                 announce__prompts={purpose.language: name},
                 retention__keep=purpose.retention,
                 failure__recorder_down=purpose.on_failure,
+                **purpose.more,
             )
         languages = list(dict.fromkeys(purpose.language for purpose in settings.purposes.values()))
         return whole(purposes, languages=languages, lines=lines, prompts=prompts)

@@ -157,6 +157,7 @@ class RtpPeer:
         self._lock = threading.Condition()
         self._heard: list[Heard] = []
         self._talks: list[Talk] = []
+        self._keys = 0  # pressed so far: each is an event of its own
         self._ended = False
         self._listener = threading.Thread(target=self._listen, name=f"rtp {address}:{self.port}", daemon=True)
         self._listener.start()
@@ -198,7 +199,9 @@ class RtpPeer:
         self, keys: str, to: tuple[str, int], *, payload_type: int = 101, ssrc: int = 0x7E1E0001
     ) -> None:
         """Press keys, one after the other, as telephone-events of 100 ms (RFC 4733 section 2.5)."""
-        for place, key in enumerate(keys):
+        for key in keys:
+            place = self._keys
+            self._keys += 1
             steps = [(160 * step, 0) for step in range(1, 5)] + [(800, 0x80)] * 3
             for step, (duration, end) in enumerate(steps):
                 event = _EVENT.pack(_KEYS.index(key), end | 10, duration)

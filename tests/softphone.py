@@ -238,11 +238,12 @@ class Softphone:
         caller: str = "+31612345678",
         headers: tuple[tuple[str, str], ...] = (),
         answer_in_ack: bytes = b"",
+        service: str = "",
     ) -> Dialog:
-        """Send an INVITE to ``sip:number@to`` and return its dialog at once."""
+        """Send an INVITE to ``sip:number@to``, or to a ``service`` URN, and return its dialog at once."""
         call_id = f"{_CRED}-{next(_ids)}@{self.address}"
         local = f"<sip:{caller}@{self.host}>;tag={_CRED}{next(_ids)}"
-        uri = f"sip:{number}@{_host(to[0])}:{to[1]}"
+        uri = service or f"sip:{number}@{_host(to[0])}:{to[1]}"
         start = f"INVITE {uri} SIP/2.0"
         lines = [
             ("Via", self._via()),

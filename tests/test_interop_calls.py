@@ -95,6 +95,21 @@ def test_emergency_number_is_connected_at_once_without_a_word(make_rig: Callable
     assert (ended["decision"], ended.recording) == ("emergency", "")
 
 
+@pytest.mark.parametrize("service", ["urn:service:sos", "urn:service:sos.police", "URN:SERVICE:SOS"])
+def test_an_emergency_call_by_service_name_reaches_112(make_rig: Callable[..., Rig], service: str) -> None:
+    rig = make_rig()
+    rig.daemon.start()
+    peer = rig.peer(rig.lease.addresses.caller)
+    dialog = rig.caller.invite("", rig.daemon.sip, sdp_bodies.audio(peer.address, peer.port), service=service)
+    incoming = rig.callee.next_call()
+    assert incoming.invite.start.startswith("INVITE sip:112@")
+    incoming.answer(sdp_bodies.audio(peer.address, peer.port))
+    dialog.wait_answer()
+    dialog.bye()
+    ended = rig.daemon.wait("call.ended")
+    assert (ended["decision"], ended["outcome"]) == ("emergency", "answered")
+
+
 def test_recorded_call_keeps_only_codecs_that_can_be_announced_and_recorded(
     make_rig: Callable[..., Rig],
 ) -> None:

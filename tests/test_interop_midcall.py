@@ -327,15 +327,15 @@ def test_bad_policy_on_reload_leaves_the_old_one_in_force(make_rig: Callable[...
     rig = make_rig()
     rig.daemon.start()
     good = rig.daemon.policy.read_text()
-    rig.daemon.policy.write_text(good.replace("retention: P30D", "retention: forever"))
+    rig.daemon.policy.write_text(good.replace("keep: P30D", "keep: forever"))
     rig.daemon.signal(signal.SIGHUP)
     said = rig.daemon.wait("policy.rejected")
-    assert "retention" in said["why"]
+    assert "keep" in said["why"]
     call = rig.dial()
     rig.recorded(call)
     call.hang_up()
     rig.sealed(call)
-    rig.daemon.policy.write_text(good.replace("purpose: training", "purpose: none"))
+    rig.daemon.policy.write_text(good.replace("'*'", "'+31205550000'"))
     start = rig.daemon.mark
     rig.daemon.signal(signal.SIGHUP)
     rig.daemon.wait("policy.loaded", start=start)
@@ -343,7 +343,7 @@ def test_bad_policy_on_reload_leaves_the_old_one_in_force(make_rig: Callable[...
     call.left.wait_count(5)
     call.hang_up()
     ended = rig.daemon.wait("call.ended", call_ref=call.ref)
-    assert (ended["decision"], ended.recording) == ("rule", "")
+    assert (ended["decision"], ended.recording) == ("no_rule", "")
 
 
 def test_numbers_stay_out_of_the_log_whatever_happens_to_a_call(make_rig: Callable[..., Rig]) -> None:

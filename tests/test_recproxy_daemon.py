@@ -26,6 +26,7 @@ from rig import Rig
 
 from announcer import PromptSet
 from recproxy import daemon as roof
+from recproxy import wiring
 from recproxy.call import Driver
 from recproxy.config import Config, load
 from recproxy.errors import AlreadyRunning, ConfigError
@@ -184,7 +185,7 @@ def test_a_relay_that_cannot_start_is_one_message(
         raise RelayError("the relay cannot start: Cannot allocate memory")
 
     rig = make_rig()
-    monkeypatch.setattr(roof, "Relay" if thing == "relay" else "PortPool", fail)
+    monkeypatch.setattr(*((roof, "Relay") if thing == "relay" else (wiring, "PortPool")), fail)
     monkeypatch.setattr(roof, "harden", lambda: None)
     with pytest.raises(roof.StartError, match="media: the relay cannot start"):
         roof.run(load(rig.daemon.config), {}, lambda: load(rig.daemon.config))

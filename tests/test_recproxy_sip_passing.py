@@ -202,3 +202,18 @@ def test_keys_in_info(kind: str, body: bytes, digit: str) -> None:
 def test_a_malformed_replaces_names_nothing(value: str) -> None:
     assert passing.named_dialog(value) is None
     assert passing.named_dialog("c@d;from-tag=b;to-tag=a;early-only") == DialogName("c@d", "a", "b")
+
+
+@pytest.mark.parametrize(
+    ("method", "header", "wish"),
+    [
+        ("INFO", "Record: on", True),
+        ("INFO", "Record: OFF ", False),
+        ("INFO", "Record: maybe", None),
+        ("INFO", "Subject: on", None),
+        ("MESSAGE", "Record: off", None),
+    ],
+)
+def test_a_telephone_may_ask_for_a_pause_in_info(method: str, header: str, wish: bool | None) -> None:
+    text = f"{method} sip:a@192.0.2.1 SIP/2.0\r\nCall-ID: x\r\nCSeq: 2 {method}\r\n{header}\r\nContent-Length: 0\r\n\r\n"
+    assert passing.record_wish(headers.read_message(text.encode())) is wish

@@ -27,7 +27,15 @@ from recproxy.call.commands import (
     SendReoffer,
     SipCommand,
 )
-from recproxy.call.events import CallFacts, DigitPressed, Event, InviteReceived, LegFault, LegName
+from recproxy.call.events import (
+    CallFacts,
+    DigitPressed,
+    Event,
+    InviteReceived,
+    LegFault,
+    LegName,
+    RecordAsked,
+)
 from recproxy.errors import PeerError, SipError
 from recproxy.sip import headers, native, passing, sdp
 from recproxy.sip.authentication import Authentication, ChallengedError, DigestUsers
@@ -445,6 +453,9 @@ class SipEndpoint:
         key = passing.digit(message)
         if key:
             self._post(leg.call, DigitPressed(leg.name, key))
+        wish = passing.record_wish(message)
+        if wish is not None:
+            self._post(leg.call, RecordAsked(leg.name, wish))
         native.pass_on(number, dialog.call_id, dialog.ours, dialog.theirs, passed)
 
     def _dialog_for(self, asked: passing.DialogName) -> passing.DialogName | None:

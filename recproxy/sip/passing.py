@@ -80,6 +80,13 @@ def digit(message: Message) -> str:
     return found[1].decode().upper() if found else ""
 
 
+def record_wish(message: Message) -> bool | None:
+    """Whether an INFO asks by ``Record: on`` or ``off``, as desk telephones do; None if it does not."""
+    if message.method != "INFO":
+        return None
+    return {"on": True, "off": False}.get((message.first("Record") or "").strip().lower())
+
+
 def passed_headers(
     message: Message, carried: Iterable[tuple[str, str]], find: Finder, home: Callable[[Uri], Uri]
 ) -> str:
