@@ -215,5 +215,8 @@ def test_a_malformed_replaces_names_nothing(value: str) -> None:
     ],
 )
 def test_a_telephone_may_ask_for_a_pause_in_info(method: str, header: str, wish: bool | None) -> None:
-    text = f"{method} sip:a@192.0.2.1 SIP/2.0\r\nCall-ID: x\r\nCSeq: 2 {method}\r\n{header}\r\nContent-Length: 0\r\n\r\n"
+    text = (
+        f"{method} sip:a@b SIP/2.0\r\nVia: SIP/2.0/UDP b;branch=z9hG4bK1\r\nFrom: <sip:a@b>;tag=1\r\n"
+        f"To: <sip:a@b>;tag=2\r\nCall-ID: c\r\nCSeq: 2 {method}\r\n{header}\r\nContent-Length: 0\r\n\r\n"
+    )
     assert passing.record_wish(headers.read_message(text.encode())) is wish

@@ -82,7 +82,7 @@ def digit(message: Message) -> str:
 
 def record_wish(message: Message) -> bool | None:
     """Whether an INFO asks by ``Record: on`` or ``off``, as desk telephones do; None if it does not."""
-    if message.method != "INFO":
+    if (message.first("CSeq") or "").split()[1:] != ["INFO"]:
         return None
     return {"on": True, "off": False}.get((message.first("Record") or "").strip().lower())
 
