@@ -12,6 +12,7 @@ from rtp.timeline.formats import TimelineFormat
 __all__ = ["Canvas"]
 
 _FIRST_ROOM_MS: Final = 640
+_SHRINK_AT: Final = 4  # times what is needed: the memory of a backlog is given back once it is over
 _MOST_ROOM_MS: Final = 20_000
 """Room between what was taken and the newest sample; what lies beyond is dropped and counted."""
 
@@ -25,7 +26,7 @@ class Canvas:
         taken: Frames given out so far.
     """
 
-    __slots__ = ("_ends", "_filled", "_format", "_most", "_samples", "_silent", "taken")
+    __slots__ = ("_ends", "_filled", "_first", "_format", "_most", "_samples", "_silent", "taken")
 
     def __init__(self, audio: TimelineFormat) -> None:
         """Start at frame 0.
@@ -33,7 +34,7 @@ class Canvas:
         Args:
             audio: Format of the samples.
         """
-        room = audio.rate_hz * _FIRST_ROOM_MS // 1000
+        self._first = room = audio.rate_hz * _FIRST_ROOM_MS // 1000
         self.taken = 0
         self._format = audio
         self._silent = audio.silent_sample
@@ -148,17 +149,27 @@ class Canvas:
             self._filled[:, :rest] = self._filled[:, here:used]
             self._filled[:, rest:used] = False
         self.taken = until
+        if len(self._samples) > _SHRINK_AT * max(self._first, rest):
+            self._resize(max(self._first, 2 * rest), rest)
         return out, silence
+
+    @property
+    def room(self) -> int:
+        """Frames that it holds memory for."""
+        return len(self._samples)
 
     def _grow(self, room: int) -> bool:
         if room > self._most:
             return False
         have = len(self._samples)
         if room > have:
-            want = min(room + room // 4, self._most)  # a call holds it to its end
-            samples = np.full((want, 2), self._silent, self._format.dtype)
-            samples[:have] = self._samples
-            filled = np.zeros((2, want), np.bool_)
-            filled[:, :have] = self._filled
-            self._samples, self._filled = samples, filled
+            self._resize(min(room + room // 4, self._most), have)
         return True
+
+    def _resize(self, room: int, used: int) -> None:
+        """Hold memory for ``room`` frames, of which ``used`` are kept."""
+        samples = np.full((room, 2), self._silent, self._format.dtype)
+        samples[:used] = self._samples[:used]
+        filled = np.zeros((2, room), np.bool_)
+        filled[:, :used] = self._filled[:, :used]
+        self._samples, self._filled = samples, filled
