@@ -22,6 +22,7 @@ import msgspec
 import structlog
 
 __all__ = [
+    "CHANNEL_COUNTS",
     "EVENTS",
     "KEYS",
     "Event",
@@ -91,7 +92,7 @@ class Kind(Enum):
 
 
 _LEGS: Final = ("caller", "callee")
-_CHANNEL_COUNTS: Final = (
+CHANNEL_COUNTS: Final = (
     "packets",
     "lost",
     "late",
@@ -100,6 +101,7 @@ _CHANNEL_COUNTS: Final = (
     "ssrc_changes",
     "silence_samples",
 )
+"""What is said of each channel of a recording, by the names of ``storage.ChannelFacts``."""
 _STREAM_COUNTS: Final = (
     "received",
     "relayed",
@@ -179,7 +181,7 @@ KEYS: Final[Mapping[str, Kind]] = {
     "what": Kind.TEXT,
     "where": Kind.TEXT,
     "why": Kind.TEXT,
-    **{f"{leg}_{what}": Kind.COUNT for leg in _LEGS for what in (*_CHANNEL_COUNTS, *_STREAM_COUNTS)},
+    **{f"{leg}_{what}": Kind.COUNT for leg in _LEGS for what in (*CHANNEL_COUNTS, *_STREAM_COUNTS)},
     **{f"{leg}_jitter_ms": Kind.NUMBER for leg in _LEGS},
 }
 
@@ -196,7 +198,7 @@ class Event:
 
 _I, _W, _E = LogLevel.INFO, LogLevel.WARNING, LogLevel.ERROR
 _PACKETS: Final = ("lost_packets", "late_packets", "dropped_packets", "foreign_packets")
-_CHANNELS: Final = tuple(f"{leg}_{what}" for leg in _LEGS for what in _CHANNEL_COUNTS)
+_CHANNELS: Final = tuple(f"{leg}_{what}" for leg in _LEGS for what in CHANNEL_COUNTS)
 _STREAMS: Final = tuple(f"{leg}_{what}" for leg in _LEGS for what in _STREAM_COUNTS)
 
 # Every event, ``noun.past_participle``.

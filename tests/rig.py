@@ -149,6 +149,21 @@ class Rig:
         """Wait until the call's recording is closed for good."""
         return self.daemon.wait("recording.sealed", call_ref=call.ref)
 
+    def keeps_nothing_of(self, call: Call) -> None:
+        """Neither a key nor a body is there, and not a byte of what was said in any file.
+
+        Raises:
+            AssertionError: Something is.
+        """
+        assert self.daemon.bodies() == []
+        assert list((self.daemon.data / "keys").glob("*")) == []
+        for path in self.daemon.files():
+            content = path.read_bytes()
+            for talk in (call.left_talk, call.right_talk):
+                for at in range(0, len(talk.sent) - 24, 400):
+                    where = path.relative_to(self.daemon.data)
+                    assert talk.sent[at : at + 24] not in content, f"audio in {where}"
+
     def wave(self, recording: str) -> RiffWave:
         """The recording as the operator's export, G.711 kept as it was."""
         out = self.directory / f"{recording}.wav"

@@ -67,6 +67,11 @@ class Agreement:
         return self.held[LegName.CALLER] or self.held[LegName.CALLEE]
 
     @property
+    def speech(self) -> Codec | None:
+        """The codec to speak to the parties in; None if none was agreed."""
+        return next((codec for codec in self.codecs if pick.is_speech(codec)), None)
+
+    @property
     def selection(self) -> pick.Selection:
         """What of the offer is relayed.
 

@@ -399,7 +399,7 @@ class CallMachine:
     def _announce(self, now: float) -> list[Command]:
         media, selection = self._media, self._media.selection
         plan = self._plan
-        if plan is None or selection.recorded is None:
+        if plan is None or selection.recorded is None or media.speech is None:
             raise IllegalEvent("a notice is due without a plan")
         self._prompt_asked = True
         self._deadline = now + self._limits.prompt_s
@@ -408,7 +408,7 @@ class CallMachine:
             language=plan.language,
             legs=self._audience(plan),
             stream=media.recorded_port(),
-            codec=next(codec for codec in media.codecs if pick.is_speech(codec)),
+            codec=media.speech,
             ptime_ms=media.ptime_ms(),
         )
         return [play]
@@ -566,10 +566,9 @@ class CallMachine:
 
     def _asked_for(self, now: float) -> list[Command]:
         """Staff ask for the recording: announce it first, nothing is retroactive."""
-        both = self.caller is CallerLeg.CONFIRMED and self.callee is CalleeLeg.CONFIRMED
         if (
             self.notice is not Notice.WAITING
-            or not both
+            or not self._is_up
             or self._media.on_hold
             or self._reoffers.open is not None
         ):
@@ -679,9 +678,8 @@ class CallMachine:
 
     def _tone(self, party: Party) -> list[Command]:
         """The tone to one party of a call that is up; what it hears is no part of the recording."""
-        speech = next((codec for codec in self._media.codecs if pick.is_speech(codec)), None)
-        both = self.caller is CallerLeg.CONFIRMED and self.callee is CalleeLeg.CONFIRMED
-        if speech is None or not both or self._media.on_hold:
+        speech = self._media.speech
+        if speech is None or not self._is_up or self._media.on_hold:
             return []
         leg = next(leg for leg in LegName if self._party(leg) is party)
         return [PlayTone(leg, self._media.recorded_port(), speech, self._media.ptime_ms())]
@@ -689,7 +687,7 @@ class CallMachine:
     # ------------------------------------------------------------ re-offer
 
     def _reoffered(self, event: ReofferReceived, now: float) -> list[Command]:
-        if self.caller is CallerLeg.CONFIRMED and self.callee is CalleeLeg.CONFIRMED:
+        if self._is_up:
             return self._reoffers.received(event, now)
         return [] if self.is_ending else [AnswerReoffer(event.leg, 491, "Request Pending", None)]
 
@@ -860,6 +858,11 @@ class CallMachine:
         }
 
     @property
+    def _is_up(self) -> bool:
+        """Whether both parties are connected to each other."""
+        return self.caller is CallerLeg.CONFIRMED and self.callee is CalleeLeg.CONFIRMED
+
+    @property
     def _mode(self) -> ChoiceMode:
         return self._plan.choice.mode if self._plan is not None else ChoiceMode.NONE
 
@@ -900,8 +903,7 @@ class CallMachine:
         agreed = self.choice is Choice.GIVEN or (
             self._mode is not ChoiceMode.OPT_IN and self.choice is not Choice.REFUSED
         )
-        both = self.caller is CallerLeg.CONFIRMED and self.callee is CalleeLeg.CONFIRMED
-        return agreed and both and self.notice is Notice.COMPLETED
+        return agreed and self._is_up and self.notice is Notice.COMPLETED
 
     def _record(self, symbol: Symbol) -> None:
         if symbol is Symbol.RECORDING_REQUESTED and not self._may_record:

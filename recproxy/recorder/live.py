@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recproxy.call.events import Codec, LegName
+from recproxy.eventlog import CHANNEL_COUNTS
 from recproxy.recorder.jobs import Pause, Resume, Seal
 from rtp import CodecSpec, Side, Timeline, TimelineFacts
 from storage import ChannelFacts, RecordingId, RecordingWriter, SealFacts
@@ -17,16 +18,7 @@ from storage import ChannelFacts, RecordingId, RecordingWriter, SealFacts
 Packets = tuple[npt.NDArray[np.void], npt.NDArray[np.uint8]]
 
 _CHANNEL_FIELDS: Final = tuple(field.name for field in fields(ChannelFacts))
-_SEALED_LINE: Final = (
-    "packets",
-    "lost",
-    "late",
-    "reordered",
-    "duplicates",
-    "ssrc_changes",
-    "silence_samples",
-    "jitter_ms",
-)
+_SEALED_LINE: Final = (*CHANNEL_COUNTS, "jitter_ms")
 
 
 @dataclass(slots=True)
