@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -128,7 +128,7 @@ class FixedPolicy:
 
 OPT_OUT = ChoicePlan(ChoiceMode.OPT_OUT, refuse=("9",), staff_refuse=("8",))
 OPT_IN = ChoicePlan(ChoiceMode.OPT_IN, accept=("1",), refuse=("9",), staff_refuse=("8",), window_s=5.0)
-PAUSE = PausePlan(("7",), longest_s=60.0)
+PAUSE = PausePlan(("7",), longest_s=60.0, api=True)
 
 
 def plan(
@@ -845,6 +845,29 @@ def test_it_goes_on_when_the_last_cause_of_a_pause_is_gone() -> None:
     m.receive(ReofferAnswered(CALLEE, 200, "OK", sdp()), 20.1)
     assert state_of(m) is Recording.PAUSED
     assert kinds(m.receive(ResumeAsked(), 21.0)) == ["ResumeRecording", "recording.resumed", "rec.resumed"]
+
+
+def test_a_program_pauses_and_its_pause_ends_by_itself() -> None:
+    m = machine(Record(plan(choice=OPT_OUT, pause=PAUSE)))
+    heard(m)
+    m.receive(RecordingOpened("ab" * 16), 5.2)
+    assert kinds(m.receive(PauseAsked(), 6.0)) == ["PauseRecording", "recording.paused", "rec.paused"]
+    assert m.receive(PauseAsked(), 7.0) == []
+    assert m.deadline() == 66.0
+    assert press(m, CALLEE, "7", 20.0) == []
+    assert m.deadline() == 80.0
+    assert press(m, CALLEE, "7", 21.0) == []
+    assert state_of(m) is Recording.PAUSED
+    assert kinds(m.expire(80.0)) == ["ResumeRecording", "recording.resumed", "rec.resumed"]
+    assert m.deadline() is None
+
+
+def test_no_program_pauses_what_the_policy_lets_none_pause() -> None:
+    m = machine(Record(plan(choice=OPT_OUT, pause=replace(PAUSE, api=False))))
+    heard(m)
+    m.receive(RecordingOpened("ab" * 16), 5.2)
+    assert m.receive(PauseAsked(), 6.0) == []
+    assert state_of(m) is Recording.ON
 
 
 def test_staff_ask_for_the_recording_and_it_is_announced_first() -> None:

@@ -79,6 +79,7 @@ from recproxy.policy import Audience, CallQuestion, ChoiceMode, Decision, OnFail
 from storage.tags import Direction
 
 _LIVE_RECORDING: Final = frozenset({Recording.OPENING, Recording.ON, Recording.PAUSED})
+_TIMED_PAUSES: Final = frozenset({PauseCause.KEYS, PauseCause.OPERATOR})  # end by themselves
 _LIVE_NOTICE: Final = frozenset({Notice.WAITING, Notice.DUE, Notice.PLAYING})
 
 
@@ -215,7 +216,7 @@ class CallMachine:
             case RecordAsked():
                 return self._record_asked(event, now)
             case PauseAsked():
-                return self._pause(PauseCause.OPERATOR)
+                return self._pause_asked(now)
             case ResumeAsked():
                 return self._resume(PauseCause.OPERATOR)
             case DrainExpired():
@@ -229,7 +230,7 @@ class CallMachine:
         if self._choice_until is not None and now >= self._choice_until:
             return self._no_answer()
         if self._pause_until is not None and now >= self._pause_until:
-            return self._resume(PauseCause.KEYS)
+            return self._end_timed_pause()
         if self._deadline is None or now < self._deadline:
             return []
         self._deadline = None
@@ -510,7 +511,7 @@ class CallMachine:
             return []
         if event.on:
             return self._asked_for(now) if self.notice is Notice.WAITING else self._resume(PauseCause.KEYS)
-        return self._pause_by_keys(now)
+        return self._pause_for_a_while(PauseCause.KEYS, now)
 
     def _accepted(self) -> list[Command]:
         """Yes: record, once the announcement is over."""
@@ -628,14 +629,26 @@ class CallMachine:
     def _toggle_pause(self, now: float) -> list[Command]:
         if PauseCause.KEYS in self._pauses:
             return self._resume(PauseCause.KEYS)
-        return self._pause_by_keys(now)
+        return self._pause_for_a_while(PauseCause.KEYS, now)
 
-    def _pause_by_keys(self, now: float) -> list[Command]:
+    def _pause_asked(self, now: float) -> list[Command]:
+        """A program asks; only where the purpose lets one."""
+        if self._plan is None or not self._plan.pause.api:
+            return []
+        return self._pause_for_a_while(PauseCause.OPERATOR, now)
+
+    def _pause_for_a_while(self, cause: PauseCause, now: float) -> list[Command]:
         """A pause of staff, that ends by itself; for as long as there is something to pause."""
-        if self._plan is None or self.recording not in _LIVE_RECORDING or PauseCause.KEYS in self._pauses:
+        if self._plan is None or self.recording not in _LIVE_RECORDING or cause in self._pauses:
             return []
         self._pause_until = now + self._plan.pause.longest_s
-        return self._pause(PauseCause.KEYS)
+        return self._pause(cause)
+
+    def _end_timed_pause(self) -> list[Command]:
+        """Staff forgot to go on."""
+        ended = self._pauses & _TIMED_PAUSES
+        self._pauses -= ended
+        return self._resume(PauseCause.KEYS if PauseCause.KEYS in ended else PauseCause.OPERATOR)
 
     def _pause(self, cause: PauseCause) -> list[Command]:
         """Silence until no cause is left."""
@@ -651,7 +664,7 @@ class CallMachine:
     def _resume(self, cause: PauseCause) -> list[Command]:
         """One cause less; what is recorded goes on in the codecs agreed now."""
         self._pauses.discard(cause)
-        if cause is PauseCause.KEYS:
+        if not self._pauses & _TIMED_PAUSES:
             self._pause_until = None
         if self._pauses:
             return []

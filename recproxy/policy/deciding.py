@@ -252,7 +252,9 @@ class Policy:
             purposes=plans,
             choice=_choice(purpose),
             pause=(
-                PausePlan(payment.keys, payment.max.total_seconds()) if payment is not None else PausePlan()
+                PausePlan(payment.keys, payment.max.total_seconds(), payment.api)
+                if payment is not None
+                else PausePlan()
             ),
             start=purpose.selection.keys,
             beep=purpose.announce.staff is StaffNotice.BEEP,

@@ -141,10 +141,12 @@ class PausePlan:
     Attributes:
         keys: Key sequences that pause, and go on.
         longest_s: After which it goes on by itself, seconds.
+        api: Whether a program may, over the HTTP API.
     """
 
     keys: tuple[str, ...] = ()
     longest_s: float = 180.0
+    api: bool = False
 
 
 @dataclass(frozen=True, slots=True)
