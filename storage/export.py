@@ -6,7 +6,7 @@ the recording bit for bit, G.711 included; the others are made by `storage.encod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import BinaryIO, Final
@@ -24,6 +24,7 @@ from storage.container import (
     encode_header,
 )
 from storage.errors import ExportError
+from storage.muting import Mute, muted
 
 __all__ = ["ExportError", "ExportFormat", "Exported", "Mix", "export", "format_named"]
 
@@ -100,6 +101,7 @@ def export(
     file_format: ExportFormat,
     mix: Mix = Mix.STEREO,
     progress: Callable[[int], None] | None = None,
+    mutes: Sequence[Mute] = (),
 ) -> Exported:
     """Write a recording as an audio file.
 
@@ -110,6 +112,7 @@ def export(
         file_format: What to make.
         mix: What becomes of the channels.
         progress: Told the frames written so far, now and then.
+        mutes: What is left out, on which channel.
 
     Returns:
         What was written.
@@ -121,7 +124,7 @@ def export(
     """
     pieces = iter(plaintext)
     header, rest = _header(pieces)
-    blocks = _Blocks(header, rest, pieces, progress or _no_progress)
+    blocks = _Blocks(header, rest, pieces, progress or _no_progress, mutes)
     channels = 1 if mix is Mix.MONO else header.audio.channels
     if file_format is ExportFormat.WAV:
         _write_wav(header, blocks, out, mix)
@@ -153,7 +156,12 @@ class _Blocks:
     """Cuts the sample bytes into blocks of whole frames."""
 
     def __init__(
-        self, header: StreamHeader, first: bytes, pieces: Iterator[bytes], progress: Callable[[int], None]
+        self,
+        header: StreamHeader,
+        first: bytes,
+        pieces: Iterator[bytes],
+        progress: Callable[[int], None],
+        mutes: Sequence[Mute],
     ) -> None:
         self.frames = 0
         self.incomplete_bytes = 0
@@ -162,6 +170,7 @@ class _Blocks:
         self._first = first
         self._pieces = pieces
         self._progress = progress
+        self._mutes = mutes
 
     def raw(self) -> Iterator[bytes]:
         """Give blocks of bytes as recorded."""
@@ -204,6 +213,8 @@ class _Blocks:
         yield from self._pieces
 
     def _counted(self, block: bytes) -> bytes:
+        if self._mutes:
+            block = muted(block, self.frames, self._audio, self._mutes)
         self.frames += len(block) // self._audio.frame_bytes
         self._progress(self.frames)
         return block

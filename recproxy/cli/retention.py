@@ -21,11 +21,16 @@ from recproxy.config import parse_duration
 from recproxy.errors import PartlyDone, RecproxyError
 from recproxy.eventlog import EventLog
 from recproxy.sdnotify import ServiceManager
+from recproxy.subject.cases import CaseStore
+from recproxy.subject.reminders import ReminderBook
+from recproxy.subject.upkeep import CaseUpkeep
 from recproxy.syslog import SyslogMessage, send
 from storage import (
+    AuditLog,
     ClockBounds,
     ClockGuard,
     ClockReading,
+    OsFiles,
     Retention,
     StorageError,
     SweepReport,
@@ -67,6 +72,10 @@ def _no_anchor() -> None:
     """Tell nobody."""
 
 
+def _no_chores(now: datetime) -> None:
+    """Nothing else depends on the time."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sweeper:
     """One sweep after the other, told in the event log.
@@ -78,6 +87,8 @@ class Sweeper:
         monotonic: Seconds, for durations.
         batch: Recordings between two looks at the signals.
         anchor: Tells the newest line of the audit chain elsewhere; after each sweep.
+        chores: What else time brings, such as reminders; given the instant of a sweep
+            whose clock was trusted.
     """
 
     retention: Sweep
@@ -86,6 +97,7 @@ class Sweeper:
     monotonic: Callable[[], float]
     batch: int = BATCH
     anchor: Callable[[], None] = _no_anchor
+    chores: Callable[[datetime], None] = _no_chores
 
     def sweep(self, stopping: Callable[[], bool]) -> Result:
         """Shred all that is due, batch by batch.
@@ -104,9 +116,9 @@ class Sweeper:
     def _sweep(self, stopping: Callable[[], bool]) -> Result:
         seen_failing = 0
         while True:
-            begun = self.monotonic()
+            begun, reading = self.monotonic(), self.clock()
             try:
-                report = self.retention.sweep(self.clock(), self.batch)
+                report = self.retention.sweep(reading, self.batch)
             except StorageError as err:
                 self.log.emit("retention.failed", why=str(err))
                 return Result.FAILED
@@ -116,6 +128,7 @@ class Sweeper:
             seen_failing = max(seen_failing, len(report.failed))
             # What fails stays due, so a batch that shredded nothing would come back for ever.
             if report.due < self.batch or not report.shredded or stopping():
+                self.chores(reading.wall)
                 return Result.PARTLY if seen_failing else Result.DONE
 
     def _tell(self, report: SweepReport, seconds: float) -> None:
@@ -227,7 +240,12 @@ def retention(config: Path, once: bool, interval: timedelta | None, accept_clock
                 "retention.started", node=archive.config.node, pid=os.getpid(), seconds=pause.total_seconds()
             )
             sweeper = Sweeper(
-                shredding, log, read_clock, _monotonic, anchor=_anchor(archive, chain.public_key, log)
+                shredding,
+                log,
+                read_clock,
+                _monotonic,
+                anchor=_anchor(archive, chain.public_key, log),
+                chores=_chores(archive, chain, log),
             )
             if once:
                 return _once(sweeper)
@@ -280,6 +298,15 @@ def _anchor(archive: Archive, key: Ed25519PublicKey, log: EventLog) -> Callable[
             log.emit("audit.failed", what="syslog", why=str(err))
 
     return tell
+
+
+def _chores(archive: Archive, chain: AuditLog, log: EventLog) -> Callable[[datetime], None]:
+    """What looks after the cases of people, where there are any."""
+    place = archive.config.subjects.directory
+    if place is None or not place.is_dir():
+        return _no_chores
+    files = OsFiles(place)
+    return CaseUpkeep(CaseStore(files), ReminderBook(files), chain, log).run
 
 
 def _monotonic() -> float:

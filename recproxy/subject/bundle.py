@@ -1,4 +1,4 @@
-"""The bundle a person gets: a tar archive under a passphrase, with a signed list of what is in it."""
+"""The bundle a person gets: an encrypted tar archive, with a signed list of what is in it."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from recproxy.policy import Numbering
+from recproxy.subject.finding import is_caller
 from storage import CatalogueRow, Direction, Parties
-from storage.age import Encryptor, PassphraseRecipient
+from storage.age import Encryptor, Recipient
 from storage.audit import fingerprint
 
 __all__ = ["Bundle", "call_facts", "new_passphrase"]
@@ -33,12 +34,13 @@ class Bundle:
 
     Args:
         write: Takes the encrypted bytes.
-        passphrase: Opens it; tell it by another way than the file.
+        recipient: Who opens it: a key of the person's own, or a passphrase that is told
+            by another way than the file.
         made_at: Stands in the archive (aware).
     """
 
-    def __init__(self, write: Callable[[bytes], object], passphrase: str, made_at: datetime) -> None:
-        self._sink = _Sealing(write, passphrase)
+    def __init__(self, write: Callable[[bytes], object], recipient: Recipient, made_at: datetime) -> None:
+        self._sink = _Sealing(write, recipient)
         self._made_at = made_at
         self._tar = tarfile.open(fileobj=self._sink, mode="w|")  # noqa: SIM115 - closed by `close`
         self._files: list[dict[str, object]] = []
@@ -98,9 +100,9 @@ class Bundle:
 
 
 class _Sealing(io.RawIOBase):
-    def __init__(self, write: Callable[[bytes], object], passphrase: str) -> None:
+    def __init__(self, write: Callable[[bytes], object], recipient: Recipient) -> None:
         self._write = write
-        self._encryptor = Encryptor([PassphraseRecipient(passphrase)])
+        self._encryptor = Encryptor([recipient])
         self._dropped = False
 
     def writable(self) -> bool:
@@ -140,15 +142,15 @@ def call_facts(
         A JSON object.
     """
     tags, facts = row.tags, row.facts
-    is_caller = numbering.canonical(parties.caller) == number if parties.caller else False
+    called = is_caller(parties, number, numbering)
     outside_is_caller = tags.direction is Direction.INBOUND
     own_line = parties.callee if outside_is_caller else parties.caller
     return {
         "recording": tags.recording.text,
         "audio": f"audio/{tags.recording.text}.wav",
         "your_number": number,
-        "you_are": "caller, left channel" if is_caller else "called party, right channel",
-        "line": own_line if is_caller == outside_is_caller else "withheld: the number of another person",
+        "you_are": "caller, left channel" if called else "called party, right channel",
+        "line": own_line if called == outside_is_caller else "withheld: the number of another person",
         "started": tags.started.isoformat(timespec="seconds"),
         "ended": None if facts is None else facts.ended.isoformat(timespec="seconds"),
         "direction": tags.direction.value,

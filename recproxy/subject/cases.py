@@ -24,14 +24,17 @@ from storage.durable import replace as replace_file
 from storage.files import Files
 
 __all__ = [
+    "Answer",
     "Case",
     "CaseError",
     "CaseState",
     "CaseStore",
     "Extension",
     "Found",
+    "KeptBundle",
     "Outcome",
     "RequestKind",
+    "bundle_name",
     "new_id",
 ]
 
@@ -71,11 +74,20 @@ class Extension(Enum):
     NUMBER = "number"
 
 
+class Answer(Enum):
+    """How a case ended."""
+
+    DELIVERED = "delivered"
+    REFUSED = "refused"
+    DROPPED = "dropped"  # the person took it back
+
+
 class Outcome(Enum):
     """What became of one recording of a case."""
 
     FOUND = "found"
     EXPORTED = "exported"
+    STATEMENT = "statement_added"
     SHREDDED = "shredded"
     RESTRICTED = "restricted"
     REFUSED_HOLD = "refused_hold"
@@ -99,6 +111,20 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome
 
 
+class KeptBundle(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer that waits beside the cases to be fetched.
+
+    Attributes:
+        sha256: Of the encrypted file.
+        made_at: When it was made.
+        until: From then on retention destroys it.
+    """
+
+    sha256: str
+    made_at: datetime
+    until: datetime
+
+
 class Case(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One request; nothing in it says who asked.
 
@@ -114,6 +140,9 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         holds: Ids of the holds that freeze its recordings.
         found: Its recordings.
         closed_at: When it was closed, None while it is open.
+        answer: How it ended, None while it is open.
+        bundle: The answer that waits to be fetched, None if there is none.
+        statement: Reference of what the person wants added to the recordings (art. 16).
     """
 
     id: str
@@ -127,6 +156,9 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     holds: tuple[str, ...] = ()
     found: tuple[Found, ...] = ()
     closed_at: datetime | None = None
+    answer: Answer | None = None
+    bundle: KeptBundle | None = None
+    statement: str = ""
 
     @property
     def reference(self) -> str:
@@ -146,6 +178,11 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         """
         if self.state is CaseState.CLOSED:
             raise CaseError(f"case {self.id} is closed", hint='open a new one: "recproxy subject open"')
+
+
+def bundle_name(case_id: str) -> str:
+    """Name, in the directory of cases, of the answer that waits to be fetched."""
+    return f"{case_id}.bundle.age"
 
 
 def new_id() -> str:
@@ -227,6 +264,17 @@ class CaseStore:
             StorageError: It may still be there; repeat.
         """
         destroy(self._files, _number_path(case.id))
+
+    def destroy_bundle(self, case: Case) -> bool:
+        """Overwrite and remove the answer that waits.
+
+        Returns:
+            False if there was none.
+
+        Raises:
+            StorageError: It may still be there; repeat.
+        """
+        return destroy(self._files, bundle_name(case.id))
 
     def _ids(self) -> tuple[str, ...]:
         names = (name.removesuffix(".json") for name in self._files.names(".") if name.endswith(".json"))

@@ -10,7 +10,7 @@ from storage.catalogue import CatalogueRow, State
 from storage.holds import Hold, HoldKind, HoldState
 from storage.tags import LegalBasis
 
-__all__ = ["CAUSES", "decide"]
+__all__ = ["CAUSES", "PORTABLE", "decide"]
 
 CAUSES: Final = {
     RequestKind.ERASE: "erase",
@@ -18,6 +18,9 @@ CAUSES: Final = {
     RequestKind.WITHDRAW: "withdraw",
 }
 """Of a shred, by what the person asked."""
+
+PORTABLE: Final = frozenset({LegalBasis.CONSENT, LegalBasis.CONTRACT})
+"""Grounds of the recordings that a person may take along (GDPR art. 20(1)(a))."""
 
 _OBJECTABLE: Final = frozenset({LegalBasis.LEGITIMATE_INTEREST, LegalBasis.PUBLIC_TASK})
 _LIVE: Final = frozenset({State.SEALED, State.ABORTED})

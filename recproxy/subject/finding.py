@@ -18,7 +18,7 @@ from storage import (
 )
 from storage.age import Identity
 
-__all__ = ["Lookup", "by_number", "by_time", "is_party"]
+__all__ = ["Lookup", "by_number", "by_time", "is_caller", "is_party"]
 
 _FINDABLE: Final = (State.OPEN, State.SEALED, State.ABORTED)
 
@@ -98,3 +98,8 @@ def by_time(
 def is_party(parties: Parties, number: str, numbering: Numbering) -> bool:
     """Whether a number, as E.164, called or was called."""
     return number in {numbering.canonical(party) for party in (parties.caller, parties.callee) if party}
+
+
+def is_caller(parties: Parties, number: str, numbering: Numbering) -> bool:
+    """Whether a number, as E.164, called."""
+    return bool(parties.caller) and numbering.canonical(parties.caller) == number

@@ -33,6 +33,7 @@ _OUTCOMES: Final[Mapping[Language, Mapping[Outcome, str]]] = {
     Language.NL: {
         Outcome.FOUND: "gevonden, nog niet beslist",
         Outcome.EXPORTED: "aan u verstrekt",
+        Outcome.STATEMENT: "aangevuld met uw verklaring (AVG art. 16); de opname zelf verandert niet",
         Outcome.SHREDDED: "vernietigd: sleutel en bestand bestaan niet meer",
         Outcome.RESTRICTED: "beperkt: bewaard, maar niet gebruikt (AVG art. 18)",
         Outcome.REFUSED_HOLD: "niet gewist: nodig voor een rechtsvordering (AVG art. 17 lid 3 onder e)",
@@ -44,6 +45,7 @@ _OUTCOMES: Final[Mapping[Language, Mapping[Outcome, str]]] = {
     Language.EN: {
         Outcome.FOUND: "found, not decided yet",
         Outcome.EXPORTED: "given to you",
+        Outcome.STATEMENT: "completed by your statement (GDPR art. 16); the sound itself is not changed",
         Outcome.SHREDDED: "destroyed: neither key nor file exists any more",
         Outcome.RESTRICTED: "restricted: kept and not used (GDPR art. 18)",
         Outcome.REFUSED_HOLD: "not erased: needed for a legal claim (GDPR art. 17(3)(e))",

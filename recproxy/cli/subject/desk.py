@@ -16,7 +16,7 @@ import click
 from msgspec.structs import replace
 
 from recproxy.cli.archive import Archive, actor, open_archive, person
-from recproxy.cli.display import Json, table, tick
+from recproxy.cli.display import Json, instant, table, tick
 from recproxy.cli.policy.reading import surroundings
 from recproxy.errors import ConfigError, UsageError
 from recproxy.notices import Language, Sheet
@@ -130,6 +130,14 @@ class Desk:
         """What a letter of this case is about."""
         return Reply(case, Sheet(self.policy, language), self.today, self.has_unindexed())
 
+    def statements(self, recording: RecordingId) -> list[str]:
+        """References of what people want added to a recording (GDPR art. 16)."""
+        return [
+            case.statement
+            for case in self.cases.all()
+            if case.statement and any(one.recording == recording.text for one in case.found)
+        ]
+
     def has_unindexed(self) -> bool:
         """Whether recordings exist that no number finds."""
         catalogue = self.archive.catalogue
@@ -205,6 +213,8 @@ def document(case: Case, today: date) -> dict[str, Json]:
         "received": case.received.isoformat(),
         "due": case.due.isoformat(),
         "days_left": days_left(case.due, today),
+        "statement": case.statement or None,
+        "bundle_until": None if case.bundle is None else instant(case.bundle.until),
         "extended": None if case.extended is None else case.extended.value,
         "recordings": [
             {"id": one.recording, "purpose": one.purpose, "outcome": one.outcome.value} for one in case.found

@@ -3,29 +3,57 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 import click
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec.structs import replace
 
 from recproxy.cli.archive import actor, load_identity_files
 from recproxy.cli.display import size, tick
 from recproxy.cli.options import config_option, identity_option
 from recproxy.cli.recordings.outfile import PrivateFile
 from recproxy.cli.subject.desk import Desk, language_option, open_desk
+from recproxy.cli.subject.muting import described, mute_option, mutes_by_recording
+from recproxy.errors import UsageError
 from recproxy.notices import Language, Sheet
 from recproxy.subject.bundle import Bundle, call_facts, new_passphrase
-from recproxy.subject.cases import Case, Found, Outcome
-from recproxy.subject.finding import is_party
+from recproxy.subject.cases import Case, Found, KeptBundle, Outcome, RequestKind, bundle_name
+from recproxy.subject.decisions import PORTABLE
+from recproxy.subject.finding import is_caller, is_party
 from recproxy.subject.letters import access_letter
 from storage import CatalogueRow, HoldState, OsFiles, Parties, State, load_signing_key, read_events
-from storage.age import Identity
+from storage.age import AgeError, Identity, PassphraseRecipient, Recipient, parse_recipient
 from storage.export import ExportFormat, export
+from storage.muting import CALLEE, CALLER, Mute
 
 __all__ = ["exporting"]
 
-_USES = ("export.created", "export.delivered", "playback.opened", "parties.opened")
+_KEPT: Final = timedelta(days=30)
+_USES: Final = ("export.created", "export.delivered", "playback.opened", "parties.opened")
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What an answer is made with.
+
+    Attributes:
+        case: Whose.
+        rows: Its sealed recordings.
+        keys: Open them.
+        number: Of the person, as E.164.
+        mutes: What is left out, by recording.
+    """
+
+    case: Case
+    rows: Sequence[CatalogueRow]
+    keys: Sequence[Identity]
+    number: str
+    mutes: Mapping[str, tuple[Mute, ...]]
 
 
 @click.command("export", short_help="Make the bundle: letter, audio, facts.")
@@ -36,28 +64,47 @@ _USES = ("export.created", "export.delivered", "playback.opened", "parties.opene
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    required=True,
     metavar="FILE",
-    help="Archive to make, mode 0600: a tar file that the passphrase opens (age -d FILE | tar x).",
+    help="Archive to make, mode 0600, yours to delete. Default: beside the cases, where retention "
+    "destroys it after 30 days.",
 )
+@click.option(
+    "--recipient",
+    metavar="AGE-KEY",
+    help="age public key of the person, in place of a passphrase that is shown once.",
+)
+@mute_option
 @language_option
-def exporting(case_id: str, config: Path, identities: tuple[Path, ...], output: Path, language: str) -> None:
+def exporting(
+    case_id: str,
+    config: Path,
+    identities: tuple[Path, ...],
+    output: Path | None,
+    recipient: str | None,
+    mutes: tuple[str, ...],
+    language: str,
+) -> None:
     """Make the answer to CASE (GDPR art. 15): letter, audio, calls.json, recipients.json, signed hashes.
 
     Each recording is opened and must have the person's number as a party; one
-    that has not is left out and named. The passphrase is shown once: tell it to
-    the person by another way than the file.
+    that has not is left out and named. A case of portability (art. 20) gets the
+    person's own channel, of recordings that rest on consent or contract. The
+    passphrase is shown once: tell it to the person by another way than the file
+    (age -d FILE | tar x opens it).
     """
     with open_desk(config) as desk:
         case = desk.cases.find(case_id)
         case.check_open()
         keys = load_identity_files(identities)
-        number = desk.cases.number(case, keys)
+        passphrase = "" if recipient else new_passphrase()
+        opener = _recipient(recipient) if recipient else PassphraseRecipient(passphrase)
         rows = [row for row in desk.rows(case) if row.state is State.SEALED]
-        passphrase = new_passphrase()
-        with PrivateFile(output, overwrite=False) as file:
-            with Bundle(file.stream.write, passphrase, desk.now) as bundle:
-                given, foreign = _fill(desk, bundle, case, rows, keys, number)
+        silent = mutes_by_recording(mutes, [row.tags.recording.text for row in rows])
+        answer = _Answer(case, rows, keys, desk.cases.number(case, keys), silent)
+        target = output or _kept_at(desk, case)
+        with PrivateFile(target, overwrite=False) as file:
+            with Bundle(file.stream.write, opener, desk.now) as bundle:
+                given, foreign = _fill(desk, bundle, answer)
                 done = case.with_outcomes(given)
                 letter = access_letter(desk.reply(done, Language(language)))
                 bundle.add(f"letter.{language}.md", letter.encode())
@@ -65,45 +112,82 @@ def exporting(case_id: str, config: Path, identities: tuple[Path, ...], output: 
             digest = file.sha256()
             written = file.stream.tell()
             desk.audit("dsr.bundle_created", done, {"sha256": digest, "bytes": written, "count": len(given)})
+            if output is None:
+                kept = KeptBundle(sha256=digest, made_at=desk.now, until=desk.now + _KEPT)
+                done = replace(done, bundle=kept)
+                desk.cases.save(done)  # before the file: what is kept always has an end
             file.publish()
         desk.cases.save(done)
-    tick(True, f"{output}  {len(given)} recordings, {size(written)}, sha256 {digest}")
+    tick(True, f"{target}  {len(answer.rows) - len(foreign)} recordings, {size(written)}, sha256 {digest}")
+    if output is None:
+        click.echo(f"kept until {desk.now + _KEPT:%Y-%m-%d}, then retention destroys it")
     for recording in foreign:
         tick(False, f"{recording}: left out, the number is not a party of it", warn=True)
-    click.echo(f"passphrase: {passphrase}")
+    if passphrase:
+        click.echo(f"passphrase: {passphrase}")
 
 
-def _fill(
-    desk: Desk,
-    bundle: Bundle,
-    case: Case,
-    rows: Sequence[CatalogueRow],
-    keys: Sequence[Identity],
-    number: str,
-) -> tuple[list[Found], list[str]]:
+def _recipient(text: str) -> Recipient:
+    try:
+        return parse_recipient(text)
+    except AgeError as err:
+        raise UsageError(f"--recipient: {err}", hint="give the age public key of the person, age1…") from err
+
+
+def _kept_at(desk: Desk, case: Case) -> Path:
+    """Where the answer waits; one that waits there already is destroyed."""
+    place = desk.archive.config.subjects.directory
+    if place is None:  # `open_desk` has refused that
+        raise UsageError("subjects.directory is not configured", hint="give --output")
+    desk.cases.destroy_bundle(case)
+    return place / bundle_name(case.id)
+
+
+def _fill(desk: Desk, bundle: Bundle, answer: _Answer) -> tuple[list[Found], list[str]]:
     reader, numbering = desk.archive.reader, desk.policy.numbering
     given, foreign, calls = [], [], []
-    for row in rows:
+    ported = answer.case.kind is RequestKind.PORTABILITY
+    for row in answer.rows:
         recording = row.tags.recording
-        parties = reader.parties(recording, keys)
-        if not is_party(parties, number, numbering):
+        if ported and row.tags.legal_basis not in PORTABLE:
+            given.append(_found(row, Outcome.REFUSED_BASIS))
+            continue
+        parties = reader.parties(recording, answer.keys)
+        if not is_party(parties, answer.number, numbering):
             foreign.append(recording.text)
             continue
+        silent = answer.mutes.get(recording.text, ())
+        if ported:
+            own = CALLER if is_caller(parties, answer.number, numbering) else CALLEE
+            silent = (*silent, Mute(CALLEE if own == CALLER else CALLER))
         audio = io.BytesIO()
-        export(reader.wav(recording, keys), audio, ExportFormat.WAV)
+        export(reader.wav(recording, answer.keys), audio, ExportFormat.WAV, mutes=silent)
         digest = bundle.add(f"audio/{recording}.wav", audio.getvalue())
-        _audit_export(desk, case, row, digest)
-        calls.append(_facts(desk, case, row, parties, number))
-        given.append(Found(recording=recording.text, purpose=row.tags.purpose, outcome=Outcome.EXPORTED))
+        _audit_export(desk, answer.case, row, digest, silent)
+        calls.append({**_facts(desk, answer.case, row, parties, answer.number), **_left_out(silent)})
+        given.append(_found(row, Outcome.EXPORTED))
     bundle.add_json("calls.json", calls)
-    bundle.add_json("recipients.json", _recipients(desk, {one.recording for one in given}))
+    exported = {one.recording for one in given if one.outcome is Outcome.EXPORTED}
+    bundle.add_json("recipients.json", _recipients(desk, exported))
     return given, foreign
 
 
-def _facts(desk: Desk, case: Case, row: CatalogueRow, parties: Parties, number: str) -> object:
+def _found(row: CatalogueRow, outcome: Outcome) -> Found:
+    return Found(recording=row.tags.recording.text, purpose=row.tags.purpose, outcome=outcome)
+
+
+def _left_out(mutes: Sequence[Mute]) -> Mapping[str, object]:
+    """What the person is told of silence that we made."""
+    if not mutes:
+        return {}
+    return {"muted": [described(mute) for mute in mutes], "muted_for": "the rights of another person"}
+
+
+def _facts(desk: Desk, case: Case, row: CatalogueRow, parties: Parties, number: str) -> Mapping[str, object]:
     holds = desk.archive.catalogue.holds.select(recording=row.tags.recording, states=(HoldState.ACTIVE,))
     notes = [f"{hold.kind.value} until {hold.ends:%Y-%m-%d}" for hold in holds if hold.id not in case.holds]
-    return call_facts(row, parties, number, desk.policy.numbering, notes)
+    facts = call_facts(row, parties, number, desk.policy.numbering, notes)
+    return {**facts, "statements": desk.statements(row.tags.recording)}
 
 
 def _recipients(desk: Desk, recordings: set[str]) -> object:
@@ -121,7 +205,9 @@ def _stated(desk: Desk) -> object:
     return {purpose.name: purpose.value("recipients") or [] for purpose in sheet.purposes}
 
 
-def _audit_export(desk: Desk, case: Case, row: CatalogueRow, digest: str) -> None:
+def _audit_export(desk: Desk, case: Case, row: CatalogueRow, digest: str, mutes: Sequence[Mute]) -> None:
+    ported = case.kind is RequestKind.PORTABILITY
+    silent = {"muted": "; ".join(map(described, mutes)), "reason": "GDPR art. 15(4)"} if mutes else {}
     with desk.archive.audit(actor()) as chain:
         chain.append(
             "export.created",
@@ -131,9 +217,10 @@ def _audit_export(desk: Desk, case: Case, row: CatalogueRow, digest: str) -> Non
                 "format": ExportFormat.WAV.value,
                 "sha256": digest,
                 "recipient": "data subject",
-                "ground": "GDPR art. 15",
+                "ground": "GDPR art. 20" if ported else "GDPR art. 15",
                 "dsr": case.id,
                 "outcome": "exported",
+                **silent,
             },
         )
 

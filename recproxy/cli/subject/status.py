@@ -1,9 +1,10 @@
-"""``recproxy subject status``, ``extend`` and ``close``."""
+"""``recproxy subject status``, ``statistics``, ``extend`` and ``close``."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from datetime import date
 from pathlib import Path
-from typing import Final
 
 import click
 from msgspec.structs import replace
@@ -13,13 +14,12 @@ from recproxy.cli.display import print_json, table, tick
 from recproxy.cli.options import config_option, json_option
 from recproxy.cli.subject.desk import document, open_desk
 from recproxy.errors import RecproxyError
-from recproxy.subject.cases import Case, CaseState, Extension
+from recproxy.subject.cases import Answer, Case, CaseState, Extension
 from recproxy.subject.due import answer_due, days_left, extended_due
+from recproxy.subject.statistics import MonthlyFigures, monthly
 from storage import HoldState
 
-__all__ = ["close", "extend", "status"]
-
-_SOON_DAYS: Final = (1, 7, 14)
+__all__ = ["close", "extend", "statistics", "status"]
 
 
 @click.command("status", short_help="List cases and the days that are left.")
@@ -45,12 +45,26 @@ def status(config: Path, everything: bool, as_json: bool) -> None:
                 case.due.isoformat(),
                 str(days_left(case.due, today)) if case.state is CaseState.OPEN else "",
                 str(len(case.found)),
-                _mark(case, days_left(case.due, today)),
+                _mark(case, today),
             )
             for case in cases
         ),
         right=("days left", "recordings"),
     )
+
+
+@click.command("statistics", short_help="Count requests by month: how fast, how often refused.")
+@config_option
+@json_option
+def statistics(config: Path, as_json: bool) -> None:
+    """Count the cases by month of receipt and kind; names nobody."""
+    with open_desk(config) as desk:
+        found = monthly(desk.cases.all())
+    if as_json:
+        print_json([{**asdict(one), "kind": one.kind.value} for one in found])
+        return
+    counts = ("received", "open", "delivered", "refused", "dropped", "extended", "late", "median days")
+    table(("month", "asks for", *counts), map(_counts, found), right=counts)
 
 
 @click.command("extend", short_help="Take two further months, once, for a reason.")
@@ -85,7 +99,7 @@ def extend(case_id: str, config: Path, reason: str) -> None:
 @config_option
 @click.option(
     "--outcome",
-    type=click.Choice(["delivered", "refused", "dropped"]),
+    type=click.Choice([one.value for one in Answer]),
     required=True,
     help="How it ended; dropped: the person took it back.",
 )
@@ -99,19 +113,41 @@ def close(case_id: str, config: Path, outcome: str) -> None:
         for hold in case.holds:
             if hold in standing:
                 register.release(hold, person(), desk.now)
-        case = replace(case, state=CaseState.CLOSED, closed_at=desk.now)
+        answer = Answer(outcome)
+        case = replace(case, state=CaseState.CLOSED, closed_at=desk.now, answer=answer)
         desk.cases.save(case)
         desk.cases.forget_number(case)
-        audit_event = {"delivered": "dsr.delivered", "refused": "dsr.refused", "dropped": "dsr.closed"}[
-            outcome
-        ]
+        audit_event = {
+            Answer.DELIVERED: "dsr.delivered",
+            Answer.REFUSED: "dsr.refused",
+            Answer.DROPPED: "dsr.closed",
+        }[answer]
         desk.audit(audit_event, case)
     tick(True, f"case {case.id}: closed, {outcome}")
 
 
-def _mark(case: Case, left: int) -> str:
-    if case.state is CaseState.CLOSED:
-        return ""
-    if left < 0:
-        return "OVERDUE"
-    return next((f"due within {days} days" for days in _SOON_DAYS if left <= days), "")
+def _mark(case: Case, today: date) -> str:
+    """What deserves a look: the reminder that is due, and an answer that waits."""
+    marks = []
+    left = days_left(case.due, today)
+    if case.state is CaseState.OPEN:
+        if left < 0:
+            marks.append("OVERDUE")
+        else:
+            marks += [f"due within {days} days" for days in (1, 7, 14) if left <= days][:1]
+    if case.bundle is not None and case.bundle.until.date() > today:
+        marks.append(f"bundle until {case.bundle.until:%Y-%m-%d}")
+    return ", ".join(marks)
+
+
+def _counts(found: MonthlyFigures) -> tuple[str, ...]:
+    counts = (found.received, found.open, found.delivered, found.refused, found.dropped)
+    days = "" if found.median_days is None else f"{found.median_days:g}"
+    return (
+        found.month,
+        found.kind.value,
+        *map(str, counts),
+        str(found.extended),
+        str(found.late),
+        days,
+    )
