@@ -78,6 +78,10 @@ test-native: dev ## C tests and fuzz corpora under ASan and UBSan
 wheel-test: dev ## the tests against the installed wheel, away from the sources
 	tools/wheel-test.sh $(BIN)/python
 
+man: dev ## manual pages, into build/man
+	@$(BIN)/python tools/manual.py build/man
+.PHONY: man
+
 states: dev ## regenerate recproxy/call/STATES.md
 	$(BIN)/python tools/states.py > recproxy/call/STATES.md
 

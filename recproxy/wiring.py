@@ -85,7 +85,7 @@ def _users(asked: settings.AuthenticateConfig | None) -> DigestUsers | None:
         return None
     path = asked.users_file
     try:
-        if path.stat().st_mode & 0o077:
+        if path.stat().st_mode & 0o037:  # systemd's credentials are of mode 0440
             raise ConfigError(f"authenticate.users_file: {path}: others may read it; chmod 600 {path}")
         with path.open(encoding="utf-8") as lines:
             users = users_of(lines)

@@ -178,17 +178,20 @@ def _waits(*answers: int | None) -> Any:
     return lambda seconds: None if seconds == 0 else next(left)
 
 
-def test_the_loop_waits_the_interval_between_sweeps() -> None:
-    stage, waited = _stage(), []
-    answers = iter([None, None, signal.SIGINT])
+def test_the_loop_waits_the_interval_between_sweeps_and_says_that_it_lives() -> None:
+    stage, waited, alive = _stage(), [0.0], [0]
 
     def wait(seconds: float) -> int | None:
         waited.append(seconds)
-        return next(answers)
+        return signal.SIGINT if sum(waited) > 1830 else None
 
-    assert serve(stage.sweeper, wait, 600) == signal.SIGINT
-    assert waited == [600, 600, 600]
-    assert len(stage.script.asked) == 3
+    def live() -> None:
+        alive[0] += 1
+
+    assert serve(stage.sweeper, wait, 600, live) == signal.SIGINT
+    assert max(waited) == 60, "the service manager hears of it in time"
+    assert alive[0] >= sum(waited) / 60
+    assert len(stage.script.asked) == 4
 
 
 def test_a_signal_in_mid_sweep_ends_the_loop_without_waiting() -> None:

@@ -612,3 +612,14 @@ def test_a_reload_refuses_as_a_whole_what_needs_a_restart() -> None:
         "recproxy.yaml: announcer.directory: changed, which needs a restart",
         "recproxy.yaml: log.format: changed, which needs a restart",
     )
+
+
+def test_a_key_may_be_a_credential_of_the_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = changed("audit_key: audit.key", "audit_key: ${CREDENTIALS_DIRECTORY}/audit.key")
+    place = tmp_path / "recproxy.yaml"
+    place.write_text(text)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/recproxy.service")
+    assert config.load(place).storage.audit_key == Path("/run/credentials/recproxy.service/audit.key")
+    # Elsewhere it names no file, and whoever needs the key is told so by that name.
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY")
+    assert config.load(place).storage.audit_key == tmp_path / "${CREDENTIALS_DIRECTORY}" / "audit.key"

@@ -42,6 +42,7 @@ __all__ = ["Result", "Sweeper", "Wait", "retention", "serve"]
 
 BATCH: Final = 100
 INTERRUPTED: Final = 130
+_PIECE_S: Final = 60.0  # WatchdogSec= of the unit is five times this
 _ENDS: Final = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -68,7 +69,7 @@ class Sweep(Protocol):
         """Shred what is due."""
 
 
-def _no_anchor() -> None:
+def _silent() -> None:
     """Tell nobody."""
 
 
@@ -96,7 +97,7 @@ class Sweeper:
     clock: Callable[[], ClockReading]
     monotonic: Callable[[], float]
     batch: int = BATCH
-    anchor: Callable[[], None] = _no_anchor
+    anchor: Callable[[], None] = _silent
     chores: Callable[[datetime], None] = _no_chores
 
     def sweep(self, stopping: Callable[[], bool]) -> Result:
@@ -158,13 +159,14 @@ class Sweeper:
         )
 
 
-def serve(sweeper: Sweeper, wait: Wait, interval_s: float) -> int:
+def serve(sweeper: Sweeper, wait: Wait, interval_s: float, alive: Callable[[], None] = _silent) -> int:
     """Sweep now and then until a signal ends it.
 
     Args:
         sweeper: Sweeps.
         wait: Waits.
         interval_s: Seconds between the end of a sweep and the next.
+        alive: Called between batches and at least every minute of a wait.
 
     Returns:
         The signal that ended it.
@@ -172,6 +174,7 @@ def serve(sweeper: Sweeper, wait: Wait, interval_s: float) -> int:
     ended: list[int] = []
 
     def stopping() -> bool:
+        alive()
         came = wait(0)
         if came is not None:
             ended.append(came)
@@ -179,9 +182,21 @@ def serve(sweeper: Sweeper, wait: Wait, interval_s: float) -> int:
 
     while True:
         sweeper.sweep(stopping)
-        came = ended[0] if ended else wait(interval_s)
+        came = ended[0] if ended else _wait(wait, interval_s, alive)
         if came is not None:
             return came
+
+
+def _wait(wait: Wait, seconds: float, alive: Callable[[], None]) -> int | None:
+    """Wait in pieces, so that a long pause is no silence."""
+    while seconds > 0:
+        alive()
+        piece = min(seconds, _PIECE_S)
+        came = wait(piece)
+        if came is not None:
+            return came
+        seconds -= piece
+    return None
 
 
 def wait_for_end(seconds: float) -> int | None:
@@ -249,8 +264,10 @@ def retention(config: Path, once: bool, interval: timedelta | None, accept_clock
             )
             if once:
                 return _once(sweeper)
-            ServiceManager(os.environ, lambda why: log.emit("retention.failed", why=why)).ready()
-            ended_by = serve(sweeper, wait_for_end, pause.total_seconds())
+            manager = ServiceManager(os.environ, lambda why: log.emit("retention.failed", why=why))
+            manager.ready()
+            ended_by = serve(sweeper, wait_for_end, pause.total_seconds(), manager.watchdog)
+            manager.stopping()
             code = 0 if ended_by == signal.SIGTERM else INTERRUPTED
             log.emit("retention.stopped", code=code)
             return code
@@ -286,7 +303,7 @@ def _anchor(archive: Archive, key: Ed25519PublicKey, log: EventLog) -> Callable[
     """What sends the newest line's number and hash to the system log that is configured."""
     target = archive.config.audit.syslog
     if target is None:
-        return _no_anchor
+        return _silent
 
     def tell() -> None:
         try:

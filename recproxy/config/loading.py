@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -32,6 +33,7 @@ from recproxy.syslog import parse_target as parse_syslog_target
 
 __all__ = ["load", "parse", "parse_duration"]
 
+_CREDENTIAL: Final = "${CREDENTIALS_DIRECTORY}/"
 _PREFIX: Final = re.compile(r"\+?[0-9]{1,15}\Z")
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,62}\Z")
 _NODE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}\Z")
@@ -56,16 +58,19 @@ def load(path: Path) -> Config:
     Raises:
         ConfigError: It cannot be read or is wrong; every problem is named.
     """
-    return parse(read(path), str(path), path.absolute().parent)
+    credentials = os.environ.get("CREDENTIALS_DIRECTORY")
+    return parse(read(path), str(path), path.absolute().parent, Path(credentials) if credentials else None)
 
 
-def parse(text: str, name: str, directory: Path = Path("/")) -> Config:
+def parse(text: str, name: str, directory: Path = Path("/"), credentials: Path | None = None) -> Config:
     """Check the text of ``recproxy.yaml``; reads nothing else.
 
     Args:
         text: Of the file.
         name: Of the file, for messages.
         directory: What relative paths in it start from.
+        credentials: What ``${CREDENTIALS_DIRECTORY}/`` at the start of a path stands for, the
+            directory of LoadCredential= (systemd.exec(5)); without it such a path names no file.
 
     Returns:
         The configuration.
@@ -75,7 +80,7 @@ def parse(text: str, name: str, directory: Path = Path("/")) -> Config:
     """
     document = Document.parse(text, name)
     document.check_version(VERSION)
-    config = document.build(Config, _parsers(directory))
+    config = document.build(Config, _parsers(directory, credentials))
     _check_sip(config, document)
     _check_trunks(config, document)
     _check_media(config, document)
@@ -103,9 +108,14 @@ def parse_duration(text: str) -> timedelta:
 # Scalars.
 
 
-def _parsers(directory: Path) -> Parsers:
+def _parsers(directory: Path, credentials: Path | None) -> Parsers:
+    def path(text: str) -> Path:
+        if credentials is not None and text.startswith(_CREDENTIAL):
+            return credentials / text.removeprefix(_CREDENTIAL)
+        return directory / text
+
     return {
-        Path: lambda text: directory / text,
+        Path: path,
         timedelta: parse_duration,
         IpAddress: _address,
         Network: _network,

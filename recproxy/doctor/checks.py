@@ -24,6 +24,7 @@ _LEGS: Final = 2
 _READY_MADE_SLOTS: Final = 4  # PJSUA_MAX_CALLS of the wheels on the package index
 _OTHERS: Final = 0o077
 _OTHERS_WRITE: Final = 0o022
+_CREDENTIAL: Final = 0o440  # of a key that systemd hands over: read by an ACL, the group is root's
 _GIB: Final = 1 << 30
 _SCARCE_BYTES: Final = 10 * _GIB
 _TOO_LITTLE_BYTES: Final = _GIB // 2
@@ -190,7 +191,7 @@ def _audit_key(facts: FileFacts) -> Finding:
     name = "audit key"
     if facts.fault:
         return _bad(name, facts.fault, 'make keys: "recproxy keys generate --out DIR"')
-    if facts.mode & _OTHERS:
+    if _open_to_others(facts):
         return _bad(name, f"{facts.path}: mode {facts.mode:04o} lets others sign", f"chmod 0600 {facts.path}")
     return _good(name, f"{facts.path}: {facts.shown}")
 
@@ -205,13 +206,17 @@ def _index_key(facts: FileFacts | None) -> Finding:
         )
     if facts.fault:
         return _bad(name, facts.fault, 'make one: "recproxy keys index --out DIR"')
-    if facts.mode & _OTHERS:
+    if _open_to_others(facts):
         return _bad(
             name,
             f"{facts.path}: mode {facts.mode:04o} lets others look numbers up",
             f"chmod 0600 {facts.path}",
         )
     return _good(name, f"{facts.path}: {facts.shown}")
+
+
+def _open_to_others(key: FileFacts) -> bool:
+    return key.mode & _OTHERS != 0 and key.mode != _CREDENTIAL
 
 
 def _programs(facts: Facts) -> Iterator[Finding]:
