@@ -16,7 +16,7 @@ NATIVE := $(wildcard rtp/*.c rtp/*.h) rtp/_build.py setup.py pyproject.toml
 SIP := $(wildcard tools/pjsua2/*.c tools/pjsua2/*.h tools/pjsua2/*.i tools/pjsua2/*.sh tools/pjsua2/*.py)
 PYTEST = $(BIN)/pytest -p no:cacheprovider
 
-.PHONY: help dev demo test lint unit interop faults load soak test-native wheel-test states clean
+.PHONY: help dev demo test lint unit interop pbx faults load soak test-native wheel-test states clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -46,7 +46,7 @@ dev: $(VENV)/.locked $(VENV)/.sip $(VENV)/.native ## everything to run from this
 demo: dev ## record a real call on loopback, open it, and see one expire
 	@$(BIN)/python tools/demo/demo.py
 
-test: lint unit interop test-native faults load ## all tests
+test: lint unit interop pbx test-native faults load ## all tests
 
 lint: dev ## ruff, mypy --strict, import contracts, spelling, docstrings
 	@$(BIN)/ruff check .
@@ -62,6 +62,10 @@ unit: dev ## tests without peers
 
 interop: dev ## tests against sipp, baresip and the age binary
 	$(PYTEST) -q -n 2 -m "interop and not faults and not load"
+
+pbx: dev ## tests against Asterisk and Kamailio in a root of their own (made in a minute, by root)
+	@if [ "$$(id -u)" -eq 0 ]; then bench/setup.sh; fi
+	$(PYTEST) -q -n 2 -rs -m pbx
 
 faults: dev ## kill -9, full disk, clock jumps
 	$(PYTEST) -q -n 2 -m "faults and not load"

@@ -214,6 +214,7 @@ class Softphone:
         self.address: str = address
         self.port: int = self._socket.getsockname()[1]
         self.incoming: queue.SimpleQueue[Dialog] = queue.SimpleQueue()
+        self.asked: queue.SimpleQueue[SipMessage] = queue.SimpleQueue()
         self.received: list[SipMessage] = []
         self._dialogs: dict[str, Dialog] = {}
         self._transactions: dict[tuple[str, str], queue.SimpleQueue[SipMessage]] = {}
@@ -274,6 +275,21 @@ class Softphone:
             return self.incoming.get(timeout=within_s)
         except queue.Empty:
             raise PeerError(f"no INVITE reached {self.address} within {within_s:g} s") from None
+
+    def next_request(self, method: str, *, within_s: float = PATIENCE_S) -> SipMessage:
+        """Wait for the next request of a method that neither begins nor ends a call; it has got its 200.
+
+        Raises:
+            PeerError: None came.
+        """
+        deadline = time.monotonic() + within_s
+        while True:
+            try:
+                asked = self.asked.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                raise PeerError(f"no {method} reached {self.address} within {within_s:g} s") from None
+            if asked.method == method:
+                return asked
 
     def options(self, to: tuple[str, int], *, within_s: float = PATIENCE_S) -> SipMessage:
         """Send OPTIONS outside a dialog; returns the final response."""
@@ -478,6 +494,7 @@ class Softphone:
                 self.respond(message, 200, "OK")
             case _:
                 self.respond(message, 200, "OK")
+                self.asked.put(message)
 
     def _new_call(self, message: SipMessage) -> None:
         tag = f"{_CRED}{next(_ids)}"
