@@ -74,7 +74,7 @@ def measure_export(rig: Rig, proxy: Proxy, audio_s: int, kind: str, number: int)
     date, own = datetime.now(UTC).isoformat(timespec="seconds"), _children_s()
     before = snapshot([], [os.getpid()])
     proxy.run(
-        *("recordings", "export", _RECORDING, "--config", str(proxy.config)),
+        *("recordings", "export", _RECORDING, "--config", str(proxy.config), "--use", PURPOSE),
         *("--identity", str(proxy.identity), "--output", str(output), "--why", "bench"),
     )
     used = between(before, snapshot([], [os.getpid()]), rig.target_core)

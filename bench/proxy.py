@@ -8,6 +8,8 @@ encrypted and written through the log, unless the target says otherwise.
 from __future__ import annotations
 
 import json
+import os
+import pwd
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -171,7 +173,7 @@ class Proxy:
             "jurisdictions": {"default": "NL", "unknown": "default"},
             "lines": {"all": {"match": "*" if self.recording else "+999*", **order}},
             "exempt": {},
-            "roles": {"bench": {"users": ["bench"]}},
+            "roles": {"bench": {"users": [os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name]}},
             "prompts": {"short": {"text": "Opname."}},
             "key_groups": {"bench": {}},
             "purposes": {PURPOSE: _PURPOSE},

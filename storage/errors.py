@@ -137,6 +137,10 @@ class HeldRecording(CatalogueError):
     """A hold stands on the recording: it may not be shredded."""
 
 
+class TicketError(StorageError):
+    """A request to hear a recording does not exist, or may not be approved so."""
+
+
 class HoldError(StorageError):
     """A hold is malformed, unknown, or in a state that forbids what was asked."""
 

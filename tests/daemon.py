@@ -255,7 +255,11 @@ class Daemon:
 
     def export(self, recording: str, to: Path) -> Path:
         """Export a recording as the operator would, with the identity file."""
-        self.cli("recordings", "export", recording, "--identity", str(self.identity), "--output", str(to))
+        use = json.loads(self.cli("recordings", "show", recording, "--json").stdout)["purpose"]
+        self.cli(
+            *("recordings", "export", recording, "--use", use),
+            *("--identity", str(self.identity), "--output", str(to)),
+        )
         return to
 
     # ---- what it wrote ---------------------------------------------------

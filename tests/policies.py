@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import os
+import pwd
 from collections.abc import Mapping
 from datetime import date
 from typing import Any, Final
@@ -16,6 +18,8 @@ from recproxy.policy import Policy, Surroundings
 TODAY: Final = date(2026, 11, 24)
 KEY: Final = "5a" * 32  # of samples and of confidential numbers
 FOR_EVER: Final = "2999-01-01"
+OPERATOR: Final = os.environ.get("SUDO_USER") or pwd.getpwuid(os.getuid()).pw_name
+"""Who runs the tests, as recproxy sees it."""
 
 
 def one_line(*match: str, **more: Any) -> dict[str, Any]:
@@ -88,7 +92,7 @@ def whole(purposes: Mapping[str, Any] | None = None, **changes: Any) -> dict[str
         "jurisdictions": {"default": "NL", "unknown": "default"},
         "lines": {"all": one_line("*")},
         "exempt": {},
-        "roles": {"coach": {"users": ["coach1"]}},
+        "roles": {"coach": {"users": ["coach1", OPERATOR]}},
         "key_groups": {"main": {}},
         "purposes": dict(purposes) if purposes is not None else {"training": one_purpose()},
     }

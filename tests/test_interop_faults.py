@@ -120,6 +120,8 @@ def test_expired_recording_cannot_be_opened_though_a_copy_of_the_body_was_kept(
         "recordings",
         "export",
         recordings[0],
+        "--use",
+        "short",
         "--identity",
         str(rig.daemon.identity),
         "--output",

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from command_line import recproxy
+from policies import one_line, one_purpose, policy_text, whole
 from recorded import CALLEE, CALLER, START, Shelf, Take, copy_of, make_shelf, record
 
 from recproxy.cli.archive import open_archive
@@ -31,6 +32,9 @@ BROKEN, NEVER = Take(3, end="abort", started=START - timedelta(days=1)), Take(4,
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Shelf:
     made = make_shelf(tmp_path_factory.mktemp("pristine") / "shelf")
+    purposes = {"training": one_purpose(), "agreements": one_purpose(scope__lines=["sales"])}
+    lines = {"all": one_line("+31*"), "sales": one_line("+32*")}
+    (made.root / "policy.yaml").write_text(policy_text(whole(purposes, lines=lines)))
     record(made, FIRST, SECOND, BROKEN, NEVER)
     return made
 
@@ -155,13 +159,18 @@ def test_show_for_people_names_the_same(shelf: Shelf) -> None:
 
 
 def test_show_with_identity_opens_the_parties_and_leaves_a_line(shelf: Shelf) -> None:
-    shown = _shown(shelf, "1", "-i", shelf.identity, "--why", "ticket 7")
+    shown = _shown(shelf, "1", "-i", shelf.identity, "--use", "training", "--why", "ticket 7")
     assert shown["parties"] == {"caller": CALLER, "callee": CALLEE, "sip_call_ids": ["a@carrier", "b@pbx"]}
     (line,) = _events(shelf, "parties.opened")
     assert (line["rec"], line["reason"], line["outcome"]) == (FIRST.id, "ticket 7", "shown")
     assert line["actor"].startswith("user:")
     assert CALLER[3:] not in (shelf.data / "audit" / "chain.jsonl").read_text()
-    assert CALLER in recproxy("recordings", "show", "1", "-c", shelf.config, "-i", shelf.identity).out
+    assert (
+        CALLER
+        in recproxy(
+            "recordings", "show", "1", "-c", shelf.config, "-i", shelf.identity, "--use", "training"
+        ).out
+    )
 
 
 def test_show_of_a_recording_that_is_gone(shelf: Shelf) -> None:
@@ -169,7 +178,8 @@ def test_show_of_a_recording_that_is_gone(shelf: Shelf) -> None:
     shown = _shown(shelf, "1")
     assert (shown["state"], shown["cause"], shown["verified"]) == ("shredded", "expiry", True)
     assert "cannot be opened any more" in recproxy("recordings", "show", "1", "-c", shelf.config).out
-    assert recproxy("recordings", "show", "1", "-c", shelf.config, "-i", shelf.identity).code == 2
+    gone = recproxy("recordings", "show", "1", "-c", shelf.config, "-i", shelf.identity, "--use", "training")
+    assert gone.code == 2
 
 
 @pytest.mark.parametrize(
@@ -269,8 +279,20 @@ def test_verify_wants_recordings_or_all(shelf: Shelf, words: list[str]) -> None:
 # -------------------------------------------------------------------- export
 def _export(shelf: Shelf, to: Path | str, *options: object, recording: str = "1", stdin: bytes = b"") -> Any:
     identity = () if "-i" in options else ("-i", shelf.identity)
+    use = "agreements" if recording == SECOND.id else "training"
     return recproxy(
-        "recordings", "export", recording, "-c", shelf.config, *identity, "-o", to, *options, stdin=stdin
+        "recordings",
+        "export",
+        recording,
+        "-c",
+        shelf.config,
+        *identity,
+        "-o",
+        to,
+        "--use",
+        use,
+        *options,
+        stdin=stdin,
     )
 
 

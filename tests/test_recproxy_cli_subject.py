@@ -218,13 +218,14 @@ def test_an_objection_restricts_and_is_then_decided(shelf: Shelf, decision: str,
     assert done[MINE.id] == "restricted"
     assert done[STATUTE.id] == "refused_basis"
     wav = shelf.root / "x.wav"
-    used = recproxy("recordings", "export", MINE.id, "-c", shelf.config, "-i", shelf.identity, "-o", wav)
+    words = ("--use", "training", "-c", shelf.config, "-i", shelf.identity, "-o", wav)
+    used = recproxy("recordings", "export", MINE.id, *words)
     assert used.code == 1
     assert "is restricted" in used.err
     assert subject(shelf, "object", case["id"], "--decision", decision).code == 0
     assert state(shelf, MINE) == becomes
     if becomes == "sealed":
-        used = recproxy("recordings", "export", MINE.id, "-c", shelf.config, "-i", shelf.identity, "-o", wav)
+        used = recproxy("recordings", "export", MINE.id, *words)
         assert used.code == 0, used.err
 
 

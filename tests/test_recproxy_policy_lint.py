@@ -349,8 +349,6 @@ BROKEN: list[tuple[str, dict[str, Any], str, str]] = [
         "purposes.training.derived.transcript",
         "set off",
     ),
-    ("E100", one(playback__four_eyes=True), "purposes.training.playback.four_eyes", "set false"),
-    ("E100", one(playback__sample_cap=3), "purposes.training.playback.sample_cap", "nobody counts"),
     (
         "E100",
         one(top__exempt={"emergency": {"callback_window": "PT1H"}}),
@@ -408,7 +406,7 @@ QUESTIONABLE: list[tuple[str, dict[str, Any], str, str]] = [
     ("W110", one(top__audit_keep="P732D"), "audit_keep", "P732D"),
     ("W111", one(staff__assessment_use=True), "purposes.training.staff.assessment_use", "works council"),
     ("W112", one(top__controller__public_body=True), "purposes.training.basis.caller", "public_task"),
-    ("W113", one(), "purposes", "roles"),
+    ("W113", one(), "purposes", "traces"),
 ]
 FILES = {"sample.key": b"5a" * 32, "bad.key": b"secret", "lia.pdf": b"weighed"}
 AROUND: Mapping[str, Any] = {

@@ -32,7 +32,7 @@ from storage import (
 )
 from storage.age import AgeError, Identity, parse_identities
 
-__all__ = ["Archive", "actor", "load_identity_files", "open_archive", "person", "refuse_restricted"]
+__all__ = ["Archive", "actor", "load_identity_files", "open_archive", "person", "refuse_restricted", "user"]
 
 _STANDARD_INPUT: Final = Path("-")
 _LONGEST_IDENTITY_FILE: Final = 1 << 20
@@ -166,6 +166,11 @@ def actor() -> str:
 def person() -> str:
     """The person behind this command: who became this user by sudo, else the login name."""
     return f"user:{os.environ.get('SUDO_USER', '')[:64] or _login(os.getuid())}"
+
+
+def user() -> str:
+    """Name of the person behind this command, as the roles of a policy have it."""
+    return person().removeprefix("user:")
 
 
 def _login(uid: int) -> str:

@@ -14,6 +14,7 @@ from storage.catalogue.rows import (
     length_bucket,
 )
 from storage.catalogue.schema import sqlite_engine, sqlite_url
+from storage.catalogue.tickets import Ticket, TicketRegister
 
 __all__ = [
     "CATALOGUE_NAME",
@@ -25,6 +26,8 @@ __all__ = [
     "OpenRow",
     "SealedRow",
     "State",
+    "Ticket",
+    "TicketRegister",
     "Tombstone",
     "decode_facts",
     "encode_facts",

@@ -40,6 +40,7 @@ from storage.catalogue.schema import (
     TOMBSTONES,
     sqlite_engine,
 )
+from storage.catalogue.tickets import TicketRegister, forget_tickets
 from storage.errors import (
     CatalogueError,
     FilePresent,
@@ -63,6 +64,7 @@ class Catalogue(Queries):
 
     Attributes:
         holds: What keeps recordings beyond their expiry.
+        tickets: Who may hear what needs the word of two.
     """
 
     def __init__(self, engine: sa.Engine) -> None:
@@ -79,6 +81,7 @@ class Catalogue(Queries):
             elif found < SCHEMA_VERSION:  # what is new are tables, made above
                 connection.execute(SCHEMA.update().values(version=SCHEMA_VERSION))
         self.holds = HoldRegister(engine)
+        self.tickets = TicketRegister(engine)
 
     @classmethod
     def open(cls, files: Files, url: str) -> Self:
@@ -263,6 +266,7 @@ class Catalogue(Queries):
             connection.execute(TOMBSTONES.insert().values(**values))
             connection.execute(NUMBERS.delete().where(NUMBERS.c.id == identity))
             forget(connection, identity)
+            forget_tickets(connection, identity)
         return True
 
     def checkpoint(self) -> None:

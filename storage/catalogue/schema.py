@@ -139,6 +139,29 @@ NUMBERS: Final = sa.Table(
     sa.Index("numbers_by_month", "month"),
 )
 
+TICKETS: Final = sa.Table(
+    "playback_tickets",
+    METADATA,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("recording", sa.String(32), nullable=False),
+    sa.Column("use", sa.String(63), nullable=False),
+    sa.Column("requested_by", sa.String(128), nullable=False),
+    sa.Column("requested_at", Instant, nullable=False),
+    sa.Column("ends", Instant, nullable=False),
+    sa.Column("approved_by", sa.String(128), nullable=False, default=""),
+    sa.Column("approved_at", Instant, nullable=True),
+    sa.CheckConstraint("approved_by <> requested_by", name="two_people_hear"),
+    sa.Index("tickets_by_recording", "recording"),
+)
+
+PROMOTIONS: Final = sa.Table(
+    "promotions",
+    METADATA,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("purpose", sa.String(63), primary_key=True),
+    sa.Column("tag", sa.String(64), nullable=False),
+)
+
 
 def sqlite_url(path: str) -> str:
     """SQLAlchemy URL of a SQLite file.

@@ -243,7 +243,7 @@ def _compare(story: Story, daemon: Daemon, told: Told) -> None:
     wave_file = OUT / "call.wav"
     story.command(
         f"recproxy recordings export {told.recording[:8]} -c demo-out/rig/recproxy.yaml \\\n"
-        "      -i demo-out/rig/identity.txt -o demo-out/call.wav"
+        "      --use training -i demo-out/rig/identity.txt -o demo-out/call.wav"
     )
     wave = listening.read_wave(daemon.export(told.recording, wave_file))
     runs = []

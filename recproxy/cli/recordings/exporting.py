@@ -11,10 +11,11 @@ from typing import BinaryIO, Final
 
 import click
 
-from recproxy.cli.archive import Archive, actor, load_identity_files, open_archive, refuse_restricted
+from recproxy.cli.archive import Archive, actor, load_identity_files, open_archive
 from recproxy.cli.display import console, length, progress, size, tick
 from recproxy.cli.options import config_option, identity_option, why_option
 from recproxy.cli.recordings.outfile import PrivateFile
+from recproxy.cli.recordings.permitting import Leave, permitted, use_option
 from recproxy.errors import RecproxyError, UsageError
 from storage import CatalogueRow, Reader, RecordingId, Tombstone
 from storage.age import Identity
@@ -36,6 +37,7 @@ class _Job:
         file_format: What to make.
         mix: Of the channels.
         why: For the audit chain.
+        leave: To hear it.
         salvage: Whether the plaintext may end early.
     """
 
@@ -44,6 +46,7 @@ class _Job:
     file_format: ExportFormat
     mix: Mix
     why: str
+    leave: Leave
     salvage: bool
 
 
@@ -68,11 +71,13 @@ class _Job:
 @click.option("--mix", is_flag=True, help="Both parties on one channel; otherwise caller left, callee right.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @click.option("--salvage", is_flag=True, help="Of a damaged or unsealed recording, export what is sound.")
+@use_option(required=True)
 @why_option
 def exporting(
     recording: str,
     config: Path,
     identities: tuple[Path, ...],
+    use: str,
     output: Path,
     form: str | None,
     mix: bool,
@@ -83,8 +88,9 @@ def exporting(
     """Decrypt RECORDING (an id, or its first digits) to an audio file.
 
     The file appears when it is whole and every chunk has proved authentic. Each
-    export leaves a line in the audit chain: who, which, why, and the hash of the
-    file.
+    export leaves a line in the audit chain: who, which, for what, why, and the
+    hash of the file. Where the purpose wants four eyes, ask first: recproxy
+    recordings request.
     """
     file_format = _format(form, output)
     with open_archive(config) as archive:
@@ -94,10 +100,10 @@ def exporting(
                 f"recording {found.recording} is {found.state.value} since {found.gone_at:%Y-%m-%d} "
                 f"({found.cause}); it cannot be opened any more"
             )
-        refuse_restricted(archive, found)
+        leave = permitted(archive, found, use, audio=True)
         keys = load_identity_files(identities)
         pieces = _opened(archive.reader, found.tags.recording, keys, salvage=salvage)
-        job = _Job(found, pieces, file_format, Mix.MONO if mix else Mix.STEREO, why, salvage)
+        job = _Job(found, pieces, file_format, Mix.MONO if mix else Mix.STEREO, why, leave, salvage)
         if output == _STANDARD_OUTPUT:
             _to_standard_output(archive, job)
         else:
@@ -175,6 +181,7 @@ def _audit(archive: Archive, job: _Job, facts: dict[str, str | int]) -> None:
                 "salvaged": job.salvage,
                 "outcome": "exported",
                 "reason": job.why or "none given",
+                **job.leave.facts,
                 **facts,
             },
         )

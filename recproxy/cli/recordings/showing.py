@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
-from recproxy.cli.archive import Archive, actor, load_identity_files, open_archive, refuse_restricted
+from recproxy.cli.archive import Archive, actor, load_identity_files, open_archive
 from recproxy.cli.display import fields, instant, length, print_json, size, table
 from recproxy.cli.options import config_option, identity_option, json_option, why_option
 from recproxy.cli.recordings.documents import body_path, of_parties, of_row, of_tombstone
+from recproxy.cli.recordings.permitting import permitted, use_option
 from recproxy.errors import UsageError
 from storage import CatalogueRow, ChannelFacts, Parties, SealFacts, Tombstone
 
@@ -23,14 +24,24 @@ _SEALED = "encrypted; --identity opens them"
 @click.argument("recording")
 @config_option
 @identity_option(required=False)
+@use_option(required=False)
 @why_option
 @json_option
-def showing(recording: str, config: Path, identities: tuple[Path, ...], why: str, as_json: bool) -> None:
+def showing(
+    recording: str,
+    config: Path,
+    identities: tuple[Path, ...],
+    use: str | None,
+    why: str,
+    as_json: bool,
+) -> None:
     """Show all that is known of RECORDING: an id, or its first digits.
 
-    With --identity also who called whom, which leaves a line in the audit
-    chain. Of a recording that is gone, shows what remains.
+    With --identity and --use also who called whom, which leaves a line in the
+    audit chain. Of a recording that is gone, shows what remains.
     """
+    if bool(identities) != (use is not None):
+        raise UsageError("--identity and --use go together", hint="say what it is used for: --use PURPOSE")
     with open_archive(config) as archive:
         found = archive.find(recording)
         if isinstance(found, Tombstone):
@@ -41,15 +52,17 @@ def showing(recording: str, config: Path, identities: tuple[Path, ...], why: str
             else:
                 _print_tombstone(found, archive.config.storage.key_backups)
             return
-        parties = _parties(archive, found, identities, why) if identities else None
+        parties = None if use is None else _parties(archive, found, identities, use, why)
     if as_json:
         print_json({**of_row(found), "parties": None if parties is None else of_parties(parties)})
     else:
         _print_row(found, parties)
 
 
-def _parties(archive: Archive, row: CatalogueRow, identities: tuple[Path, ...], why: str) -> Parties:
-    refuse_restricted(archive, row)
+def _parties(
+    archive: Archive, row: CatalogueRow, identities: tuple[Path, ...], use: str, why: str
+) -> Parties:
+    leave = permitted(archive, row, use, audio=False)
     keys = load_identity_files(identities)
     parties = archive.reader.parties(row.tags.recording, keys)
     with archive.audit(actor()) as audit:
@@ -60,6 +73,7 @@ def _parties(archive: Archive, row: CatalogueRow, identities: tuple[Path, ...], 
                 "purpose": row.tags.purpose,
                 "outcome": "shown",
                 "reason": why or "none given",
+                **leave.facts,
             },
         )
     return parties

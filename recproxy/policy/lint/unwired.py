@@ -87,16 +87,6 @@ IN_PURPOSE: Final = (
         "nothing is written out; set off",
         lambda purpose: purpose.derived.transcript is Transcript.ON,
     ),
-    Unwired(
-        ("playback", "four_eyes"),
-        "one person alone can play a recording; set false, and see to it otherwise",
-        lambda purpose: purpose.playback.four_eyes,
-    ),
-    Unwired(
-        ("playback", "sample_cap"),
-        "nobody counts what is played; take it out",
-        lambda purpose: purpose.playback.sample_cap is not None,
-    ),
 )
 
 

@@ -42,8 +42,7 @@ def warn(lint: Lint) -> None:
         lint.warn(
             "W113",
             ("purposes",),
-            "playback.roles and evidence.tombstone_keep go into notices, but recproxy neither checks who "
-            "plays a recording nor deletes traces; see to both",
+            "evidence.tombstone_keep goes into notices, but recproxy does not delete traces; see to it",
         )
 
 
