@@ -244,10 +244,10 @@ def joint(m: CallMachine) -> tuple[object, ...]:
         m.notice,
         m.choice,
         m.recording,
-        frozenset(m._pauses),
-        m._choice_until is None,
-        m._pause_until is None,
-        m._prompt_asked,
+        frozenset(m._recording.causes),
+        m._choice.until is None,
+        m._recording.until is None,
+        m._notice.asked,
         m._media.held[CALLER],
         m._media.held[CALLEE],
         m._media.answer is None,
@@ -255,6 +255,7 @@ def joint(m: CallMachine) -> tuple[object, ...]:
         len(m._media.local),
         m._released,
         m._deadline is None,
+        m._notice.until is None,
         None
         if reoffer is None
         else (
@@ -284,8 +285,8 @@ def check(before: CallMachine, event: Event, after: CallMachine, commands: list[
             assert after.notice is Notice.COMPLETED
             assert after.caller is CallerLeg.CONFIRMED
             assert after.callee is CalleeLeg.CONFIRMED
-            assert bool(after._pauses) == (PauseRecording() in commands)
-            assert not after._media.on_hold or after._pauses
+            assert bool(after._recording.causes) == (PauseRecording() in commands)
+            assert not after._media.on_hold or after._recording.causes
     # a no is a no for the rest of the call, and where a yes is needed nothing is recorded without
     if after.choice is Choice.REFUSED:
         assert after.recording not in live
@@ -298,7 +299,7 @@ def check(before: CallMachine, event: Event, after: CallMachine, commands: list[
     if before.choice is Choice.REFUSED:
         assert after.choice is Choice.REFUSED
         assert not any(isinstance(c, (OpenRecording, PlayPrompt)) for c in commands)
-    if after._mode is ChoiceMode.OPT_IN and after.recording in live:
+    if after._choice.mode is ChoiceMode.OPT_IN and after.recording in live:
         assert after.choice is Choice.GIVEN
     if after.recording is Recording.DISCARDED:
         assert after.choice is Choice.REFUSED
@@ -317,8 +318,8 @@ def check(before: CallMachine, event: Event, after: CallMachine, commands: list[
     # a call that is going down never records on
     if not leg_alive(after, CALLER) or after.callee in {CalleeLeg.ENDING, CalleeLeg.ENDED}:
         assert after.recording not in live
-        assert after._choice_until is None
-        assert after._pause_until is None
+        assert after._choice.until is None
+        assert after._recording.until is None
         assert after.notice is not Notice.PLAYING
     # (4) an ended call emits nothing
     if before.ended:
@@ -334,7 +335,7 @@ def check(before: CallMachine, event: Event, after: CallMachine, commands: list[
         refuse = after._plan.on_failure is OnFailure.REFUSE
         if refuse:
             assert not leg_alive(after, CALLER)
-        if before._prompt_asked:
+        if before._notice.asked:
             assert any(isinstance(c, StopPrompt) for c in commands)
         assert not any(isinstance(c, OpenRecording) for c in commands)
     # the gate stays shut from the answer until the notice is decided
@@ -347,10 +348,10 @@ def check(before: CallMachine, event: Event, after: CallMachine, commands: list[
         assert any(isinstance(c, PauseRecording) for c in commands)
     if after.recording is Recording.ON and before.recording is Recording.PAUSED:
         assert any(isinstance(c, ResumeRecording) for c in commands)
-        assert not after._pauses
+        assert not after._recording.causes
     if after.recording is Recording.ON:
         assert not after._media.on_hold or after._reoffers.open is not None
-        assert not after._pauses
+        assert not after._recording.causes
     # one answer for each re-offer of a living dialog
     if isinstance(event, ReofferReceived) and not before.ended and leg_alive(before, event.leg):
         replies = [c for c in commands if isinstance(c, AnswerReoffer) and c.leg is event.leg]
@@ -367,10 +368,13 @@ def check(before: CallMachine, event: Event, after: CallMachine, commands: list[
 def clone(m: CallMachine) -> CallMachine:
     """The same call once more; what the machine changes in place is copied."""
     copied = copy.copy(m)
-    copied._pauses = copy.copy(m._pauses)
-    copied._media = copy.copy(m._media)
+    for name in ("_legs", "_media", "_notice", "_choice", "_recording", "_tones"):
+        setattr(copied, name, copy.copy(getattr(m, name)))
     for name in ("local", "secure", "held", "_said"):
         setattr(copied._media, name, copy.copy(getattr(m._media, name)))
+    for part in (copied._notice, copied._tones):
+        part._legs, part._agreement = copied._legs, copied._media
+    copied._recording._agreement, copied._recording._tones = copied._media, copied._tones
     copied._reoffers = Reoffers(copied._media, copied)
     copied._reoffers.open = m._reoffers.open
     return copied

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from recproxy.call.events import CallFacts, Codec, CryptoOffer, LegName, LocalMedia, StreamFacts
+from recproxy.policy import RecordPlan
 from storage.tags import LegalBasis
 
 
@@ -301,3 +302,8 @@ class AuditNote:
 
 
 Command: TypeAlias = SipCommand | MediaCommand | Note | AuditNote
+
+
+def purpose_fields(plan: RecordPlan | None) -> tuple[tuple[str, str], ...]:
+    """The field that names the purpose in notes; none if no purpose applies."""
+    return (("purpose", plan.purpose),) if plan is not None else ()

@@ -18,32 +18,24 @@ nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Protocol, assert_never
+from typing import Protocol, assert_never
 
 from recproxy.call import selection as pick
-from recproxy.call import states
 from recproxy.call.agreement import OWN_OFFER, Agreement, is_secure
+from recproxy.call.choice import CallChoice
 from recproxy.call.commands import (
     AllocateMedia,
     AnswerCaller,
     AnswerReoffer,
     AuditNote,
     Command,
-    DiscardRecording,
     EndLeg,
     InviteCallee,
     Note,
-    NoticeFacts,
-    OpenRecording,
-    PauseRecording,
-    PlayPrompt,
-    PlayTone,
     ProgressCaller,
     ReleaseMedia,
-    ResumeRecording,
-    SealRecording,
     SetGate,
-    StopPrompt,
+    purpose_fields,
 )
 from recproxy.call.events import (
     CalleeAnswered,
@@ -71,16 +63,16 @@ from recproxy.call.events import (
     ReofferReceived,
     ResumeAsked,
 )
-from recproxy.call.keypad import Binding, KeyAction, Keypad, Party
+from recproxy.call.keypad import KeyAction, Party
+from recproxy.call.legs import Legs
+from recproxy.call.notice import CallNotice
+from recproxy.call.recording import CallRecording
 from recproxy.call.reoffer import Reoffers
 from recproxy.call.states import CalleeLeg, CallerLeg, Choice, Notice, PauseCause, Recording, Symbol
+from recproxy.call.tones import Tones
 from recproxy.errors import IllegalEvent
-from recproxy.policy import Audience, CallQuestion, ChoiceMode, Decision, OnFailure, Pass, Record, RecordPlan
+from recproxy.policy import CallQuestion, Decision, OnFailure, Pass, Record, RecordPlan
 from storage.tags import Direction
-
-_LIVE_RECORDING: Final = frozenset({Recording.OPENING, Recording.ON, Recording.PAUSED})
-_TIMED_PAUSES: Final = frozenset({PauseCause.KEYS, PauseCause.OPERATOR})  # end by themselves
-_LIVE_NOTICE: Final = frozenset({Notice.WAITING, Notice.DUE, Notice.PLAYING})
 
 
 class Decider(Protocol):
@@ -123,25 +115,17 @@ class CallMachine:
         self._policy = policy
         self._limits = limits
         self._recorder_fault = recorder_fault
-        self.caller = CallerLeg.INVITED
-        self.callee = CalleeLeg.IDLE
-        self.notice = Notice.NOT_REQUIRED
-        self.choice = Choice.NOT_OFFERED
-        self.recording = Recording.OFF
+        self._legs = Legs()
         self._facts: CallFacts | None = None
         self._plan: RecordPlan | None = None
         self._decision = "undecided"
         self._media = Agreement()
+        self._tones = Tones(self._legs, self._media)
+        self._notice = CallNotice(self._legs, self._media, limits.prompt_s)
+        self._choice = CallChoice()
+        self._recording = CallRecording(self._media, self._tones)
         self._reoffers = Reoffers(self._media, self)
         self._callee_call_id = ""
-        self._prompt_asked = False
-        self._prompt_started: PromptStarted | None = None
-        self._proof: NoticeFacts | None = None
-        self._keypad = Keypad(())
-        self._pauses: set[PauseCause] = set()
-        self._choice_until: float | None = None
-        self._pause_until: float | None = None
-        self._recording_id = ""
         self._digits = 0
         self._invited_at = 0.0
         self._answered_at: float | None = None
@@ -155,9 +139,34 @@ class CallMachine:
         """Whether both dialogs are gone and everything was released."""
         return self._released
 
+    @property
+    def caller(self) -> CallerLeg:
+        """State of the caller's dialog."""
+        return self._legs.caller
+
+    @property
+    def callee(self) -> CalleeLeg:
+        """State of the callee's dialog."""
+        return self._legs.callee
+
+    @property
+    def notice(self) -> Notice:
+        """State of the announcement."""
+        return self._notice.state
+
+    @property
+    def choice(self) -> Choice:
+        """What was said to being recorded."""
+        return self._choice.state
+
+    @property
+    def recording(self) -> Recording:
+        """State of the recording."""
+        return self._recording.state
+
     def deadline(self) -> float | None:
         """When ``expire`` must be called, in monotonic seconds; None for never."""
-        instants = (self._deadline, self._choice_until, self._pause_until)
+        instants = (self._deadline, self._notice.until, self._choice.until, self._recording.until)
         return min((instant for instant in instants if instant is not None), default=None)
 
     # ------------------------------------------------------------------ events
@@ -206,9 +215,9 @@ class CallMachine:
             case PromptCompleted():
                 return self._prompt_heard(event, now)
             case PromptFailed():
-                return self._notice_failed(event.why, now) if self._notice_pending else []
+                return self._notice_failed(event.why, now) if self._notice.is_pending else []
             case RecordingOpened():
-                return self._recording_opened(event)
+                return self._recording.opened(event)
             case RecordingFailed():
                 return self._recording_failed(event, now)
             case DigitPressed():
@@ -216,9 +225,9 @@ class CallMachine:
             case RecordAsked():
                 return self._record_asked(event, now)
             case PauseAsked():
-                return self._pause_asked(now)
+                return self._recording.ask_pause(now)
             case ResumeAsked():
-                return self._resume(PauseCause.OPERATOR)
+                return self._recording.resume(PauseCause.OPERATOR)
             case DrainExpired():
                 return self._end_both(200, "", now)
         assert_never(event)
@@ -227,17 +236,17 @@ class CallMachine:
         """Act on a deadline that has passed; nothing if none has."""
         if self._released:
             return []
-        if self._choice_until is not None and now >= self._choice_until:
-            return self._no_answer()
-        if self._pause_until is not None and now >= self._pause_until:
-            return self._end_timed_pause()
-        if self._deadline is None or now < self._deadline:
+        if _has_passed(self._choice.until, now):
+            return [*self._choice.expire(), *self._decline("opt_in_missing")]
+        if _has_passed(self._recording.until, now):
+            return self._recording.end_timed_pause()
+        if _has_passed(self._notice.until, now):
+            return self._notice_failed("no report of its end", now)
+        if not _has_passed(self._deadline, now):
             return []
         self._deadline = None
         if CallerLeg.ENDING is self.caller or CalleeLeg.ENDING is self.callee:
             return self._give_up_on_endings(now)
-        if self._notice_pending and self._prompt_asked:
-            return self._notice_failed("no report of its end", now)
         if self.callee in {CalleeLeg.IDLE, CalleeLeg.CALLING, CalleeLeg.PROCEEDING}:
             return self._end_both(408, "Request Timeout", now)
         return []
@@ -248,6 +257,7 @@ class CallMachine:
         if self._facts is not None:
             raise IllegalEvent("a second INVITE for one call")
         self._facts = facts = event.facts
+        self._legs.inbound = facts.direction is Direction.INBOUND
         self._media.delayed = event.offer is None
         self._media.offer = offer = event.offer or OWN_OFFER
         self._invited_at = now
@@ -270,15 +280,15 @@ class CallMachine:
             case Record(plan=plan):
                 self._decision = "record"
                 self._plan = plan
-                self.notice = Notice.WAITING if plan.start else Notice.DUE
-                self._keypad = Keypad(_bindings(plan))
+                self._notice.take(plan)
+                self._choice.take(plan)
+                self._recording.take(plan)
                 recordable = pick.select_recordable(offer)
                 fault = self._recorder_fault or (None if recordable else "no codec that can be recorded")
                 if fault is None and recordable is not None:
                     selection = recordable
                 else:
-                    self._notice(Symbol.NOTICE_FAILED)
-                    notes = self._failure_notes(str(fault))
+                    notes = self._notice.fail(str(fault))
                     if plan.on_failure is OnFailure.REFUSE:
                         code = 503 if self._recorder_fault else 488
                         text = "Recorder Unavailable" if self._recorder_fault else "Not Acceptable Here"
@@ -300,7 +310,7 @@ class CallMachine:
         if self.caller is not CallerLeg.INVITED or self.callee is not CalleeLeg.IDLE:
             return []
         selection, offer = media.ground()
-        self._callee(Symbol.CALLEE_INVITED)
+        self._legs.move_callee(Symbol.CALLEE_INVITED)
         self._deadline = now + self._limits.setup_s
         secure = not media.delayed and is_secure(selection, offer)
         media.secure = {
@@ -322,7 +332,7 @@ class CallMachine:
     def _progress(self, event: CalleeProgress) -> list[Command]:
         if self.callee not in {CalleeLeg.CALLING, CalleeLeg.PROCEEDING}:
             return []
-        self._callee(Symbol.CALLEE_PROCEEDING)
+        self._legs.move_callee(Symbol.CALLEE_PROCEEDING)
         if self.caller is not CallerLeg.INVITED:
             return []
         media = self._media
@@ -343,7 +353,7 @@ class CallMachine:
         if self.callee in {CalleeLeg.ENDING, CalleeLeg.ENDED}:
             return []  # our CANCEL crossed the 200: the adapter ends that dialog
         answer = event.sdp or self._media.answer
-        self._callee(Symbol.CALLEE_CONFIRMED)
+        self._legs.move_callee(Symbol.CALLEE_CONFIRMED)
         self._callee_call_id = event.sip_call_id
         if self.caller is not CallerLeg.INVITED:
             return []
@@ -358,7 +368,7 @@ class CallMachine:
         media.codecs = pick.agreed_codecs(selection, answer)
         self._answered_at = now
         self._deadline = None
-        self._caller(Symbol.CALLER_ANSWERED)
+        self._legs.move_caller(Symbol.CALLER_ANSWERED)
         local = media.local[LegName.CALLER]
         commands: list[Command] = [
             media.connect(LegName.CALLEE, selection, answer),
@@ -377,7 +387,7 @@ class CallMachine:
     def _confirmed(self, event: CallerConfirmed, now: float) -> list[Command]:
         if self.caller is not CallerLeg.ANSWERED:
             return []  # the ACK crossed our BYE, or was repeated
-        self._caller(Symbol.CALLER_CONFIRMED)
+        self._legs.move_caller(Symbol.CALLER_CONFIRMED)
         media, selection = self._media, self._media.selection
         commands: list[Command] = []
         if media.delayed:
@@ -393,99 +403,35 @@ class CallMachine:
             return commands
         if media.on_hold:
             return [*commands, *self._notice_failed("a party is on hold", now)]
-        return [*commands, *self._announce(now)]
+        return [*commands, *self._notice.announce(now)]
 
     # -------------------------------------------------------------- notice
 
-    def _announce(self, now: float) -> list[Command]:
-        media, selection = self._media, self._media.selection
-        plan = self._plan
-        if plan is None or selection.recorded is None or media.speech is None:
-            raise IllegalEvent("a notice is due without a plan")
-        self._prompt_asked = True
-        self._deadline = now + self._limits.prompt_s
-        play = PlayPrompt(
-            prompt=plan.prompt,
-            language=plan.language,
-            legs=self._audience(plan),
-            stream=media.recorded_port(),
-            codec=media.speech,
-            ptime_ms=media.ptime_ms(),
-        )
-        return [play]
-
     def _prompt_is_playing(self, event: PromptStarted) -> list[Command]:
-        if self.notice is not Notice.DUE or not self._prompt_asked:
-            return []
-        self._notice(Symbol.NOTICE_STARTED)
-        self._prompt_started = event
-        notes: list[Command] = [
-            Note("notice.started", self._purpose_field()),
-            AuditNote("announce.started", self._purpose_field()),
-        ]
-        if self._mode is not ChoiceMode.NONE:
-            self._choose(Symbol.CHOICE_OFFERED)
-            notes.append(AuditNote("choice.offered", (*self._purpose_field(), ("mode", self._mode.value))))
-        return notes
+        notes = self._notice.started(event)
+        return [*notes, *self._choice.offer()] if notes else []
 
     def _prompt_heard(self, event: PromptCompleted, now: float) -> list[Command]:
         if self.notice is not Notice.PLAYING:
             return []
-        plan, facts, started = self._plan, self._facts, self._prompt_started
-        if plan is None or facts is None or started is None:
-            raise IllegalEvent("an announcement ended that no plan asked for")
-        missing = [leg.value for leg in self._audience(plan) if leg not in event.heard_by]
+        missing = self._notice.unheard_by(event)
         if missing:
-            return self._notice_failed(f"not heard by {', '.join(missing)}", now)
-        self._notice(Symbol.NOTICE_COMPLETED)
-        self._deadline = None
-        self._proof = NoticeFacts(
-            prompt=event.prompt,
-            sha256=event.sha256,
-            language=event.language,
-            heard_by=event.heard_by,
-            started=started.at,
-            completed=event.at,
-        )
-        heard = ",".join(leg.value for leg in event.heard_by)
-        facts_of_it: tuple[tuple[str, str | int], ...] = (
-            *self._purpose_field(),
-            ("prompt_sha256", event.sha256),
-            ("language", event.language),
-            ("heard_by", heard),
-            ("duration_ms", round((event.at - started.at).total_seconds() * 1000)),
-        )
-        commands: list[Command] = [
-            Note("notice.completed", facts_of_it),
-            AuditNote("announce.completed", facts_of_it),
-            SetGate(opened=True),
-        ]
-        if self._mode is ChoiceMode.OPT_IN and self.choice is Choice.OPEN:
-            self._choice_until = now + plan.choice.window_s
-            return commands
-        return [*commands, *self._open()]
+            return self._notice_failed(f"not heard by {missing}", now)
+        commands = self._notice.completed(event)
+        return commands if self._choice.awaits_yes(now) else [*commands, *self._open()]
 
     def _notice_failed(self, why: str, now: float) -> list[Command]:
         """Close the notice as not heard, and take the outcome its purpose names."""
         plan = self._plan
         if plan is None:
             raise IllegalEvent("a notice failed that no plan asked for")
-        stop: list[Command] = [StopPrompt()] if self._prompt_asked else []
-        self._notice(Symbol.NOTICE_FAILED)
-        self._deadline = None
-        notes = self._failure_notes(why)
+        failed = self._notice.fail(why)
         match plan.on_failure:
             case OnFailure.CONTINUE:
-                return [*stop, *notes, SetGate(opened=True)]
+                return [*failed, SetGate(opened=True)]
             case OnFailure.REFUSE:
-                return [*stop, *notes, *self._end_both(503, "Recording Not Possible", now)]
+                return [*failed, *self._end_both(503, "Recording Not Possible", now)]
         assert_never(plan.on_failure)
-
-    def _failure_notes(self, why: str) -> list[Command]:
-        return [
-            Note("notice.failed", (*self._purpose_field(), ("why", why))),
-            AuditNote("announce.failed", (*self._purpose_field(), ("why", why))),
-        ]
 
     # -------------------------------------------------------------- choice
 
@@ -493,13 +439,14 @@ class CallMachine:
         self._digits += 1
         if self.is_ending:
             return []
-        match self._keypad.press(self._party(event.leg), event.digit, now):
+        party = self._legs.party(event.leg)
+        match self._choice.keypad.press(party, event.digit, now):
             case KeyAction.ACCEPT:
                 return self._accepted()
             case KeyAction.REFUSE:
-                return self._refused(event.leg)
+                return self._refused(party)
             case KeyAction.PAUSE:
-                return self._toggle_pause(now)
+                return self._recording.toggle(now)
             case KeyAction.START:
                 return self._asked_for(now)
             case None:
@@ -507,118 +454,64 @@ class CallMachine:
 
     def _record_asked(self, event: RecordAsked, now: float) -> list[Command]:
         """``Record: on`` or ``off`` of a telephone of staff; of anybody else it means nothing."""
-        if self.is_ending or self._plan is None or self._party(event.leg) is not Party.STAFF:
+        if self.is_ending or self._plan is None or self._legs.party(event.leg) is not Party.STAFF:
             return []
-        if event.on:
-            return self._asked_for(now) if self.notice is Notice.WAITING else self._resume(PauseCause.KEYS)
-        return self._pause_for_a_while(PauseCause.KEYS, now)
+        if not event.on:
+            return self._recording.pause_for_a_while(PauseCause.KEYS, now)
+        if self.notice is Notice.WAITING:
+            return self._asked_for(now)
+        return self._recording.resume(PauseCause.KEYS)
 
     def _accepted(self) -> list[Command]:
         """Yes: record, once the announcement is over."""
-        if self.choice is not Choice.OPEN or self._mode is not ChoiceMode.OPT_IN:
-            return []
-        self._choose(Symbol.CHOICE_ACCEPTED)
-        self._choice_until = None
-        notes: list[Command] = [
-            Note("choice.accepted", self._purpose_field()),
-            AuditNote("choice.opt_in", self._purpose_field()),
-        ]
-        return [*notes, *self._open()] if self.notice is Notice.COMPLETED else notes
+        notes = self._choice.accept()
+        return [*notes, *self._open()] if notes and self.notice is Notice.COMPLETED else notes
 
-    def _refused(self, leg: LegName) -> list[Command]:
+    def _refused(self, party: Party) -> list[Command]:
         """No: whatever there is of a recording is destroyed; the call goes on as it was."""
-        if self.choice is Choice.REFUSED:
-            return []
-        withdrawn = self.choice is Choice.GIVEN
-        self._choose(Symbol.CHOICE_REFUSED)
-        by = "staff" if self._party(leg) is Party.STAFF else "outside"
-        fields = (*self._purpose_field(), ("by", by))
-        return [
-            Note("choice.refused", fields),
-            AuditNote("consent.withdrawn" if withdrawn else "choice.opt_out", fields),
-            *self._decline("opt_out"),
-            *self._tone(Party.OUTSIDE),
-        ]
-
-    def _no_answer(self) -> list[Command]:
-        """Nobody said yes in time, which is no."""
-        self._choose(Symbol.CHOICE_REFUSED)
-        return [
-            Note("choice.expired", self._purpose_field()),
-            AuditNote("choice.timeout", self._purpose_field()),
-            *self._decline("opt_in_missing"),
-        ]
+        notes = self._choice.refuse(party)
+        return [*notes, *self._decline("opt_out"), *self._tones.to(Party.OUTSIDE)] if notes else []
 
     def _decline(self, why: str) -> list[Command]:
-        self._choice_until = None
         commands: list[Command] = []
-        if self.notice in _LIVE_NOTICE:
-            if self._prompt_asked:
-                commands.append(StopPrompt())
-                self._deadline = None
-            self._notice(Symbol.NOTICE_DECLINED)
+        if self._notice.is_undecided:
+            commands = self._notice.decline()
             if self._answered_at is not None:
                 commands.append(SetGate(opened=True))
-        if self.recording in _LIVE_RECORDING:
-            self._record(Symbol.RECORDING_DISCARDED)
-            self._pause_until = None
-            commands.append(DiscardRecording(why))
-        return commands
+        return [*commands, *self._recording.discard(why)]
 
     def _asked_for(self, now: float) -> list[Command]:
         """Staff ask for the recording: announce it first, nothing is retroactive."""
         if (
             self.notice is not Notice.WAITING
-            or not self._is_up
+            or not self._legs.is_up
             or self._media.on_hold
             or self._reoffers.open is not None
         ):
             return []
-        self._notice(Symbol.NOTICE_ASKED)
+        self._notice.move(Symbol.NOTICE_ASKED)
         return [
             SetGate(opened=False),
-            AuditNote("rec.asked", self._purpose_field()),
-            *self._announce(now),
+            AuditNote("rec.asked", purpose_fields(self._plan)),
+            *self._notice.announce(now),
         ]
 
     # ----------------------------------------------------------- recording
 
-    def _open(self) -> list[Command]:
-        plan, facts, proof = self._plan, self._facts, self._proof
-        if plan is None or facts is None or proof is None:
-            raise IllegalEvent("a recording that no announcement precedes")
-        self._record(Symbol.RECORDING_REQUESTED)
-        opened = OpenRecording(
-            facts=facts,
-            callee_call_id=self._callee_call_id,
-            purpose=plan.purpose,
-            legal_basis=plan.legal_basis,
-            retention=plan.retention,
-            policy_version=plan.policy_version,
-            notice=proof,
-            stream=self._media.recorded_port(),
-            codecs=self._media.codecs,
-        )
-        return [opened, PauseRecording()] if self._pauses else [opened]
+    @property
+    def _may_record(self) -> bool:
+        """The joint rule: everybody connected, told, and of those who said something nobody said no."""
+        return self._legs.is_up and self.notice is Notice.COMPLETED and self._choice.allows
 
-    def _recording_opened(self, event: RecordingOpened) -> list[Command]:
-        if self.recording is not Recording.OPENING:
-            return []  # sealed before it was open: the recorder closes it in that order
-        self._record(Symbol.RECORDING_OPENED)
-        self._recording_id = event.recording
-        if self._pauses:
-            self._record(Symbol.RECORDING_PAUSED)  # PauseRecording was sent when its cause came
-            return []
-        return self._tell_staff()
+    def _open(self) -> list[Command]:
+        if self._facts is None or not self._may_record:
+            raise IllegalEvent("a recording needs a completed notice, two confirmed legs, and no refusal")
+        return self._recording.open(self._facts, self._callee_call_id, self._notice.proof)
 
     def _recording_failed(self, event: RecordingFailed, now: float) -> list[Command]:
-        if self.recording not in _LIVE_RECORDING or self._plan is None:
+        if not self._recording.is_live or self._plan is None:
             return []
-        self._record(Symbol.RECORDING_FAILED)
-        failed: list[Command] = [
-            Note("recording.failed", (*self._purpose_field(), ("why", event.why))),
-            SealRecording("recorder failed"),
-        ]
+        failed = self._recording.fail(event.why)
         match self._plan.on_failure:
             case OnFailure.CONTINUE:
                 return failed
@@ -626,99 +519,28 @@ class CallMachine:
                 return [*failed, *self._end_both(503, "Recording Not Possible", now)]
         assert_never(self._plan.on_failure)
 
-    def _toggle_pause(self, now: float) -> list[Command]:
-        if PauseCause.KEYS in self._pauses:
-            return self._resume(PauseCause.KEYS)
-        return self._pause_for_a_while(PauseCause.KEYS, now)
-
-    def _pause_asked(self, now: float) -> list[Command]:
-        """A program asks; only where the purpose lets one."""
-        if self._plan is None or not self._plan.pause.api:
-            return []
-        return self._pause_for_a_while(PauseCause.OPERATOR, now)
-
-    def _pause_for_a_while(self, cause: PauseCause, now: float) -> list[Command]:
-        """A pause of staff, that ends by itself; for as long as there is something to pause."""
-        if self._plan is None or self.recording not in _LIVE_RECORDING or cause in self._pauses:
-            return []
-        self._pause_until = now + self._plan.pause.longest_s
-        return self._pause(cause)
-
-    def _end_timed_pause(self) -> list[Command]:
-        """Staff forgot to go on."""
-        ended = self._pauses & _TIMED_PAUSES
-        self._pauses -= ended
-        return self._resume(PauseCause.KEYS if PauseCause.KEYS in ended else PauseCause.OPERATOR)
-
-    def _pause(self, cause: PauseCause) -> list[Command]:
-        """Silence until no cause is left."""
-        before = bool(self._pauses)
-        self._pauses.add(cause)
-        if before or self.recording not in {Recording.ON, Recording.OPENING}:
-            return []
-        if self.recording is Recording.ON:
-            self._record(Symbol.RECORDING_PAUSED)
-        why = (("why", cause.value),)
-        return [PauseRecording(), Note("recording.paused", why), AuditNote("rec.paused", why)]
-
-    def _resume(self, cause: PauseCause) -> list[Command]:
-        """One cause less; what is recorded goes on in the codecs agreed now."""
-        self._pauses.discard(cause)
-        if not self._pauses & _TIMED_PAUSES:
-            self._pause_until = None
-        if self._pauses:
-            return []
-        if self.recording is Recording.PAUSED:
-            self._record(Symbol.RECORDING_RESUMED)
-            why = (("why", cause.value),)
-            return [
-                ResumeRecording(self._media.codecs),
-                Note("recording.resumed", why),
-                AuditNote("rec.resumed", why),
-                *self._tell_staff(),
-            ]
-        if self.recording in {Recording.ON, Recording.OPENING}:
-            return [ResumeRecording(self._media.codecs)]
-        return []
-
-    def _tell_staff(self) -> list[Command]:
-        """Staff hear that what follows is recorded (law: informed on the spot, each time)."""
-        if self._plan is None or not self._plan.beep:
-            return []
-        heard = self._tone(Party.STAFF)
-        told = (*self._purpose_field(), ("method", "beep"))
-        return [*heard, AuditNote("staff.notified", told)] if heard else []
-
-    def _tone(self, party: Party) -> list[Command]:
-        """The tone to one party of a call that is up; what it hears is no part of the recording."""
-        speech = self._media.speech
-        if speech is None or not self._is_up or self._media.on_hold:
-            return []
-        leg = next(leg for leg in LegName if self._party(leg) is party)
-        return [PlayTone(leg, self._media.recorded_port(), speech, self._media.ptime_ms())]
-
     # ------------------------------------------------------------ re-offer
 
     def _reoffered(self, event: ReofferReceived, now: float) -> list[Command]:
-        if self._is_up:
+        if self._legs.is_up:
             return self._reoffers.received(event, now)
         return [] if self.is_ending else [AnswerReoffer(event.leg, 491, "Request Pending", None)]
 
     def hold_offered(self, now: float) -> tuple[list[Command], bool]:
         """A party wants to hold: what to do, and whether the recording was paused for it."""
-        if self._notice_pending:
+        if self._notice.is_pending:
             return self._notice_failed("put on hold before the announcement had ended", now), False
         if self._media.on_hold:
             return [], False
-        return self._pause(PauseCause.HOLD), True
+        return self._recording.pause(PauseCause.HOLD), True
 
     def hold_settled(self, now: float, *, resume: bool) -> list[Command]:
         """An exchange is over: pause if somebody is on hold now, else go on recording if ``resume``."""
         if self._media.on_hold:
-            if self._notice_pending:
+            if self._notice.is_pending:
                 return self._notice_failed("put on hold before the announcement had ended", now)
-            return self._pause(PauseCause.HOLD)
-        return self._resume(PauseCause.HOLD) if resume else []
+            return self._recording.pause(PauseCause.HOLD)
+        return self._recording.resume(PauseCause.HOLD) if resume else []
 
     def end_for(self, code: int, reason: str, now: float) -> list[Command]:
         """An exchange left the legs apart: end the call."""
@@ -730,11 +552,11 @@ class CallMachine:
         if event.leg is LegName.CALLER:
             if self.caller is CallerLeg.ENDED:
                 return []
-            self._caller(Symbol.CALLER_ENDED)
+            self._legs.move_caller(Symbol.CALLER_ENDED)
         else:
             if self.callee in {CalleeLeg.ENDED, CalleeLeg.IDLE}:
                 return []
-            self._callee(Symbol.CALLEE_ENDED)
+            self._legs.move_callee(Symbol.CALLEE_ENDED)
         if self._first_end is None:
             self._first_end = event
         commands = self._close_media_of_call("hangup")
@@ -758,44 +580,36 @@ class CallMachine:
         if leg is LegName.CALLER:
             if self.caller in {CallerLeg.ENDING, CallerLeg.ENDED}:
                 return []
-            self._caller(Symbol.CALLER_ENDING)
+            self._legs.move_caller(Symbol.CALLER_ENDING)
         else:
             if self.callee in {CalleeLeg.ENDING, CalleeLeg.ENDED}:
                 return []
             if self.callee is CalleeLeg.IDLE:
-                self._callee(Symbol.CALLEE_ENDED)
+                self._legs.move_callee(Symbol.CALLEE_ENDED)
                 return []
-            self._callee(Symbol.CALLEE_ENDING)
+            self._legs.move_callee(Symbol.CALLEE_ENDING)
         self._deadline = now + self._limits.ending_s
         return [*self._reoffers.abandon(leg), EndLeg(leg, code, reason, retry_after_s)]
 
     def _close_media_of_call(self, why: str) -> list[Command]:
         """Stop an announcement that was not heard to its end; seal what is open."""
-        commands: list[Command] = []
-        self._choice_until = self._pause_until = None
-        if self._notice_pending:
-            if self._prompt_asked:
-                commands.append(StopPrompt())
-                commands += self._failure_notes("the call ended before the announcement had")
-            self._notice(Symbol.NOTICE_FAILED)
-        if self.recording in _LIVE_RECORDING:
-            self._record(Symbol.RECORDING_CLOSED)
-            commands.append(SealRecording(why))
-        return commands
+        self._choice.until = None
+        told = self._notice.close("the call ended before the announcement had")
+        return [*told, *self._recording.seal(why)]
 
     def _give_up_on_endings(self, now: float) -> list[Command]:
         """The adapter never reported an end: take the dialogs for gone."""
         commands: list[Command] = []
         if self.caller is CallerLeg.ENDING:
-            self._caller(Symbol.CALLER_ENDED)
+            self._legs.move_caller(Symbol.CALLER_ENDED)
             commands.append(Note("leg.failed", (("leg", "caller"), ("what", "no end was reported"))))
         if self.callee is CalleeLeg.ENDING:
-            self._callee(Symbol.CALLEE_ENDED)
+            self._legs.move_callee(Symbol.CALLEE_ENDED)
             commands.append(Note("leg.failed", (("leg", "callee"), ("what", "no end was reported"))))
         return [*commands, *self._release(now)]
 
     def _release(self, now: float) -> list[Command]:
-        if self.caller is not CallerLeg.ENDED or self.callee is not CalleeLeg.ENDED:
+        if not self._legs.are_gone:
             return []
         self._released = True
         self._deadline = None
@@ -837,100 +651,30 @@ class CallMachine:
                 ("notice", self.notice.name.lower()),
                 ("choice", self.choice.name.lower()),
                 ("recording_state", self.recording.name.lower()),
-                ("recording", self._recording_id),
+                ("recording", self._recording.name),
                 ("duration_s", round(now - self._invited_at, 3)),
                 ("talk_s", round(talk, 3)),
                 ("keys_pressed", self._digits),
             ),
         )
 
-    def _purpose_field(self) -> tuple[tuple[str, str], ...]:
-        return (("purpose", self._plan.purpose),) if self._plan is not None else ()
-
     # -------------------------------------------------------------- ground
-
-    @property
-    def _notice_pending(self) -> bool:
-        return self.notice in {Notice.DUE, Notice.PLAYING}
 
     @property
     def is_over(self) -> bool:
         """Whether nothing of the call is, or will be, recorded any more."""
-        return self.notice in {Notice.FAILED, Notice.DECLINED} or self.recording in {
-            Recording.SEALED,
-            Recording.ABORTED,
-            Recording.DISCARDED,
-        }
+        return self.notice in {Notice.FAILED, Notice.DECLINED} or self._recording.is_over
 
     @property
     def is_ending(self) -> bool:
         """Whether a leg is gone or going."""
-        return self.caller in {CallerLeg.ENDING, CallerLeg.ENDED} or self.callee in {
-            CalleeLeg.ENDING,
-            CalleeLeg.ENDED,
-        }
-
-    @property
-    def _is_up(self) -> bool:
-        """Whether both parties are connected to each other."""
-        return self.caller is CallerLeg.CONFIRMED and self.callee is CalleeLeg.CONFIRMED
-
-    @property
-    def _mode(self) -> ChoiceMode:
-        return self._plan.choice.mode if self._plan is not None else ChoiceMode.NONE
+        return self._legs.is_ending
 
     @property
     def trunk(self) -> str:
         """The trunk that the call came from."""
         return self._facts.trunk if self._facts is not None else ""
 
-    def _party(self, leg: LegName) -> Party:
-        inbound = self._facts is None or self._facts.direction is Direction.INBOUND
-        return Party.OUTSIDE if (leg is LegName.CALLER) is inbound else Party.STAFF
 
-    def _audience(self, plan: RecordPlan) -> tuple[LegName, ...]:
-        match plan.audience:
-            case Audience.BOTH:
-                return (LegName.CALLER, LegName.CALLEE)
-            case Audience.OUTSIDE:
-                inbound = self._facts is None or self._facts.direction is Direction.INBOUND
-                return (LegName.CALLER,) if inbound else (LegName.CALLEE,)
-        assert_never(plan.audience)
-
-    # -------------------------------------------------------------- tables
-
-    def _caller(self, symbol: Symbol) -> None:
-        self.caller = states.advance(states.CALLER, self.caller, symbol)
-
-    def _callee(self, symbol: Symbol) -> None:
-        self.callee = states.advance(states.CALLEE, self.callee, symbol)
-
-    def _notice(self, symbol: Symbol) -> None:
-        self.notice = states.advance(states.NOTICE, self.notice, symbol)
-
-    def _choose(self, symbol: Symbol) -> None:
-        self.choice = states.advance(states.CHOICE, self.choice, symbol)
-
-    @property
-    def _may_record(self) -> bool:
-        agreed = self.choice is Choice.GIVEN or (
-            self._mode is not ChoiceMode.OPT_IN and self.choice is not Choice.REFUSED
-        )
-        return agreed and self._is_up and self.notice is Notice.COMPLETED
-
-    def _record(self, symbol: Symbol) -> None:
-        if symbol is Symbol.RECORDING_REQUESTED and not self._may_record:
-            raise IllegalEvent("a recording needs a completed notice, two confirmed legs, and no refusal")
-        self.recording = states.advance(states.RECORDING, self.recording, symbol)
-
-
-def _bindings(plan: RecordPlan) -> list[Binding]:
-    """What which keys mean in a call of this plan."""
-    bound = (
-        (Party.OUTSIDE, plan.choice.accept, KeyAction.ACCEPT),
-        (Party.OUTSIDE, plan.choice.refuse, KeyAction.REFUSE),
-        (Party.STAFF, plan.choice.staff_refuse, KeyAction.REFUSE),
-        (Party.STAFF, plan.pause.keys, KeyAction.PAUSE),
-        (Party.STAFF, plan.start, KeyAction.START),
-    )
-    return [Binding(party, keys, action) for party, sequences, action in bound for keys in sequences]
+def _has_passed(instant: float | None, now: float) -> bool:
+    return instant is not None and now >= instant

@@ -1,0 +1,187 @@
+"""The one recording that a call may have: opened, paused, gone on with, closed or destroyed. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from recproxy.call import states
+from recproxy.call.agreement import Agreement
+from recproxy.call.commands import (
+    AuditNote,
+    Command,
+    DiscardRecording,
+    Note,
+    NoticeFacts,
+    OpenRecording,
+    PauseRecording,
+    ResumeRecording,
+    SealRecording,
+    purpose_fields,
+)
+from recproxy.call.events import CallFacts, RecordingOpened
+from recproxy.call.states import PauseCause, Recording, Symbol
+from recproxy.call.tones import Tones
+from recproxy.errors import IllegalEvent
+from recproxy.policy import RecordPlan
+
+_LIVE: Final = frozenset({Recording.OPENING, Recording.ON, Recording.PAUSED})
+_RUNNING: Final = frozenset({Recording.OPENING, Recording.ON})
+_TIMED: Final = frozenset({PauseCause.KEYS, PauseCause.OPERATOR})  # end by themselves
+
+
+class CallRecording:
+    """The recording and its pauses; whether it may begin is the machine's to say.
+
+    Attributes:
+        state: Of the recording.
+        causes: Why it is paused.
+        until: When a pause of staff ends by itself, monotonic seconds; None for never.
+        name: Its id; empty until it is open.
+    """
+
+    def __init__(self, agreement: Agreement, tones: Tones) -> None:
+        """Begin with none.
+
+        Args:
+            agreement: What is recorded.
+            tones: How staff are told.
+        """
+        self._agreement = agreement
+        self._tones = tones
+        self._plan: RecordPlan | None = None
+        self.state = Recording.OFF
+        self.causes: frozenset[PauseCause] = frozenset()
+        self.until: float | None = None
+        self.name = ""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it is open, or about to be."""
+        return self.state in _LIVE
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has been, and is no more."""
+        return self.state in {Recording.SEALED, Recording.ABORTED, Recording.DISCARDED}
+
+    def take(self, plan: RecordPlan) -> None:
+        """A purpose applies."""
+        self._plan = plan
+
+    def open(self, facts: CallFacts, callee_call_id: str, proof: NoticeFacts | None) -> list[Command]:
+        """Ask the recorder for it; the caller has looked whether it may.
+
+        Raises:
+            IllegalEvent: No announcement precedes, or there has been a recording.
+        """
+        plan = self._plan
+        if plan is None or proof is None:
+            raise IllegalEvent("a recording that no announcement precedes")
+        self._move(Symbol.RECORDING_REQUESTED)
+        opened = OpenRecording(
+            facts=facts,
+            callee_call_id=callee_call_id,
+            purpose=plan.purpose,
+            legal_basis=plan.legal_basis,
+            retention=plan.retention,
+            policy_version=plan.policy_version,
+            notice=proof,
+            stream=self._agreement.recorded_port(),
+            codecs=self._agreement.codecs,
+        )
+        return [opened, PauseRecording()] if self.causes else [opened]
+
+    def opened(self, event: RecordingOpened) -> list[Command]:
+        """It exists."""
+        if self.state is not Recording.OPENING:
+            return []  # sealed before it was open: the recorder closes it in that order
+        self._move(Symbol.RECORDING_OPENED)
+        self.name = event.recording
+        if self.causes:
+            self._move(Symbol.RECORDING_PAUSED)  # PauseRecording was sent when its cause came
+            return []
+        return self._tell_staff()
+
+    def fail(self, why: str) -> list[Command]:
+        """The recorder lost it; what it holds is kept for salvage."""
+        self._move(Symbol.RECORDING_FAILED)
+        return [
+            Note("recording.failed", (*purpose_fields(self._plan), ("why", why))),
+            SealRecording("recorder failed"),
+        ]
+
+    def seal(self, why: str) -> list[Command]:
+        """Close what is open, for good; pauses are over."""
+        self.until = None
+        if not self.is_live:
+            return []
+        self._move(Symbol.RECORDING_CLOSED)
+        return [SealRecording(why)]
+
+    def discard(self, why: str) -> list[Command]:
+        """Destroy what is open."""
+        if not self.is_live:
+            return []
+        self._move(Symbol.RECORDING_DISCARDED)
+        self.until = None
+        return [DiscardRecording(why)]
+
+    def toggle(self, now: float) -> list[Command]:
+        """The key of staff: pause, or go on."""
+        if PauseCause.KEYS in self.causes:
+            return self.resume(PauseCause.KEYS)
+        return self.pause_for_a_while(PauseCause.KEYS, now)
+
+    def ask_pause(self, now: float) -> list[Command]:
+        """A program asks for a pause; only where the purpose lets one."""
+        if self._plan is None or not self._plan.pause.api:
+            return []
+        return self.pause_for_a_while(PauseCause.OPERATOR, now)
+
+    def pause_for_a_while(self, cause: PauseCause, now: float) -> list[Command]:
+        """A pause of staff, that ends by itself; for as long as there is something to pause."""
+        if self._plan is None or not self.is_live or cause in self.causes:
+            return []
+        self.until = now + self._plan.pause.longest_s
+        return self.pause(cause)
+
+    def end_timed_pause(self) -> list[Command]:
+        """Staff forgot to go on."""
+        ended = self.causes & _TIMED
+        self.causes -= ended
+        return self.resume(PauseCause.KEYS if PauseCause.KEYS in ended else PauseCause.OPERATOR)
+
+    def pause(self, cause: PauseCause) -> list[Command]:
+        """Silence until no cause is left."""
+        before = self.causes
+        self.causes |= {cause}
+        if before or self.state not in _RUNNING:
+            return []
+        if self.state is Recording.ON:
+            self._move(Symbol.RECORDING_PAUSED)
+        why = (("why", cause.value),)
+        return [PauseRecording(), Note("recording.paused", why), AuditNote("rec.paused", why)]
+
+    def resume(self, cause: PauseCause) -> list[Command]:
+        """One cause less; what is recorded goes on in the codecs agreed now."""
+        self.causes -= {cause}
+        if not self.causes & _TIMED:
+            self.until = None
+        if self.causes:
+            return []
+        if self.state is Recording.PAUSED:
+            self._move(Symbol.RECORDING_RESUMED)
+            why = (("why", cause.value),)
+            return [
+                ResumeRecording(self._agreement.codecs),
+                Note("recording.resumed", why),
+                AuditNote("rec.resumed", why),
+                *self._tell_staff(),
+            ]
+        return [ResumeRecording(self._agreement.codecs)] if self.state in _RUNNING else []
+
+    def _tell_staff(self) -> list[Command]:
+        return self._tones.tell_staff(self._plan) if self._plan is not None else []
+
+    def _move(self, symbol: Symbol) -> None:
+        self.state = states.advance(states.RECORDING, self.state, symbol)

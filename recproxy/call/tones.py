@@ -1,0 +1,37 @@
+"""The short tone that a party hears in a call, and no other party. Pure."""
+
+from __future__ import annotations
+
+from recproxy.call.agreement import Agreement
+from recproxy.call.commands import AuditNote, Command, PlayTone, purpose_fields
+from recproxy.call.keypad import Party
+from recproxy.call.legs import Legs
+from recproxy.policy import RecordPlan
+
+
+class Tones:
+    """Tones of one call; what they cover is no part of the recording."""
+
+    def __init__(self, legs: Legs, agreement: Agreement) -> None:
+        """Prepare for a call.
+
+        Args:
+            legs: Who sits where.
+            agreement: What a tone is played in.
+        """
+        self._legs = legs
+        self._agreement = agreement
+
+    def to(self, party: Party) -> list[Command]:
+        """The tone to ``party``; nothing if the call is not up, or somebody holds."""
+        agreement = self._agreement
+        if agreement.speech is None or not self._legs.is_up or agreement.on_hold:
+            return []
+        leg = self._legs.leg(party)
+        return [PlayTone(leg, agreement.recorded_port(), agreement.speech, agreement.ptime_ms())]
+
+    def tell_staff(self, plan: RecordPlan) -> list[Command]:
+        """Staff hear that what follows is recorded (informed on the spot, each time)."""
+        heard = self.to(Party.STAFF) if plan.beep else []
+        told = (*purpose_fields(plan), ("method", "beep"))
+        return [*heard, AuditNote("staff.notified", told)] if heard else []
