@@ -295,6 +295,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "retention.started": Event(_I, "node", "pid", "seconds"),
     "retention.swept": Event(_I, "due", "shredded", "failed", "held", "seconds"),
     "hold.lapsed": Event(_W, "hold", "case_ref"),
+    "retention.shortened": Event(_W, "purpose", "count", "version"),
     "retention.standing_still": Event(_E, "why", "due"),
     "retention.failed": Event(_E, "recording", "why"),
     "case.due_soon": Event(_W, "case_ref", "days"),

@@ -141,6 +141,10 @@ class TicketError(StorageError):
     """A request to hear a recording does not exist, or may not be approved so."""
 
 
+class TermError(StorageError):
+    """The expiry of a recording may not be moved so."""
+
+
 class HoldError(StorageError):
     """A hold is malformed, unknown, or in a state that forbids what was asked."""
 

@@ -150,6 +150,7 @@ class Take:
         callee: Who was called.
         basis: On what ground.
         index: Whether the numbers find it.
+        policy: Version of the policy it was made under.
     """
 
     number: int
@@ -162,6 +163,7 @@ class Take:
     callee: str = CALLEE
     basis: LegalBasis = LegalBasis.LEGITIMATE_INTEREST
     index: bool = False
+    policy: str = "7" * 64
 
     @property
     def id(self) -> str:
@@ -237,7 +239,7 @@ def _tags(take: Take) -> RecordingTags:
         node="rig",
         purpose=take.purpose,
         legal_basis=take.basis,
-        policy_version="7" * 64,
+        policy_version=take.policy,
         direction=Direction.INBOUND,
         trunk="carrier",
         started=take.started,

@@ -51,6 +51,7 @@ def test_every_command_of_the_first_version_is_there() -> None:
         "recordings show",
         "recordings export",
         "recordings verify",
+        "recordings promote",
         "recordings request",
         "recordings approve",
         "recordings requests",

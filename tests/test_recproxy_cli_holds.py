@@ -12,7 +12,6 @@ from recorded import Shelf, Take, make_shelf, record
 
 from storage import OsFiles, read_events
 
-KEPT, DUE = Take(1, kept=timedelta(days=36_500)), Take(2, kept=timedelta(days=1))
 SOON = (datetime.now(UTC) + timedelta(days=30)).date()
 
 

@@ -32,7 +32,7 @@ from storage import (
 )
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
-KEPT, DUE = Take(1, kept=timedelta(days=36_500)), Take(2, kept=timedelta(days=1))
+KEPT, DUE = Take(1, started=datetime.now(UTC) - timedelta(hours=2)), Take(2, kept=timedelta(days=1))
 RECORDING = RecordingId("7" * 32)
 
 

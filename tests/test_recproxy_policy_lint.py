@@ -104,6 +104,12 @@ BROKEN: list[tuple[str, dict[str, Any], str, str]] = [
         "'opt_out' offers a choice",
     ),
     ("E005", one(retention__keep="PT0S"), "purposes.training.retention.keep", "not from PT1S"),
+    (
+        "E005",
+        one(retention__promote={"tag": "a", "keep": "P30D", "rationale": {"nl": "Klacht."}}),
+        "purposes.training.retention.promote.keep",
+        "P30D is not more than keep",
+    ),
     ("E005", one(retention__floor="P31D"), "purposes.training.retention.keep", "less than the floor, P31D"),
     (
         "E005",
@@ -323,12 +329,6 @@ BROKEN: list[tuple[str, dict[str, Any], str, str]] = [
     ("E001", one(choice__mode="opt_out"), "purposes.training.choice.keys", "no key refuses"),
     ("E100", one(announce__staff="whisper"), "purposes.training.announce.staff", "no whisper"),
     ("E100", one(announce__on_new_party="stop"), "purposes.training.announce.on_new_party", "set replay"),
-    (
-        "E100",
-        one(retention__promote={"tag": "a", "keep": "P60D", "rationale": {"nl": "Klacht."}}),
-        "purposes.training.retention.promote",
-        "take it out",
-    ),
     ("E100", one(retention__start="call_end"), "purposes.training.retention.start", "set call_start"),
     ("E017", one(retention__reach="existing"), "purposes.training.retention.reach", "set new"),
     (

@@ -89,6 +89,8 @@ def _told(events: Iterable[Mapping[str, object]]) -> dict[str, _Told]:
         match line.get("event"):
             case "rec.started":
                 one.started, one.expiry = one.last, str(line.get("expires_at", ""))
+            case "rec.expiry_changed" | "rec.promoted":
+                one.expiry = str(line.get("expires_at", ""))
             case "rec.sealed":
                 one.sha256 = str(line.get("sha256_ct", ""))
             case "shred.started" | "shred.verified" | "tombstone.written" | "rec.discarded":

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from recproxy.cli.archive import Archive, actor, open_archive
 from recproxy.cli.options import config_option
+from recproxy.cli.shortening import Shortening
 from recproxy.config import parse_duration
 from recproxy.errors import PartlyDone, RecproxyError
 from recproxy.eventlog import EventLog
@@ -44,6 +45,7 @@ BATCH: Final = 100
 INTERRUPTED: Final = 130
 _PIECE_S: Final = 60.0  # WatchdogSec= of the unit is five times this
 _ENDS: Final = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS: Final = (*_ENDS, signal.SIGHUP)
 
 
 class Result(Enum):
@@ -88,6 +90,7 @@ class Sweeper:
         monotonic: Seconds, for durations.
         batch: Recordings between two looks at the signals.
         anchor: Tells the newest line of the audit chain elsewhere; after each sweep.
+        terms: Lets recordings expire sooner where the policy says so by now; before each sweep.
         chores: What else time brings, such as reminders; given the instant of a sweep
             whose clock was trusted.
     """
@@ -98,6 +101,7 @@ class Sweeper:
     monotonic: Callable[[], float]
     batch: int = BATCH
     anchor: Callable[[], None] = _silent
+    terms: Callable[[], None] = _silent
     chores: Callable[[datetime], None] = _no_chores
 
     def sweep(self, stopping: Callable[[], bool]) -> Result:
@@ -110,6 +114,7 @@ class Sweeper:
             How it went; every fault was logged.
         """
         try:
+            self.terms()
             return self._sweep(stopping)
         finally:
             self.anchor()
@@ -159,14 +164,21 @@ class Sweeper:
         )
 
 
-def serve(sweeper: Sweeper, wait: Wait, interval_s: float, alive: Callable[[], None] = _silent) -> int:
-    """Sweep now and then until a signal ends it.
+def serve(
+    sweeper: Sweeper,
+    wait: Wait,
+    interval_s: float,
+    alive: Callable[[], None] = _silent,
+    reload: Callable[[], None] = _silent,
+) -> int:
+    """Sweep now and then until a signal ends it; SIGHUP reads the policy again and sweeps at once.
 
     Args:
         sweeper: Sweeps.
         wait: Waits.
         interval_s: Seconds between the end of a sweep and the next.
         alive: Called between batches and at least every minute of a wait.
+        reload: Called on SIGHUP.
 
     Returns:
         The signal that ended it.
@@ -176,14 +188,18 @@ def serve(sweeper: Sweeper, wait: Wait, interval_s: float, alive: Callable[[], N
     def stopping() -> bool:
         alive()
         came = wait(0)
-        if came is not None:
+        if came == signal.SIGHUP:
+            reload()
+        elif came is not None:
             ended.append(came)
         return bool(ended)
 
     while True:
         sweeper.sweep(stopping)
         came = ended[0] if ended else _wait(wait, interval_s, alive)
-        if came is not None:
+        if came == signal.SIGHUP:
+            reload()
+        elif came is not None:
             return came
 
 
@@ -199,9 +215,9 @@ def _wait(wait: Wait, seconds: float, alive: Callable[[], None]) -> int | None:
     return None
 
 
-def wait_for_end(seconds: float) -> int | None:
-    """Wait for SIGTERM or SIGINT, which are blocked and so cannot break into a sweep."""
-    came = signal.sigtimedwait(_ENDS, seconds)
+def wait_for_signal(seconds: float) -> int | None:
+    """Wait for SIGTERM, SIGINT or SIGHUP, which are blocked and so cannot break into a sweep."""
+    came = signal.sigtimedwait(_SIGNALS, seconds)
     return None if came is None else came.si_signo
 
 
@@ -237,9 +253,10 @@ def retention(config: Path, once: bool, interval: timedelta | None, accept_clock
 
     Nothing is shredded early: while the wall clock contradicts the monotonic
     clock, the last sweep or the newest recording, sweeping stands still and says
-    why.
+    why. Where the policy keeps a purpose's recordings for a shorter time by now,
+    they expire sooner: it is read at the start and on SIGHUP.
     """
-    with _ends_blocked(), open_archive(config) as archive:
+    with _signals_blocked(), open_archive(config) as archive:
         settings = archive.config.retention
         bounds = ClockBounds(settings.max_clock_step, settings.max_downtime)
         with archive.audit("retention") as chain:
@@ -254,19 +271,23 @@ def retention(config: Path, once: bool, interval: timedelta | None, accept_clock
             log.emit(
                 "retention.started", node=archive.config.node, pid=os.getpid(), seconds=pause.total_seconds()
             )
+            shortening = Shortening(archive, chain, log)
             sweeper = Sweeper(
                 shredding,
                 log,
                 read_clock,
                 _monotonic,
                 anchor=_anchor(archive, chain.public_key, log),
+                terms=shortening.apply,
                 chores=_chores(archive, chain, log),
             )
             if once:
                 return _once(sweeper)
             manager = ServiceManager(os.environ, lambda why: log.emit("retention.failed", why=why))
             manager.ready()
-            ended_by = serve(sweeper, wait_for_end, pause.total_seconds(), manager.watchdog)
+            ended_by = serve(
+                sweeper, wait_for_signal, pause.total_seconds(), manager.watchdog, shortening.load
+            )
             manager.stopping()
             code = 0 if ended_by == signal.SIGTERM else INTERRUPTED
             log.emit("retention.stopped", code=code)
@@ -274,9 +295,9 @@ def retention(config: Path, once: bool, interval: timedelta | None, accept_clock
 
 
 @contextmanager
-def _ends_blocked() -> Iterator[None]:
-    """Keep SIGTERM and SIGINT waiting until they are asked for: no shredding is cut short."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
+def _signals_blocked() -> Iterator[None]:
+    """Keep SIGTERM, SIGINT and SIGHUP waiting until they are asked for: no shredding is cut short."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         yield
     finally:
@@ -284,7 +305,7 @@ def _ends_blocked() -> Iterator[None]:
 
 
 def _once(sweeper: Sweeper) -> int:
-    result = sweeper.sweep(lambda: wait_for_end(0) is not None)
+    result = sweeper.sweep(lambda: wait_for_signal(0) in _ENDS)
     match result:
         case Result.DONE:
             return 0

@@ -32,6 +32,11 @@ class Language(Enum):
 
 _MISSING: Final = {Language.NL: "ontbreekt in het beleid", Language.EN: "missing in the policy"}
 
+_PROMOTED: Final = {
+    Language.NL: ", of {keep} als daar na het gesprek reden voor is ({rationale})",
+    Language.EN: ", or {keep} if the call gives reason for it ({rationale})",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class PurposeSheet:
@@ -62,8 +67,13 @@ class PurposeSheet:
 
     @property
     def keep(self) -> str:
-        """How long, as words."""
-        return self.text("retention.keep", "retention")
+        """How long, as words; with the longer term that a tag gives, and why."""
+        usual = self.text("retention.keep", "retention")
+        if self.value("retention.promote") is None:
+            return usual
+        return usual + _PROMOTED[self.language].format(
+            keep=self.text("retention.promote.keep"), rationale=self.text("retention.promote.rationale")
+        )
 
     @property
     def basis(self) -> str:

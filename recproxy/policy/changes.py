@@ -14,6 +14,7 @@ from enum import Enum
 
 from recproxy.policy.file import PolicyFile
 from recproxy.policy.purpose import Purpose, PurposeName
+from recproxy.policy.terms import term_of
 
 __all__ = ["Change", "ChangeKind", "changes"]
 
@@ -38,13 +39,11 @@ class Change:
         kind: What it does.
         purpose: Of which purpose; empty if of the whole.
         what: In words.
-        keep: The new term, if that is what changed.
     """
 
     kind: ChangeKind
     purpose: str
     what: str
-    keep: timedelta | None = None
 
 
 def changes(old: PolicyFile, new: PolicyFile) -> tuple[Change, ...]:
@@ -67,14 +66,14 @@ def _of_purpose(name: PurposeName, before: Purpose, after: Purpose) -> Iterator[
     was, now = before.retention.keep, after.retention.keep
     if now < was:
         what = f"kept {_days(now)} instead of {_days(was)}: for existing recordings too, at once"
-        yield Change(ChangeKind.SHORTER, name, what, now)
+        yield Change(ChangeKind.SHORTER, name, what)
     elif now > was:
         yield Change(
             ChangeKind.LONGER,
             name,
             f"kept {_days(now)} instead of {_days(was)}: for new recordings alone",
-            now,
         )
+    yield from _of_promotion(name, before, after)
     added = _uses(name, after) - _uses(name, before)
     if added:
         yield Change(
@@ -83,6 +82,22 @@ def _of_purpose(name: PurposeName, before: Purpose, after: Purpose) -> Iterator[
     for key in Purpose.__struct_fields__:
         if key != "retention" and getattr(before, key) != getattr(after, key):
             yield Change(ChangeKind.OTHER, name, f"{key} differs")
+
+
+def _of_promotion(name: PurposeName, before: Purpose, after: Purpose) -> Iterator[Change]:
+    """Changes of the longer term that a tag gives; without it tagged recordings get the usual one."""
+    (_, old), (usual, new) = term_of(before), term_of(after)
+    for tag in dict.fromkeys((*old, *new)):
+        was, now = old.get(tag), new.get(tag, usual)
+        if was is None:
+            what = f"kept {_days(now)} with the tag {tag!r}: for new recordings alone"
+            yield Change(ChangeKind.LONGER, name, what)
+        elif now != was:
+            kind = ChangeKind.SHORTER if now < was else ChangeKind.LONGER
+            reach = "for existing recordings too, at once" if now < was else "for new recordings alone"
+            yield Change(
+                kind, name, f"kept {_days(now)} instead of {_days(was)} with the tag {tag!r}: {reach}"
+            )
 
 
 def _of_whole(old: PolicyFile, new: PolicyFile) -> Iterator[Change]:

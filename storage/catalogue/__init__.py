@@ -14,6 +14,7 @@ from storage.catalogue.rows import (
     length_bucket,
 )
 from storage.catalogue.schema import sqlite_engine, sqlite_url
+from storage.catalogue.terms import Term, TermChange, TermRegister
 from storage.catalogue.tickets import Ticket, TicketRegister
 
 __all__ = [
@@ -26,6 +27,9 @@ __all__ = [
     "OpenRow",
     "SealedRow",
     "State",
+    "Term",
+    "TermChange",
+    "TermRegister",
     "Ticket",
     "TicketRegister",
     "Tombstone",

@@ -40,6 +40,7 @@ from storage.catalogue.schema import (
     TOMBSTONES,
     sqlite_engine,
 )
+from storage.catalogue.terms import TermRegister, forget_promotion
 from storage.catalogue.tickets import TicketRegister, forget_tickets
 from storage.errors import (
     CatalogueError,
@@ -64,6 +65,7 @@ class Catalogue(Queries):
 
     Attributes:
         holds: What keeps recordings beyond their expiry.
+        terms: Moves the expiry of recordings that exist.
         tickets: Who may hear what needs the word of two.
     """
 
@@ -81,6 +83,7 @@ class Catalogue(Queries):
             elif found < SCHEMA_VERSION:  # what is new are tables, made above
                 connection.execute(SCHEMA.update().values(version=SCHEMA_VERSION))
         self.holds = HoldRegister(engine)
+        self.terms = TermRegister(engine)
         self.tickets = TicketRegister(engine)
 
     @classmethod
@@ -266,6 +269,7 @@ class Catalogue(Queries):
             connection.execute(TOMBSTONES.insert().values(**values))
             connection.execute(NUMBERS.delete().where(NUMBERS.c.id == identity))
             forget(connection, identity)
+            forget_promotion(connection, identity)
             forget_tickets(connection, identity)
         return True
 

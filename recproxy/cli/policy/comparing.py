@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -12,13 +12,12 @@ from recproxy.cli.display import Json, print_json, table
 from recproxy.cli.options import FILE, json_option
 from recproxy.cli.policy.checking import examined
 from recproxy.errors import PolicyError, UsageError
-from recproxy.policy import Policy
+from recproxy.policy import Policy, PurposeName
 from recproxy.policy.changes import Change, ChangeKind, changes
-from storage import Catalogue, State
+from recproxy.policy.terms import term_of
+from storage import Term
 
 __all__ = ["diff"]
-
-_KEPT = (State.OPEN, State.SEALED, State.ABORTED)
 
 
 @click.command("diff")
@@ -37,13 +36,14 @@ def diff(old: Path, new: Path, config: Path | None, confirm: int | None, as_json
     """
     before, after = _sound(old), _sound(new)
     found = changes(before.file, after.file)
-    counts: dict[str, int] = {}
+    counts: Mapping[str, int] = {}
     if config is not None:
         with open_archive(config) as archive:
             counts = {
-                change.purpose: _moved(archive.catalogue, change.purpose, change.keep)
-                for change in found
-                if change.kind is ChangeKind.SHORTER and change.keep is not None
+                name: len(archive.catalogue.terms.longer_than(name, Term(*term_of(after.purposes[name]))))
+                for name in dict.fromkeys(
+                    PurposeName(change.purpose) for change in found if change.kind is ChangeKind.SHORTER
+                )
             }
     if as_json:
         print_json(_document(before, after, found, counts))
@@ -66,19 +66,14 @@ def _sound(file: Path) -> Policy:
     return report.policy
 
 
-def _moved(catalogue: Catalogue, purpose: str, keep: timedelta) -> int:
-    rows = catalogue.select(purpose=purpose, states=_KEPT)
-    return sum(row.tags.started + keep < row.tags.expiry for row in rows)
-
-
-def _row(change: Change, counts: dict[str, int]) -> tuple[str, ...]:
+def _row(change: Change, counts: Mapping[str, int]) -> tuple[str, ...]:
     moved = (
         str(counts[change.purpose]) if change.kind is ChangeKind.SHORTER and change.purpose in counts else ""
     )
     return (change.purpose, change.kind.value, change.what, moved)
 
 
-def _document(before: Policy, after: Policy, found: tuple[Change, ...], counts: dict[str, int]) -> Json:
+def _document(before: Policy, after: Policy, found: tuple[Change, ...], counts: Mapping[str, int]) -> Json:
     return {
         "old": before.version,
         "new": after.version,

@@ -17,6 +17,9 @@ recordings = LazyGroup(
         "list": Entry(f"{_HERE}.listing", "listing", "List recordings, newest first."),
         "show": Entry(f"{_HERE}.showing", "showing", "Show all that is known of one recording."),
         "export": Entry(f"{_HERE}.exporting", "exporting", "Decrypt a recording to an audio file."),
+        "promote": Entry(
+            f"{_HERE}.promoting", "promote", "Keep a recording longer, by the tag that its purpose declares."
+        ),
         "request": Entry(f"{_HERE}.requesting", "request", "Ask to hear a recording, where two must agree."),
         "approve": Entry(f"{_HERE}.requesting", "approve", "Approve that another person hears a recording."),
         "requests": Entry(f"{_HERE}.requesting", "listing", "List who asked to hear what."),

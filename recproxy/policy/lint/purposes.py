@@ -176,10 +176,17 @@ def _check_term(lint: Lint, name: PurposeName, purpose: Purpose) -> None:
             "'existing': callers were told the old term and use, so a longer or another one is for new "
             "recordings (GDPR art. 5(1)(b)); set new, or name a hold or a new purpose",
         )
+    promote = retention.promote
+    if promote is not None and promote.keep <= keep:
+        lint.error(
+            "E005",
+            (*key, "promote", "keep"),
+            f"{shown(promote.keep)} is not more than keep, {shown(keep)}; raise it, or take promote out",
+        )
     if retention.ceiling is not None:
         terms = [("keep", keep)]
-        if retention.promote is not None:
-            terms.append(("promote", retention.promote.keep))
+        if promote is not None:
+            terms.append(("promote", promote.keep))
         for part, term in terms:
             if term > retention.ceiling:
                 lint.error(

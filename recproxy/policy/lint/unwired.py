@@ -63,11 +63,6 @@ IN_PURPOSE: Final = (
         lambda purpose: purpose.announce.on_new_party is NewParty.STOP,
     ),
     Unwired(
-        ("retention", "promote"),
-        "recordings cannot be given a longer term yet; take it out",
-        lambda purpose: purpose.retention.promote is not None,
-    ),
-    Unwired(
         ("retention", "start"),
         "the term counts from the start of the recording; set call_start",
         lambda purpose: purpose.retention.start is RetentionStart.CALL_END,

@@ -1,0 +1,95 @@
+"""``recproxy recordings promote``: kept longer, by the tag that its purpose declares."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from recproxy.cli.archive import Archive, actor, open_archive
+from recproxy.cli.display import instant, tick
+from recproxy.cli.options import FILE, config_option, why_option
+from recproxy.cli.policy.reading import surroundings
+from recproxy.cli.recordings.permitting import permitted
+from recproxy.errors import RecproxyError
+from recproxy.policy import Policy, load_policy
+from recproxy.policy.terms import PromotionRefused, promoted_keep
+from storage import CatalogueRow, TermChange, Tombstone
+
+__all__ = ["promote"]
+
+
+@click.command("promote", short_help="Keep a recording longer, by the tag that its purpose declares.")
+@click.argument("recording")
+@config_option
+@click.option("--tag", required=True, help="As retention.promote of the purpose declares it.")
+@click.option(
+    "--made-under",
+    type=FILE,
+    metavar="FILE",
+    help="The policy that the recording was made under, if another is in force by now.",
+)
+@why_option
+def promote(recording: str, config: Path, tag: str, made_under: Path | None, why: str) -> None:
+    """Keep RECORDING (an id, or its first digits) longer, because of what came of the call.
+
+    The purpose must declare the tag, in the policy in force and in the one that
+    the recording was made under: callers were told that one's terms. A tag never
+    makes a recording serve another purpose. Needs a role of the purpose.
+    """
+    with open_archive(config) as archive:
+        row = _row(archive, recording)
+        permitted(archive, row, row.tags.purpose, audio=False)
+        policy = _policy(archive, archive.config.policy)
+        announced = policy if made_under is None else _policy(archive, made_under)
+        _check_version(row, announced)
+        tags, now = row.tags, datetime.now(UTC)
+        if tags.expiry <= now:
+            raise RecproxyError(f"recording {tags.recording} has expired: it goes with the next sweep")
+        try:
+            keep = promoted_keep(announced.file, policy.file, tags.purpose, tag, tags.expiry - tags.started)
+        except PromotionRefused as err:
+            raise RecproxyError(str(err), hint=err.mend) from err
+        change = TermChange(tags.recording, tags.purpose, tags.expiry, tags.started + keep)
+        _audit(archive, change, tag, why, announced)
+        archive.catalogue.terms.promote(change, tag)
+    tick(True, f"recording {tags.recording}: kept until {instant(change.after)} ({tag})")
+
+
+def _row(archive: Archive, text: str) -> CatalogueRow:
+    found = archive.find(text)
+    if isinstance(found, Tombstone):
+        raise RecproxyError(f"recording {found.recording} is {found.state.value}: it cannot be kept longer")
+    return found
+
+
+def _policy(archive: Archive, file: Path) -> Policy:
+    return load_policy(file, surroundings(tuple(archive.config.trunks)))
+
+
+def _check_version(row: CatalogueRow, announced: Policy) -> None:
+    made_under = row.tags.policy_version
+    if announced.version != made_under:
+        raise RecproxyError(
+            f"recording {row.tags.recording} was made under policy {made_under[:16]}, "
+            f"not {announced.version[:16]}",
+            hint="what its parties were told stands there: give that file with --made-under",
+        )
+
+
+def _audit(archive: Archive, change: TermChange, tag: str, why: str, announced: Policy) -> None:
+    with archive.audit(actor()) as audit:
+        audit.append(
+            "rec.promoted",
+            {
+                "rec": change.recording.text,
+                "purpose": change.purpose,
+                "tag": tag[:64],
+                "before": change.before.isoformat(),
+                "expires_at": change.after.isoformat(),
+                "policy": announced.version,
+                "outcome": "promoted",
+                "reason": why or "none given",
+            },
+        )

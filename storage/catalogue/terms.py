@@ -1,0 +1,164 @@
+"""Terms of recordings that exist: shortened with the policy, or made longer once by a tag."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import sqlalchemy as sa
+
+from storage.catalogue.queries import named_errors
+from storage.catalogue.rows import State
+from storage.catalogue.schema import PROMOTIONS, RECORDINGS
+from storage.errors import TermError
+from storage.tags import RecordingId
+
+__all__ = ["Term", "TermChange", "TermRegister", "forget_promotion"]
+
+_KEPT: Final = (State.OPEN.value, State.SEALED.value, State.ABORTED.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """How long the recordings of a purpose are kept, from their start.
+
+    Attributes:
+        keep: Without a tag.
+        promoted: By tag.
+    """
+
+    keep: timedelta
+    promoted: Mapping[str, timedelta]
+
+    def of(self, tag: str) -> timedelta:
+        """The term of a recording with this tag; a tag that is known no more gives none."""
+        return self.promoted.get(tag, self.keep)
+
+
+@dataclass(frozen=True, slots=True)
+class TermChange:
+    """One recording whose expiry moves.
+
+    Attributes:
+        recording: Which.
+        purpose: Of which purpose.
+        before: Its expiry so far.
+        after: Its expiry from now on.
+    """
+
+    recording: RecordingId
+    purpose: str
+    before: datetime
+    after: datetime
+
+
+class TermRegister:
+    """Expiries in the catalogue, and the tags that made them longer.
+
+    Args:
+        engine: Of the catalogue.
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+
+    def longer_than(self, purpose: str, term: Term) -> tuple[TermChange, ...]:
+        """Recordings that are kept longer than this term, and until when it would keep them.
+
+        Args:
+            purpose: Of which purpose.
+            term: How long they may be kept.
+
+        Returns:
+            The first to expire first. Nothing is changed.
+        """
+        tagged = RECORDINGS.outerjoin(
+            PROMOTIONS,
+            (PROMOTIONS.c.id == RECORDINGS.c.id) & (PROMOTIONS.c.purpose == RECORDINGS.c.purpose),
+        )
+        query = (
+            sa.select(RECORDINGS.c.id, RECORDINGS.c.started, RECORDINGS.c.expiry, PROMOTIONS.c.tag)
+            .select_from(tagged)
+            .where(RECORDINGS.c.purpose == purpose, RECORDINGS.c.state.in_(_KEPT))
+            .order_by(RECORDINGS.c.expiry, RECORDINGS.c.id)
+        )
+        with self._transaction() as connection:
+            found = connection.execute(query).all()
+        changes = (
+            TermChange(RecordingId(row.id), purpose, row.expiry, row.started + term.of(row.tag or ""))
+            for row in found
+        )
+        return tuple(change for change in changes if change.after < change.before)
+
+    def shorten(self, changes: Sequence[TermChange]) -> None:
+        """Let recordings expire sooner; one that was changed or claimed meanwhile is left as it is.
+
+        Raises:
+            CatalogueError: The catalogue cannot be written; nothing was changed.
+        """
+        with self._transaction() as connection:
+            for change in changes:
+                if change.after >= change.before:
+                    raise TermError(f"recording {change.recording} would be kept longer by a shorter term")
+                connection.execute(_moved(change))
+
+    def promote(self, change: TermChange, tag: str) -> None:
+        """Keep a recording longer, because of a tag; once.
+
+        Args:
+            change: Its expiry before and after.
+            tag: Why.
+
+        Raises:
+            TermError: It has a tag already, or it is not as ``change`` says any more.
+            CatalogueError: The catalogue cannot be written.
+        """
+        with self._transaction() as connection:
+            had = connection.scalar(
+                sa.select(PROMOTIONS.c.tag).where(
+                    PROMOTIONS.c.id == change.recording.text, PROMOTIONS.c.purpose == change.purpose
+                )
+            )
+            if had is not None:
+                raise TermError(f"recording {change.recording} has the tag {had} already")
+            if connection.execute(_moved(change)).rowcount != 1:
+                raise TermError(f"recording {change.recording} is being shredded, or was changed meanwhile")
+            connection.execute(
+                PROMOTIONS.insert().values(id=change.recording.text, purpose=change.purpose, tag=tag)
+            )
+
+    def tag(self, recording: RecordingId) -> str:
+        """The tag that made a recording's term longer; empty if it has none."""
+        with self._transaction() as connection:
+            return (
+                connection.scalar(
+                    sa.select(PROMOTIONS.c.tag).where(PROMOTIONS.c.id == recording.text).limit(1)
+                )
+                or ""
+            )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sa.Connection]:
+        with named_errors(), self._engine.begin() as connection:
+            yield connection
+
+
+def forget_promotion(connection: sa.Connection, recording: str) -> None:
+    """Drop the tag of a recording that is gone; what was done is in the audit chain."""
+    connection.execute(PROMOTIONS.delete().where(PROMOTIONS.c.id == recording))
+
+
+def _moved(change: TermChange) -> sa.Update:
+    return (
+        RECORDINGS.update()
+        .where(
+            RECORDINGS.c.id == change.recording.text,
+            RECORDINGS.c.purpose == change.purpose,
+            RECORDINGS.c.state.in_(_KEPT),
+            RECORDINGS.c.expiry == change.before,
+        )
+        .values(expiry=change.after)
+    )
