@@ -33,7 +33,7 @@ class Language(Enum):
 _MISSING: Final = {Language.NL: "ontbreekt in het beleid", Language.EN: "missing in the policy"}
 
 _PROMOTED: Final = {
-    Language.NL: ", of {keep} als daar na het gesprek reden voor is ({rationale})",
+    Language.NL: ", of {keep} waar het gesprek daar reden voor geeft ({rationale})",
     Language.EN: ", or {keep} if the call gives reason for it ({rationale})",
 }
 
