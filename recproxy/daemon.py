@@ -22,12 +22,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Final, Literal, TypeVar
 
 from announcer import BUILT_IN, PromptSet, PromptSpec, encodable_codecs
 from recproxy import config as settings
 from recproxy.call import Driver, Limits, Ports
 from recproxy.call.commands import AuditNote, Note
+from recproxy.call.events import Event
 from recproxy.config import Config
 from recproxy.errors import AlreadyRunning, ConfigError, RecproxyError
 from recproxy.eventlog import EventLog
@@ -55,6 +56,9 @@ from storage import (
     load_signing_key,
     recover,
 )
+
+if TYPE_CHECKING:  # at run time it is loaded if it is configured
+    from recproxy.api.service import ApiService
 
 _POLL_MS: Final = 10  # while an announcement plays: its end opens the gate
 _IDLE_POLL_MS: Final = 50  # SIP wakes the loop at once; what other threads tell may wait
@@ -118,10 +122,13 @@ class _Sink:
     def __init__(self, log: EventLog) -> None:
         self._log = log
         self.recorder: Recorder | None = None
+        self.api: ApiService | None = None
 
     def note(self, call: str, note: Note) -> None:
         """Write a line to the event log."""
         self._log.emit(note.event, call_ref=call, **dict(note.fields))
+        if self.api is not None:
+            self.api.noted(call, note)
 
     def audit(self, call: str, note: AuditNote) -> None:
         """Hand an event to the audit chain."""
@@ -210,6 +217,8 @@ def _build(
         index=_indexer(config, store, current),
     )
     sink.recorder = recorder
+    api = _api(config, log, store, recorder, driver, current)
+    sink.api = api
     media = Media(
         relay=relay,
         trunks=media_trunks(config, places),
@@ -223,7 +232,7 @@ def _build(
     )
     endpoint = SipEndpoint(
         replace(sip_settings(config), short_number=max(map(len, policy.emergency), default=8)),
-        post=driver.post,
+        post=driver.post if api is None else _watched(driver.post, api),
         mint=lambda: secrets.token_hex(8),
         now=clock.utcnow,
         log=lambda level, line: log.emit("sip.logged", level=level, what=line),
@@ -238,7 +247,52 @@ def _build(
     stack.callback(endpoint.close)
     endpoint.exempt(policy.emergency)
     endpoint.open()
-    return _Daemon(config, log, clock, driver, endpoint, media, current, reread, places)
+    if api is not None:
+        stack.callback(api.stop)
+    return _Daemon(config, log, clock, driver, endpoint, media, current, reread, places, api)
+
+
+def _watched(post: Callable[[str, Event], None], api: ApiService) -> Callable[[str, Event], None]:
+    """Events of SIP on their way to the calls, seen by the API as well."""
+
+    def both(call: str, event: Event) -> None:
+        api.posted(call, event)
+        post(call, event)
+
+    return both
+
+
+def _api(
+    config: Config,
+    log: EventLog,
+    store: RecordingStore,
+    recorder: Recorder,
+    driver: Driver,
+    policy: _CurrentPolicy,
+) -> ApiService | None:
+    """The HTTP API, not started yet; None if none is configured."""
+    if not config.api.listen:
+        return None
+    from recproxy.api.service import ApiService, Outside  # noqa: PLC0415 - who has no API pays nothing for it
+
+    places = config.storage
+    index = None
+    if places.index_key is not None:
+        index = NumberIndex(store.parts.files, _key("storage.index_key", places.index_key, load_root_key))
+    outside = Outside(
+        node=config.node,
+        files=store.parts.files,
+        catalogue=store.parts.catalogue,
+        audit_key=_key("storage.audit_key", places.audit_key, load_signing_key),
+        index=index,
+        key_backups=places.key_backups,
+        policy=policy.get,
+        post=driver.post,
+        recorder_fault=recorder.fault,
+        sync_age_s=recorder.sync_age_s,
+        failed=lambda why: log.emit("api.failed", why=why),
+    )
+    return ApiService(config.api, outside)
 
 
 def _open_store(config: Config, log: EventLog, clock: SystemClock, stack: ExitStack) -> RecordingStore:
@@ -378,7 +432,9 @@ class _Daemon:
         policy: _CurrentPolicy,
         reread: Callable[[], Config],
         places: Mapping[int, MediaPlace],
+        api: ApiService | None,
     ) -> None:
+        self._api = api
         self._config = config
         self._reread = reread
         self._places = places
@@ -401,6 +457,9 @@ class _Daemon:
         gc.collect()
         gc.freeze()  # what the start has made stays: no later collection looks at it
         self._signals.install()
+        if self._api is not None:
+            self._log.emit("api.opened", where=" ".join(self._api.start()))
+            self._api.ready()
         self._log.emit("daemon.ready", max_calls=self._config.sip.max_calls)
         manager.ready()
         try:
@@ -437,6 +496,8 @@ class _Daemon:
 
     def _drain(self) -> None:
         self._endpoint.drain()
+        if self._api is not None:
+            self._api.draining()
         self._log.emit("daemon.draining", calls=self._driver.active)
         self._until_idle(self._config.sip.drain.total_seconds())
         if self._driver.active:
@@ -484,6 +545,8 @@ class _Daemon:
         self._media.use_trunks(media_trunks(read.config, self._places))
         self._media.use_prompts(read.prompts)
         self._policy.replace(policy)
+        if self._api is not None:
+            self._api.ready()
         self._log.use_level(read.config.log.level)
         self._config = read.config
         self._log.emit("config.loaded", trunks=len(read.config.trunks), changed=" ".join(read.changed))
@@ -495,3 +558,5 @@ class _Daemon:
         problems = err.problems if isinstance(err, ConfigError) else (type(err).__name__,)
         event = "config.rejected" if isinstance(err, _ConfigRejectedError) else "policy.rejected"
         self._log.emit(event, problems=len(problems), why=str(err) or problems[0])
+        if self._api is not None:
+            self._api.rejected(event)

@@ -4,7 +4,7 @@ Start-up of a daemon: ``RecordingStore(...)``, ``recover(store, now)``, then
 ``store.open(...)`` for each recording, ``store.sync()`` at least twice a second.
 """
 
-from storage.audit import AuditEntry, AuditLog, ChainReport, read_events, verify_chain
+from storage.audit import AuditEntry, AuditLog, ChainReport, TailPage, read_events, read_tail, verify_chain
 from storage.catalogue import (
     CATALOGUE_NAME,
     AudioFacts,
@@ -52,7 +52,7 @@ from storage.errors import (
     WriterClosed,
 )
 from storage.files import Files, OpenFile, OsFiles
-from storage.holds import Hold, HoldKind, HoldReason, HoldState
+from storage.holds import LEGAL_REASONS, Hold, HoldKind, HoldReason, HoldState
 from storage.keys import (
     GeneratedKeys,
     KeyStore,
@@ -95,6 +95,7 @@ from storage.writer import OpenRequest, RecordingFault, RecordingStore, Recordin
 
 __all__ = [
     "CATALOGUE_NAME",
+    "LEGAL_REASONS",
     "AmbiguousId",
     "AudioFacts",
     "AudioFormat",
@@ -166,6 +167,7 @@ __all__ = [
     "StoreNotRecovered",
     "SweepReport",
     "TagError",
+    "TailPage",
     "Term",
     "TermChange",
     "TermError",
@@ -192,6 +194,7 @@ __all__ = [
     "load_verify_key",
     "read_clock",
     "read_events",
+    "read_tail",
     "recover",
     "sqlite_url",
     "verify_chain",

@@ -45,6 +45,16 @@ class HoldReason(Enum):
     OBJECTION = "objection"
 
 
+LEGAL_REASONS: Final = (
+    HoldReason.CLAIM,
+    HoldReason.ORDER,
+    HoldReason.REGULATOR,
+    HoldReason.STATUTE,
+    HoldReason.INVESTIGATION,
+)
+"""Of a legal hold; the others come from a data subject's case."""
+
+
 class HoldState(Enum):
     """Where a hold is in its life; only an active one keeps anything."""
 

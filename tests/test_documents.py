@@ -26,7 +26,7 @@ from recproxy.policy import PolicyFile
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = ["README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md"]
-DOCUMENTS += ["docs/install.md", "docs/operate.md", "docs/law.md"]
+DOCUMENTS += ["docs/install.md", "docs/operate.md", "docs/law.md", "docs/api.md"]
 if not (ROOT / "README.md").exists():
     pytest.skip("runs where the documents are", allow_module_level=True)
 

@@ -76,6 +76,7 @@ def test_every_command_of_the_first_version_is_there() -> None:
         "notices balance",
         "notices register",
         "audit verify",
+        *("api token", "api schema"),
         *("policy check", "policy explain", "policy diff"),
         *("policy schema", "policy print", "policy confidential"),
     }

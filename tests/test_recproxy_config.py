@@ -287,7 +287,7 @@ def test_pairs_of_ports(first: int, last: int, pairs: int) -> None:
         ),
         (
             LEAST + "colour: red\n",
-            "recproxy.yaml:25: colour: unknown key; known here: announcer, audit, log, media, node, policy, retention, sip, storage, subjects, trunks, version",
+            "recproxy.yaml:25: colour: unknown key; known here: announcer, api, audit, log, media, node, policy, retention, sip, storage, subjects, trunks, version",
         ),
         (
             changed("version: 1\n", "version: 1\nnode: two words\n"),

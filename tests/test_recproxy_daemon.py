@@ -459,6 +459,7 @@ class Whole:
             self.policy,
             lambda: self.config,
             media_places(config),
+            None,
         )
         self.messages: list[str] = []
 

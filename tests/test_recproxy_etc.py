@@ -94,7 +94,7 @@ def test_the_defaults_in_the_comments_are_the_defaults() -> None:
     # These show an example: their default is that they are absent.
     absent = (
         "advertise|nameservers|media_advertise|authenticate|tls|keepalive|register"
-        "|max_rate|numbers|deny|headers|syslog"
+        "|max_rate|numbers|deny|headers|syslog|listen|tokens"
     )
     shown = re.sub(rf"(?m)^ *({absent}): .*\n", "", shown)
     shown = re.sub(r"(?m)^    max_calls: .*\n", "", shown)

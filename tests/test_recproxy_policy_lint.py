@@ -339,12 +339,6 @@ BROKEN: list[tuple[str, dict[str, Any], str, str]] = [
     ),
     (
         "E100",
-        one(pause__payment={"api": True, "max": "PT3M"}),
-        "purposes.training.pause.payment.api",
-        "set false",
-    ),
-    (
-        "E100",
         one(derived={"transcript": "on", "transcript_keep": "P1D", "analytics": "off"}),
         "purposes.training.derived.transcript",
         "set off",

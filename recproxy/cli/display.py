@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Final, TypeAlias
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import Final
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
+
+from recproxy.jsonform import Json, instant
 
 __all__ = [
     "Json",
@@ -27,7 +29,6 @@ __all__ = [
     "tick",
 ]
 
-Json: TypeAlias = bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"] | None
 _WIDE: Final = 240  # columns when nobody looks: programs are not helped by line breaks
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
 _STEP: Final = 1024
@@ -45,11 +46,6 @@ def console(*, err: bool = False) -> Console:
 def print_json(value: Json) -> None:
     """One JSON document on standard output."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def instant(at: datetime) -> str:
-    """RFC 3339, UTC, milliseconds; for programs."""
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def length(seconds: float) -> str:

@@ -50,6 +50,7 @@ program = LazyGroup(
             "notices",
             "Write what the law wants written, from the policy.",
         ),
+        "api": Entry("recproxy.cli.http", "api", "Let people and programs use the HTTP API."),
         "audit": Entry("recproxy.cli.audit", "audit", "Check the audit chain."),
         "policy": Entry("recproxy.cli.policy", "policy", "Check, explain and compare policies."),
     },

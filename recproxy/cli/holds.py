@@ -10,20 +10,14 @@ from typing import Final
 import click
 
 from recproxy.cli.archive import Archive, actor, open_archive, person
-from recproxy.cli.display import Json, instant, print_json, table, tick
+from recproxy.cli.display import print_json, table, tick
 from recproxy.cli.options import config_option, json_option
+from recproxy.documents import hold_evidence, of_hold
 from recproxy.errors import RecproxyError
-from storage import CatalogueRow, Hold, HoldKind, HoldReason, HoldState, Tombstone
+from storage import LEGAL_REASONS, CatalogueRow, Hold, HoldKind, HoldReason, HoldState, Tombstone
 
 __all__ = ["hold"]
 
-_LEGAL: Final = (
-    HoldReason.CLAIM,
-    HoldReason.ORDER,
-    HoldReason.REGULATOR,
-    HoldReason.STATUTE,
-    HoldReason.INVESTIGATION,
-)
 _STANDING: Final = (HoldState.REQUESTED, HoldState.ACTIVE)
 _SHORT: Final = 8
 
@@ -38,7 +32,7 @@ def hold() -> None:
 @config_option
 @click.option(
     "--reason",
-    type=click.Choice([one.value for one in _LEGAL]),
+    type=click.Choice([one.value for one in LEGAL_REASONS]),
     required=True,
     help="What makes it necessary.",
 )
@@ -122,7 +116,7 @@ def listing(config: Path, everything: bool, as_json: bool) -> None:
     with open_archive(config) as archive:
         found = archive.catalogue.holds.select(states=() if everything else _STANDING)
     if as_json:
-        print_json([_document(one) for one in found])
+        print_json([of_hold(one) for one in found])
         return
     table(
         ("hold", "state", "kind", "reason", "case", "recordings", "until", "requested by", "approved by"),
@@ -157,40 +151,12 @@ def _end_of(day: date) -> datetime:
 
 def _audit(archive: Archive, event: str, what: Hold) -> None:
     with archive.audit(actor()) as audit:
-        for recording in what.recordings:
-            audit.append(
-                event,
-                {
-                    "hold": what.id,
-                    "rec": recording.text,
-                    "case_ref": what.case_ref,
-                    "reason": what.reason.value,
-                    "end": instant(what.ends),
-                    "outcome": what.state.value,
-                },
-            )
+        for fields in hold_evidence(what):
+            audit.append(event, fields)
 
 
 def _tell(what: Hold, said: str, as_json: bool) -> None:
     if as_json:
-        print_json(_document(what))
+        print_json(of_hold(what))
     else:
         tick(True, f"hold {what.id[:_SHORT]} ({what.case_ref}): {said}")
-
-
-def _document(what: Hold) -> dict[str, Json]:
-    return {
-        "id": what.id,
-        "state": what.state.value,
-        "kind": what.kind.value,
-        "reason": what.reason.value,
-        "case_ref": what.case_ref,
-        "recordings": [recording.text for recording in what.recordings],
-        "requested_by": what.requested_by,
-        "requested_at": instant(what.requested_at),
-        "ends": instant(what.ends),
-        "approved_by": what.approved_by,
-        "approved_at": None if what.approved_at is None else instant(what.approved_at),
-        "ended_by": what.ended_by,
-        "ended_at": None if what.ended_at is None else instant(what.ended_at),
-    }

@@ -5,6 +5,8 @@ from recproxy.config.loading import load, parse, parse_duration
 from recproxy.config.reloading import check_reload
 from recproxy.config.settings import (
     AnnouncerConfig,
+    ApiConfig,
+    ApiListen,
     AuditConfig,
     AuthenticateConfig,
     Config,
@@ -37,6 +39,8 @@ from recproxy.config.settings import (
 
 __all__ = [
     "AnnouncerConfig",
+    "ApiConfig",
+    "ApiListen",
     "AuditConfig",
     "AuthenticateConfig",
     "Config",

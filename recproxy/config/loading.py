@@ -11,6 +11,7 @@ from typing import Final
 
 from recproxy.config.document import Document, Key, Parsers, read
 from recproxy.config.header_names import HeaderName, header_name
+from recproxy.config.http import check_api
 from recproxy.config.settings import (
     PORT_MAX,
     PORT_MIN,
@@ -86,6 +87,7 @@ def parse(text: str, name: str, directory: Path = Path("/"), credentials: Path |
     _check_media(config, document)
     _check_trunk_media(config, document)
     _check_retention(config, document)
+    check_api(config.api, document)
     document.finish()
     return config
 

@@ -12,7 +12,9 @@ from typing import Annotated, Final, NewType, TypeAlias
 import msgspec
 from msgspec import Meta
 
+from recproxy.config.addresses import PORT, PORT_MAX, IpAddress
 from recproxy.config.header_names import HeaderName
+from recproxy.config.http import ApiConfig, ApiListen
 from recproxy.eventlog import LogConfig, LogFormat, LogLevel
 from recproxy.syslog import SyslogTarget
 from storage.tags import Direction
@@ -24,6 +26,8 @@ __all__ = [
     "UDP_PORTS_PER_CALL",
     "VERSION",
     "AnnouncerConfig",
+    "ApiConfig",
+    "ApiListen",
     "AuditConfig",
     "AuthenticateConfig",
     "Config",
@@ -62,14 +66,11 @@ VERSION: Final = 1
 UDP_PORTS_PER_CALL: Final = 4  # RTP and RTCP, on either side
 MAX_CALLS: Final = 4_096  # what our build of the SIP stack holds, two legs each
 PORT_MIN: Final = 1_024  # of the ports for media: the ones below are others'
-PORT_MAX: Final = 65_535
 
-IpAddress = NewType("IpAddress", str)  # numeric, in its canonical spelling
 NodeName = NewType("NodeName", str)
 TrunkName = NewType("TrunkName", str)
 NumberPrefix = NewType("NumberPrefix", str)  # digits, perhaps behind a plus
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
-_PORT: Final = Meta(ge=1, le=PORT_MAX, description=f"a port from 1 to {PORT_MAX}")
 
 
 class Transport(Enum):
@@ -253,7 +254,7 @@ class Listen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     transport: Transport
     address: IpAddress
-    port: Annotated[int, _PORT] = 5060
+    port: Annotated[int, PORT] = 5060
     advertise: IpAddress | None = None
     tls: TlsConfig | None = None
 
@@ -513,6 +514,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         retention: The process that shreds.
         subjects: Requests of the people who are recorded.
         audit: What is told of the audit chain elsewhere.
+        api: The HTTP API.
         log: The event log.
     """
 
@@ -527,4 +529,5 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     retention: RetentionConfig = RetentionConfig()
     subjects: SubjectsConfig = SubjectsConfig()
     audit: AuditConfig = AuditConfig()
+    api: ApiConfig = ApiConfig()
     log: LogConfig = LogConfig()

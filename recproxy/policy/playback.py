@@ -11,7 +11,15 @@ from typing import Final
 from recproxy.policy.file import PolicyFile, RoleName
 from recproxy.policy.purpose import Playback, PurposeName
 
-__all__ = ["Denial", "Denied", "heard_this_month", "playback_denied", "roles_of"]
+__all__ = [
+    "Denial",
+    "Denied",
+    "heard_this_month",
+    "hearing_denied",
+    "playback_denied",
+    "roles_of",
+    "uses_of",
+]
 
 _HEARD: Final = frozenset({"export.created", "playback.opened"})
 
@@ -65,7 +73,7 @@ def playback_denied(file: PolicyFile, purpose: str, use: str, user: str) -> Deni
             f"the policy has no purpose {purpose} any more, so nobody may use its recordings",
             "put the purpose back until they have expired",
         )
-    uses = rules.uses or (PurposeName(purpose),)
+    uses = uses_of(file, purpose)
     if use not in uses:
         return Denied(
             Denial.USE,
@@ -78,6 +86,49 @@ def playback_denied(file: PolicyFile, purpose: str, use: str, user: str) -> Deni
             f"{user} has none of the roles that may hear recordings for {purpose}",
             f"its playback.roles are {', '.join(rules.roles)}; see roles in the policy",
         )
+    return None
+
+
+def uses_of(file: PolicyFile, purpose: str) -> tuple[str, ...]:
+    """What recordings for a purpose may be heard for; none if the policy has it no more."""
+    rules = _rules(file, purpose)
+    return () if rules is None else (rules.uses or (purpose,))
+
+
+def hearing_denied(
+    file: PolicyFile,
+    purpose: str,
+    recording: str,
+    *,
+    approved: bool,
+    events: Iterable[Mapping[str, object]],
+    now: datetime,
+) -> Denied | None:
+    """Tell whether four eyes or a cap forbid to hear a recording that ``playback_denied`` does not.
+
+    Args:
+        file: The policy in force.
+        purpose: That the recording was made for.
+        recording: Its id.
+        approved: Whether another person has approved it.
+        events: Of the audit chain; read only if there is a cap.
+        now: The current instant (aware).
+    """
+    rules = file.purposes[PurposeName(purpose)].playback
+    if rules.four_eyes and not approved:
+        return Denied(
+            Denial.FOUR_EYES,
+            f"two people must agree before a recording for {purpose} is heard",
+            f"ask: recproxy recordings request {recording[:12]} --use PURPOSE; another person approves it",
+        )
+    if rules.sample_cap is not None:
+        heard = heard_this_month(events, purpose, now)
+        if recording not in heard and len(heard) >= rules.sample_cap:
+            return Denied(
+                Denial.CAP,
+                f"{len(heard)} recordings for {purpose} were heard this month, and the policy allows no more",
+                "wait for the next month, or hear one of those again",
+            )
     return None
 
 

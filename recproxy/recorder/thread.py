@@ -95,6 +95,7 @@ class Recorder:
         self._packets: dict[int, list[Packets]] = {}  # drained, not yet on a timeline
         self._space_fault: str | None = None
         self._stopped = False
+        self._synced_ns = clock.monotonic_ns()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
 
     # ---------------------------------------------------- signalling thread
@@ -108,6 +109,10 @@ class Recorder:
         """Seal what is open, sync, and end the thread."""
         self._inbox.put(Stop())
         self._thread.join()
+
+    def sync_age_s(self) -> float:
+        """Seconds since the log was last synced: what a power cut would cost; any thread."""
+        return max(0, self._clock.monotonic_ns() - self._synced_ns) / _SECOND_NS
 
     def fault(self) -> str | None:
         """Why nothing can be recorded at present; None if it can."""
@@ -381,6 +386,7 @@ class Recorder:
         except StorageError as err:
             self._evidence.failed("", err)
             return
+        self._synced_ns = self._clock.monotonic_ns()
         by_id = {live.recording: live for live in self._live.values()}
         for fault in faults:
             live = by_id.get(fault.recording)

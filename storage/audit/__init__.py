@@ -8,9 +8,11 @@ from storage.audit.lines import (
     AuditEntry,
     AuditValue,
     ChainHead,
+    TailPage,
     fingerprint,
     read_events,
     read_head,
+    read_tail,
 )
 from storage.audit.verification import ChainReport, verify_chain
 
@@ -23,9 +25,11 @@ __all__ = [
     "AuditValue",
     "ChainHead",
     "ChainReport",
+    "TailPage",
     "fingerprint",
     "read_events",
     "read_head",
+    "read_tail",
     "schema",
     "verify_chain",
 ]

@@ -27,6 +27,7 @@ FIRST_PREV: Final = "0" * 64
 VERSION: Final = 1
 MAX_LINE_BYTES: Final = 1 << 16
 _READ_BYTES: Final = 1 << 20
+_TAIL_BYTES: Final = 4 * MAX_LINE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +169,46 @@ def entry_of(raw: bytes, public_key: Ed25519PublicKey) -> AuditEntry:
             "the last line is not signed by this key; nothing is appended to it",
         )
     return AuditEntry(seq, hashlib.sha256(raw).hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class TailPage:
+    """Some lines of the chain, not verified.
+
+    Attributes:
+        lines: Newest first.
+        older: Where the next older page ends, for ``read_tail``; None if there is none.
+    """
+
+    lines: tuple[Mapping[str, AuditValue], ...]
+    older: int | None
+
+
+def read_tail(files: Files, before: int | None, most: int) -> TailPage:
+    """Read whole lines from the end of the chain backwards; nothing is verified.
+
+    Args:
+        files: The data directory.
+        before: Only lines that end at or before this offset; None for the end.
+        most: At most so many; fewer if they are long.
+
+    Raises:
+        AuditChainBroken: A line is no JSON object.
+        FileFault: The chain cannot be read.
+    """
+    size = files.size(CHAIN_PATH) or 0
+    end = size if before is None else min(before, size)
+    start = max(0, end - _TAIL_BYTES)
+    data = files.read(CHAIN_PATH, start, end - start) if end else b""
+    whole = data[: data.rfind(b"\n") + 1].splitlines(keepends=True)
+    offset = start + len(data[: data.rfind(b"\n") + 1])
+    if start and whole:
+        whole = whole[1:]  # its beginning is not here
+    found: list[Mapping[str, AuditValue]] = []
+    for raw in reversed(whole[-most:]):
+        found.append(parse(raw, 0))
+        offset -= len(raw)
+    return TailPage(tuple(found), offset if found and offset > 0 else None)
 
 
 def canonical(line: Mapping[str, AuditValue]) -> bytes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +15,19 @@ from storage.catalogue.rows import CatalogueRow, State, Tombstone, decode_row, d
 from storage.catalogue.schema import NUMBERS, RECORDINGS, TOMBSTONES, Instant
 from storage.errors import AmbiguousId, CatalogueBusy, CatalogueError, RecordingNotFound
 from storage.tags import RecordingId
+
+
+@dataclass(frozen=True, slots=True)
+class Overdue:
+    """Recordings that should be gone.
+
+    Attributes:
+        recordings: How many.
+        oldest: Expiry of the one that is overdue for the longest; None if there is none.
+    """
+
+    recordings: int
+    oldest: datetime | None
 
 
 class Queries:
@@ -121,6 +135,41 @@ class Queries:
             .limit(limit)
         )
         return self._rows(query)
+
+    def expiring_between(self, begin: datetime, end: datetime | None) -> Mapping[str, int]:
+        """Number of recordings by purpose whose expiry is after ``begin`` and not after ``end``.
+
+        Args:
+            begin: An instant (aware).
+            end: A later one; None for all that come after.
+        """
+        query = (
+            sa.select(RECORDINGS.c.purpose, sa.func.count())
+            .where(RECORDINGS.c.expiry > begin)
+            .group_by(RECORDINGS.c.purpose)
+            .order_by(RECORDINGS.c.purpose)
+        )
+        if end is not None:
+            query = query.where(RECORDINGS.c.expiry <= end)
+        with self._reading() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
+
+    def overdue(self, instant: datetime) -> Overdue:
+        """What should have been shredded at an instant, and is not held."""
+        query = sa.select(sa.func.count(), sa.func.min(RECORDINGS.c.expiry, type_=Instant)).where(
+            RECORDINGS.c.state.in_([State.SEALED.value, State.ABORTED.value, State.SHREDDING.value]),
+            RECORDINGS.c.expiry <= instant,
+            RECORDINGS.c.held.is_(sa.false()),
+        )
+        with self._reading() as connection:
+            count, oldest = connection.execute(query).one()
+        return Overdue(count, oldest)
+
+    def held(self) -> int:
+        """Number of recordings that a hold keeps."""
+        return self._count(
+            sa.select(sa.func.count()).select_from(RECORDINGS).where(RECORDINGS.c.held.is_(sa.true()))
+        )
 
     def held_past(self, instant: datetime) -> int:
         """Number of recordings whose expiry has passed but that a hold keeps."""

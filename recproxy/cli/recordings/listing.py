@@ -11,8 +11,8 @@ import click
 from recproxy.cli.archive import Archive, open_archive
 from recproxy.cli.display import instant, length, print_json, size, table
 from recproxy.cli.options import config_option, json_option
-from recproxy.cli.recordings.documents import of_tombstone, summary
 from recproxy.config import parse_duration
+from recproxy.documents import of_tombstone, summary
 from storage import CatalogueRow, State, Tombstone
 
 __all__ = ["listing", "parse_instant"]

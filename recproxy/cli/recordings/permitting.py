@@ -12,8 +12,8 @@ import click
 from recproxy.cli.archive import Archive, actor, person, refuse_restricted, user
 from recproxy.cli.policy.reading import surroundings
 from recproxy.errors import RecproxyError
-from recproxy.policy import PolicyFile, PurposeName, load_policy
-from recproxy.policy.playback import Denial, Denied, heard_this_month, playback_denied
+from recproxy.policy import load_policy
+from recproxy.policy.playback import Denied, hearing_denied, playback_denied
 from storage import CatalogueRow, Ticket, read_events
 
 __all__ = ["Leave", "permitted", "use_option"]
@@ -76,7 +76,14 @@ def permitted(archive: Archive, row: CatalogueRow, use: str, *, audio: bool) -> 
     if denied is None:
         now = datetime.now(UTC)
         ticket = _ticket(archive.catalogue.tickets.select(row.tags.recording), use, now)
-        denied = _denied(archive, file, row, ticket, now)
+        denied = hearing_denied(
+            file,
+            row.tags.purpose,
+            row.tags.recording.text,
+            approved=ticket is not None,
+            events=read_events(archive.files),
+            now=now,
+        )
     if denied is not None:
         _audit_denial(archive, row, use, denied)
         raise RecproxyError(denied.what, hint=denied.mend)
@@ -85,28 +92,6 @@ def permitted(archive: Archive, row: CatalogueRow, use: str, *, audio: bool) -> 
 
 def _ticket(tickets: Sequence[Ticket], use: str, now: datetime) -> Ticket | None:
     return next((one for one in tickets if one.allows(person(), use, now)), None)
-
-
-def _denied(
-    archive: Archive, file: PolicyFile, row: CatalogueRow, ticket: Ticket | None, now: datetime
-) -> Denied | None:
-    recording, purpose = row.tags.recording.text, PurposeName(row.tags.purpose)
-    rules = file.purposes[purpose].playback
-    if rules.four_eyes and ticket is None:
-        return Denied(
-            Denial.FOUR_EYES,
-            f"two people must agree before a recording for {purpose} is heard",
-            f"ask: recproxy recordings request {recording[:12]} --use PURPOSE; another person approves it",
-        )
-    if rules.sample_cap is not None:
-        heard = heard_this_month(read_events(archive.files), purpose, now)
-        if recording not in heard and len(heard) >= rules.sample_cap:
-            return Denied(
-                Denial.CAP,
-                f"{len(heard)} recordings for {purpose} were heard this month, and the policy allows no more",
-                "wait for the next month, or hear one of those again",
-            )
-    return None
 
 
 def _audit_denial(archive: Archive, row: CatalogueRow, use: str, denied: Denied) -> None:

@@ -10,8 +10,8 @@ import click
 from recproxy.cli.archive import Archive, actor, load_identity_files, open_archive
 from recproxy.cli.display import fields, instant, length, print_json, size, table
 from recproxy.cli.options import config_option, identity_option, json_option, why_option
-from recproxy.cli.recordings.documents import body_path, of_parties, of_row, of_tombstone
 from recproxy.cli.recordings.permitting import permitted, use_option
+from recproxy.documents import body_path, of_parties, of_row, of_tombstone
 from recproxy.errors import UsageError
 from storage import CatalogueRow, ChannelFacts, Parties, SealFacts, Tombstone
 

@@ -73,11 +73,6 @@ IN_PURPOSE: Final = (
         lambda purpose: purpose.access.counterparty_voice is CounterpartyVoice.TRANSCRIPT,
     ),
     Unwired(
-        ("pause", "payment", "api"),
-        "no program can pause yet; set false, and give keys",
-        lambda purpose: purpose.pause.payment is not None and purpose.pause.payment.api,
-    ),
-    Unwired(
         ("derived", "transcript"),
         "nothing is written out; set off",
         lambda purpose: purpose.derived.transcript is Transcript.ON,

@@ -1,4 +1,7 @@
-"""A recording, its tombstone and its parties as JSON documents: a contract, fields are only added."""
+"""Recordings, tombstones, parties and holds as JSON documents: a contract, fields are only added.
+
+The command line prints them and the HTTP API serves them.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,19 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import TypeAlias
 
-from recproxy.cli.display import Json, instant
-from storage import CatalogueRow, ChannelFacts, NoticeProof, Parties, Tombstone
+from recproxy.jsonform import Json, instant
+from storage import CatalogueRow, ChannelFacts, Hold, NoticeProof, Parties, Tombstone
 
-__all__ = ["Document", "body_path", "of_parties", "of_row", "of_tombstone", "summary"]
+__all__ = [
+    "Document",
+    "body_path",
+    "hold_evidence",
+    "of_hold",
+    "of_parties",
+    "of_row",
+    "of_tombstone",
+    "summary",
+]
 
 Document: TypeAlias = Mapping[str, Json]
 
@@ -100,6 +112,40 @@ def of_parties(parties: Parties) -> Document:
         "callee": parties.callee,
         "sip_call_ids": list(parties.sip_call_ids),
     }
+
+
+def of_hold(hold: Hold) -> Document:
+    """A hold: why, whose word, until when."""
+    return {
+        "id": hold.id,
+        "state": hold.state.value,
+        "kind": hold.kind.value,
+        "reason": hold.reason.value,
+        "case_ref": hold.case_ref,
+        "recordings": [recording.text for recording in hold.recordings],
+        "requested_by": hold.requested_by,
+        "requested_at": instant(hold.requested_at),
+        "ends": instant(hold.ends),
+        "approved_by": hold.approved_by,
+        "approved_at": None if hold.approved_at is None else instant(hold.approved_at),
+        "ended_by": hold.ended_by,
+        "ended_at": None if hold.ended_at is None else instant(hold.ended_at),
+    }
+
+
+def hold_evidence(hold: Hold) -> tuple[Mapping[str, str], ...]:
+    """What the audit chain is told of a change of a hold: the fields of one line for each recording."""
+    return tuple(
+        {
+            "hold": hold.id,
+            "rec": recording.text,
+            "case_ref": hold.case_ref,
+            "reason": hold.reason.value,
+            "end": instant(hold.ends),
+            "outcome": hold.state.value,
+        }
+        for recording in hold.recordings
+    )
 
 
 def _of_notice(notice: NoticeProof) -> Document:

@@ -1,0 +1,177 @@
+"""The API as the daemon knows it: built from the configuration, told of calls, started and stopped."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+import recproxy
+from recproxy.api.application import application
+from recproxy.api.live import LiveCalls
+from recproxy.api.parts import ApiParts, Chain
+from recproxy.api.readiness import Readiness, Unready
+from recproxy.api.server import ApiThread, Place, bind, tls_context
+from recproxy.api.tokenfile import TokenFile
+from recproxy.call.commands import Note
+from recproxy.call.events import Event
+from recproxy.config import ApiConfig
+from recproxy.metrics import Metrics, StoreFigures
+from recproxy.policy import Policy
+from storage import AuditLog, Catalogue, Files, NumberIndex, State
+
+__all__ = ["ApiService", "Outside"]
+
+_CONSOLE: Final = Path(recproxy.__file__).parent / "console" / "static"
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What the daemon lends to the API.
+
+    Attributes:
+        node: Name of this machine.
+        files: The data directory.
+        catalogue: Its catalogue.
+        audit_key: Signs the audit chain.
+        index: Finds recordings by number; None if there is no key for it.
+        key_backups: How long a backup of a key lives.
+        policy: Gives the policy in force.
+        post: Hands an event to a call.
+        recorder_fault: Why nothing can be recorded at present; None if it can.
+        sync_age_s: Seconds since the write-ahead log was last synced.
+        failed: Told of what goes wrong; any thread.
+    """
+
+    node: str
+    files: Files
+    catalogue: Catalogue
+    audit_key: Ed25519PrivateKey
+    index: NumberIndex | None
+    key_backups: timedelta
+    policy: Callable[[], Policy]
+    post: Callable[[str, Event], None]
+    recorder_fault: Callable[[], str | None]
+    sync_age_s: Callable[[], float]
+    failed: Callable[[str], None]
+
+
+class ApiService:
+    """Built before the daemon is ready, so that a wrong configuration ends it; started after.
+
+    Args:
+        config: The section ``api``.
+        outside: What the daemon lends.
+
+    Raises:
+        ConfigError: The tokens or a certificate cannot be used.
+    """
+
+    def __init__(self, config: ApiConfig, outside: Outside) -> None:
+        if config.tokens is None:
+            raise ValueError("an API without tokens")
+        self._outside = outside
+        self._contexts = [(listen, tls_context(listen)) for listen in config.listen]
+        tokens = TokenFile(config.tokens, outside.failed)
+        tokens.check()
+        self._live = LiveCalls(_utcnow)
+        self.readiness = Readiness(outside.recorder_fault)
+        self._metrics = Metrics(version("recproxy"), outside.node)
+        self._metrics.read_store(self._figures)
+        self._chain = Chain(AuditLog(outside.files, outside.audit_key, outside.node, _utcnow, "api"))
+        self._app = application(
+            ApiParts(
+                version=version("recproxy"),
+                files=outside.files,
+                catalogue=outside.catalogue,
+                chain=self._chain,
+                index=outside.index,
+                policy=outside.policy,
+                live=self._live,
+                readiness=self.readiness,
+                metrics=self._metrics,
+                post=outside.post,
+                tokens=tokens,
+                now=_utcnow,
+                monotonic=time.monotonic,
+                new_id=lambda: secrets.token_hex(16),
+                key_backups=outside.key_backups,
+                console=_CONSOLE if _CONSOLE.is_dir() else None,
+                failed=outside.failed,
+            )
+        )
+        self._thread: ApiThread | None = None
+
+    def start(self) -> tuple[str, ...]:
+        """Serve wherever a socket can be bound; what cannot be is told and left out.
+
+        Returns:
+            Where it listens.
+        """
+        places: list[Place] = []
+        for listen, context in self._contexts:
+            try:
+                places.append(Place(listen, bind(listen), context))
+            except OSError as err:
+                self._outside.failed(f"{listen}: {err.strerror or err}")
+        if places:
+            self._thread = ApiThread(self._app, places, self._outside.failed)
+            self._thread.start()
+        return tuple(str(place.listen) for place in places)
+
+    def stop(self) -> None:
+        """End it; the last line of the audit chain is signed."""
+        if self._thread is not None:
+            self._thread.stop()
+        self._chain.close()
+
+    def posted(self, call: str, event: Event) -> None:
+        """An event is handed to a call; any thread."""
+        self._live.posted(call, event)
+
+    def noted(self, call: str, note: Note) -> None:
+        """Something is told to the event log; any thread."""
+        self._live.noted(call, note)
+        self._metrics.noted(note.event, dict(note.fields))
+
+    def ready(self) -> None:
+        """Calls may come, from now on or again."""
+        self.readiness.clear(Unready.STARTING, Unready.POLICY_REJECTED, Unready.CONFIG_REJECTED)
+
+    def draining(self) -> None:
+        """No new calls come, until the end."""
+        self.readiness.set(Unready.DRAINING, "recproxy is being stopped")
+
+    def rejected(self, event: str) -> None:
+        """A reload was refused; what was in force stays."""
+        reason = Unready.CONFIG_REJECTED if event == "config.rejected" else Unready.POLICY_REJECTED
+        self.readiness.set(reason, "the last reload was refused; the event log says why")
+        self._metrics.noted(event, {})
+
+    def _figures(self) -> StoreFigures:
+        catalogue, now = self._outside.catalogue, _utcnow()
+        overdue = catalogue.overdue(now)
+        late = timedelta(0) if overdue.oldest is None else now - overdue.oldest
+        return StoreFigures(
+            ready=not self.readiness.reasons(),
+            active_calls=len(self._live.all()),
+            free_bytes=self._outside.files.free_bytes(),
+            sync_age_s=self._outside.sync_age_s(),
+            open=catalogue.count(State.OPEN),
+            sealed=catalogue.count(State.SEALED),
+            held=catalogue.held(),
+            shredded=catalogue.count(State.SHREDDED),
+            overdue=overdue.recordings,
+            oldest_overdue_s=late.total_seconds(),
+        )
+
+
+def _utcnow() -> datetime:
+    return datetime.now(UTC)
