@@ -82,7 +82,7 @@ def _endpoints(version: str, failed: Callable[[str], None]) -> FastAPI:
         app.include_router(router)
 
     @app.get("/v1/openapi.json", include_in_schema=False)
-    async def document(_request: Request) -> JSONResponse:
+    async def _document(_request: Request) -> JSONResponse:
         return JSONResponse(app.openapi())
 
     generate = app.openapi
@@ -129,16 +129,16 @@ class _Guard:
             await self._app(scope, receive, send)
             return
 
-        async def guarded(message: Message) -> None:
+        async def _guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*_without(message), *_HEADERS]
             await send(message)
 
         refusal = _too_large(scope)
         if refusal is not None:
-            await problems.answer(refusal)(scope, receive, guarded)
+            await problems.answer(refusal)(scope, receive, _guarded)
             return
-        await self._app(scope, receive, guarded)
+        await self._app(scope, receive, _guarded)
 
 
 def _without(message: MutableMapping[str, Any]) -> list[tuple[bytes, bytes]]:

@@ -83,19 +83,19 @@ def install(app: FastAPI, failed: Callable[[str], None]) -> None:
         failed: Told of what is our fault.
     """
 
-    async def known(_request: Request, err: Exception) -> JSONResponse:
+    async def _known(_request: Request, err: Exception) -> JSONResponse:
         assert isinstance(err, Problem)  # noqa: S101 - registered for it
         return answer(err)
 
-    async def malformed(_request: Request, err: Exception) -> JSONResponse:
+    async def _malformed(_request: Request, err: Exception) -> JSONResponse:
         assert isinstance(err, RequestValidationError)  # noqa: S101 - registered for it
         return answer(Problem(422, _complaints(err), "see /v1/openapi.json"))
 
-    async def refused(_request: Request, err: Exception) -> JSONResponse:
+    async def _refused(_request: Request, err: Exception) -> JSONResponse:
         assert isinstance(err, HTTPException)  # noqa: S101 - registered for it
         return answer(Problem(err.status_code, str(err.detail), "see /v1/openapi.json", err.headers))
 
-    async def storage(_request: Request, err: Exception) -> JSONResponse:
+    async def _storage(_request: Request, err: Exception) -> JSONResponse:
         assert isinstance(err, StorageError)  # noqa: S101 - registered for it
         for kind, status, mend in _STORAGE:
             if isinstance(err, kind):
@@ -103,15 +103,15 @@ def install(app: FastAPI, failed: Callable[[str], None]) -> None:
         failed(f"{type(err).__name__}: {err}")
         return answer(Problem(503, "the store cannot be used now", "see the event log of recproxy"))
 
-    async def ours(_request: Request, err: Exception) -> JSONResponse:
+    async def _ours(_request: Request, err: Exception) -> JSONResponse:
         failed(type(err).__name__)
         return answer(Problem(500, "recproxy failed", "see the event log of recproxy"))
 
-    app.add_exception_handler(Problem, known)
-    app.add_exception_handler(RequestValidationError, malformed)
-    app.add_exception_handler(HTTPException, refused)
-    app.add_exception_handler(StorageError, storage)
-    app.add_exception_handler(Exception, ours)
+    app.add_exception_handler(Problem, _known)
+    app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(StorageError, _storage)
+    app.add_exception_handler(Exception, _ours)
 
 
 def _complaints(err: RequestValidationError) -> str:
