@@ -67,6 +67,9 @@ pbx: dev ## tests against Asterisk and Kamailio in a root of their own (made in 
 	@if [ "$$(id -u)" -eq 0 ]; then bench/setup.sh; fi
 	$(PYTEST) -q -n 2 -rs -m pbx
 
+law-tests: dev ## the twelve tests of what the law wants; docs/law.md says which law
+	$(PYTEST) -v -m law
+
 faults: dev ## kill -9, full disk, clock jumps
 	$(PYTEST) -q -n 2 -m "faults and not load"
 

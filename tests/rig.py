@@ -82,6 +82,7 @@ class Rig:
         self,
         *,
         number: str = NUMBER,
+        caller: str = CALLER_NUMBER,
         seconds: float = 20.0,
         seed: int = 1,
         codecs: tuple[tuple[str, str], ...] = (sdp_bodies.PCMU,),
@@ -92,6 +93,7 @@ class Rig:
 
         Args:
             number: Whom to call.
+            caller: Who calls.
             seconds: Length of what each side says at most.
             seed: Makes what is said unmistakable among calls.
             codecs: Offered.
@@ -104,7 +106,7 @@ class Rig:
             number,
             self.daemon.sip,
             sdp_bodies.audio(left.address, left.port, codecs=codecs),
-            caller=CALLER_NUMBER,
+            caller=caller,
         )
         try:
             incoming = self.callee.next_call()

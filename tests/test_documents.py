@@ -99,6 +99,22 @@ def test_every_test_that_is_named_exists() -> None:
             assert (ROOT / path).exists(), f"{name}: {path}"
 
 
+LAW_ROWS = re.findall(
+    r"^\| (\d+) \|.*\| `([a-z_0-9]+)::(test_[a-z_0-9]+)` \|$", _text("docs/law.md"), re.MULTILINE
+)
+
+
+def test_every_statement_of_the_white_paper_has_a_row() -> None:
+    assert [int(number) for number, _, _ in LAW_ROWS] == list(range(1, 37))
+
+
+@pytest.mark.parametrize(
+    ("file", "name"), sorted(set(re.findall(r"`([a-z_0-9]+)::(test_[a-z_0-9]+)`", _text("docs/law.md"))))
+)
+def test_the_test_that_shows_what_the_law_wants_exists(file: str, name: str) -> None:
+    assert re.search(rf"^def {name}\(", _text(f"tests/test_{file}.py"), re.MULTILINE)
+
+
 def test_exit_codes_in_the_readme_are_those_of_the_code() -> None:
     named = {int(code) for code in re.findall(r"\b(\d+) [a-z ]+[·.]", _text("README.md").replace("\n", " "))}
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]

@@ -113,6 +113,8 @@ def _contradiction(
         return "" if young else f"started {told.started} and has neither row nor tombstone"
     if row is None:
         return "" if told.gone else "has a tombstone, but the chain never saw it go"
+    if told.gone and row.state not in {State.SHREDDING, State.DISCARDING}:
+        return f"is in the catalogue as {row.state.value}, but the chain saw it go: a backup was put back"
     if told.expiry and datetime.fromisoformat(told.expiry) != row.tags.expiry:
         return f"was to be kept until {told.expiry}, the catalogue says {row.tags.expiry.isoformat()}"
     if row.state is State.SEALED and told.sha256 is not None and told.sha256 != row.sha256:
