@@ -30,6 +30,16 @@ def up(stage: Bench) -> tuple[Dialog, Dialog]:
     )
 
 
+def rung(stage: Bench) -> tuple[Dialog, SipMessage, Dialog]:
+    a = Dialog.calling(stage.caller)
+    stage.caller.send(a.request("INVITE", audio(stage.caller.address, 4000, codecs=(AMR_WB,))))
+    invite = stage.receive(stage.callee, "INVITE")
+    b = Dialog.called(stage.callee, invite)
+    stage.callee.send(b.response(invite, 180, "Ringing"))
+    a.learn(stage.receive(stage.caller, "180"))
+    return a, invite, b
+
+
 def request(
     dialog: Dialog, method: str, kind: str = "", body: bytes = b"", *more: tuple[str, str]
 ) -> SipMessage:
@@ -108,6 +118,37 @@ def test_blind_transfer_and_its_progress(stage: Bench) -> None:
     assert (notify.body, notify.one("event")) == (fragment, "refer")
     stage.caller.send(a.response(notify, 200, "OK"))
     assert stage.receive(stage.callee, "200").method == "NOTIFY"
+    stage.hang_up(a)
+
+
+@pytest.mark.parametrize("host", ["pbx.example.org", "[2001:db8::7]", "192.0.2.77"])
+def test_a_transfer_to_elsewhere_keeps_its_address(stage: Bench, host: str) -> None:
+    a, b = up(stage)
+    stage.caller.send(request(a, "REFER", "", b"", ("Refer-To", f"<sip:300@{host}:5070>")))
+    passed = stage.receive(stage.callee, "REFER")
+    assert passed.one("refer-to") == f"<sip:300@{host}:5070>"
+    stage.callee.send(b.response(passed, 202, "Accepted"))
+    assert stage.receive(stage.caller, "202")
+    stage.hang_up(a)
+
+
+@pytest.mark.parametrize("method", ["INFO", "REFER"])
+def test_before_the_answer_the_call_goes_on_without_it(stage: Bench, method: str) -> None:
+    a, invite, b = rung(stage)
+    asked = (("Refer-To", f"<sip:300@{stage.caller.address}>"),) if method == "REFER" else ()
+    stage.caller.send(request(a, method, "", b"", *asked))
+    assert stage.receive(stage.caller, "491").method == method
+    stage.callee.send(b.response(invite, 200, "OK", audio(stage.callee.address, 5000, codecs=(AMR_WB,))))
+    stage.receive(stage.callee, "ACK")
+    answered = stage.receive(stage.caller, "200")
+    a.learn(answered)
+    a.cseq = int(answered.one("cseq").split()[0])
+    stage.caller.send(a.request("ACK"))
+    a.cseq += 1
+    stage.caller.send(request(a, "INFO"))
+    passed = stage.receive(stage.callee, "INFO")
+    stage.callee.send(b.response(passed, 200))
+    assert stage.receive(stage.caller, "200").method == "INFO"
     stage.hang_up(a)
 
 

@@ -53,6 +53,7 @@ class Bridge:
     Attributes:
         trunk: Where the call came from; the trunk as it was then.
         onward: Where it goes.
+        source: Numeric address that the INVITE came from, IPv6 in brackets.
         invite: The caller's INVITE.
         asked: Its Request-URI, the number as our own side writes it.
         legs: That are not gone.
@@ -68,6 +69,7 @@ class Bridge:
 
     trunk: Trunk
     onward: Trunk
+    source: str
     invite: Message
     asked: Uri
     legs: dict[LegName, Leg] = field(default_factory=dict)

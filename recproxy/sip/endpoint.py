@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from datetime import datetime
 from typing import Final, assert_never
 
@@ -29,34 +28,31 @@ from recproxy.call.commands import (
 )
 from recproxy.call.events import (
     CallFacts,
-    DigitPressed,
     Event,
     InviteReceived,
     LegFault,
     LegName,
-    RecordAsked,
 )
 from recproxy.errors import PeerError, SipError
-from recproxy.sip import headers, native, passing, sdp
+from recproxy.sip import headers, native, sdp
 from recproxy.sip.authentication import Authentication, ChallengedError, DigestUsers
 from recproxy.sip.bridge import Bridge
 from recproxy.sip.carrying import HeaderRules, carried
 from recproxy.sip.headers import Message, Reason
 from recproxy.sip.leg import Leg, received
 from recproxy.sip.limits import Refusal, TrunkLimits
-from recproxy.sip.naming import Names
 from recproxy.sip.native import Admission
 from recproxy.sip.numbering import Party, rewritten, rewritten_user
 from recproxy.sip.outgoing import Outgoing
 from recproxy.sip.overload import Load
 from recproxy.sip.registering import Registrations
-from recproxy.sip.resolver import Resolver
-from recproxy.sip.router import Probe, Router
+from recproxy.sip.servers import Servers
 from recproxy.sip.session_id import LoopMark, made_session_id, session_uuid
 from recproxy.sip.stack import Arrivals, Listen, Log, SipSettings, Stack, Tls
 from recproxy.sip.targets import Below
-from recproxy.sip.trunks import Trunk, TrunkTable, source_host
-from recproxy.sip.uri import Address, Uri
+from recproxy.sip.transfers import Transfers
+from recproxy.sip.trunks import TrunkTable, source_host
+from recproxy.sip.uri import Address
 
 __all__ = ["DigestUsers", "Listen", "SipEndpoint", "SipSettings", "Tls"]
 
@@ -106,7 +102,7 @@ class SipEndpoint:
             SipStackError: The installed pjsua2 cannot carry ``max_calls``.
         """
         self._settings = settings
-        self._stack = Stack(settings, Arrivals(self._arrived, self._probed, self._registered), log)
+        self._stack = Stack(settings, Arrivals(self._arrived, self._options_answered, self._registered), log)
         self._trunks = TrunkTable(settings.trunks)
         self._limits = TrunkLimits()
         self._limits.replace(self._trunks.limits)
@@ -116,14 +112,15 @@ class SipEndpoint:
         self._emergency: tuple[str, ...] = ()
         self._tell = tell
         self._monotonic = monotonic
-        versions = {listen.ip_version for listen in settings.listen}
-        self._names = Names(below, versions)
-        self._resolver = Resolver(settings.nameservers)
-        self._registrations = Registrations(self._stack, settings, tell, monotonic, below, self._names.locate)
+        self._servers = Servers(self._stack, settings, self._trunks.routes, tell, monotonic, below)
+        self._registrations = Registrations(
+            self._stack, settings, tell, monotonic, below, self._servers.locate
+        )
         self._registrations.replace(self._trunks.credentials)
-        self._router = Router(self._trunks.routes, self._names.locate, below)
-        self._probes: dict[str, list[Probe]] = {}
-        self._outgoing = Outgoing(self, self._stack, settings, self._router, post, monotonic, is_emergency)
+        self._outgoing = Outgoing(
+            self, self._stack, settings, self._servers.router, post, monotonic, is_emergency
+        )
+        self._transfers = Transfers(settings, post, self._leg_of, self._bridge_of)
         self._post = post
         self._mint = mint
         self._now = now
@@ -151,10 +148,10 @@ class SipEndpoint:
         self._admitted = None
         self._admit()
         deadline = self._monotonic() + _NAMES_S
-        self._keep_alive()
-        while self._names.pending and self._monotonic() < deadline:
+        self._servers.tend()
+        while self._servers.pending and self._monotonic() < deadline:
             self._stack.poll(10)
-            self._keep_alive()
+            self._servers.tend()
 
     def poll(self, timeout_ms: int) -> None:
         """Treat what came from the network, waiting for it at most ``timeout_ms``."""
@@ -165,10 +162,10 @@ class SipEndpoint:
         if rested and timeout_ms:
             self._stack.poll(timeout_ms)
         for number, raw in native.held():
-            self._held(number, raw)
+            self._transfers.held(number, raw)
         self._challenge()
         self._outgoing.tend(self._bridges.get)
-        self._keep_alive()
+        self._servers.tend()
         self._registrations.tend()
         while self._condemned:
             leg = self._condemned.pop()
@@ -196,7 +193,7 @@ class SipEndpoint:
         native.allow(trunks.peers, silent=settings.silent)
         self._trunks = trunks
         self._ask_for_passwords()
-        self._router.replace(trunks.routes)
+        self._servers.replace(trunks.routes)
         self._limits.replace(trunks.limits)
         self._registrations.replace(trunks.credentials)
 
@@ -211,7 +208,7 @@ class SipEndpoint:
             while self._registrations.standing and self._monotonic() < deadline:
                 self._stack.poll(20)
         self._admitted = None
-        self._resolver.close()
+        self._servers.close()
         idle = not self._bridges and not self._refused and self._outgoing.idle
         self._outgoing.clear()
         self._bridges.clear()
@@ -382,9 +379,18 @@ class SipEndpoint:
             sip_call_id=sip_call_id,
             received=self._now(),
         )
-        replaces = self._replaced(invite, trunk, onward)
+        shown = f"[{host}]" if ":" in host else host
+        replaces = self._transfers.replaced(invite, trunk, onward)
         bridge = Bridge(
-            trunk, onward, invite, asked, replaces=replaces, mark=mark, made_session_id=made, emergency=sos
+            trunk,
+            onward,
+            shown,
+            invite,
+            asked,
+            replaces=replaces,
+            mark=mark,
+            made_session_id=made,
+            emergency=sos,
         )
         return bridge, InviteReceived(facts, sdp.parse(body) if body else None)
 
@@ -416,82 +422,8 @@ class SipEndpoint:
             extra += [("Proxy-Authenticate", value) for value in err.challenges]
         self._attempt(leg, "refusing", lambda refused: refused.finish(code, "", extra))
 
-    def _held(self, number: int, raw: bytes) -> None:
-        """Hand what waits at the door to the leg that it belongs to, or pass it to the other."""
-        try:
-            message = headers.read_message(raw)
-        except SipError as err:
-            native.answer_held(number, err.code)
-            return
-        leg = self._leg_of(message.first("Call-ID") or "")
-        if leg is None:
-            native.answer_held(number, 481)
-        elif isinstance(message.start, headers.RequestLine) and message.start.method in passing.PASSED:
-            self._pass(number, leg, message)
-        else:
-            leg.held(number, message)
-
-    def _pass(self, number: int, leg: Leg, message: Message) -> None:
-        """Pass a request on that the other leg answers; a key that it tells of is reported."""
-        bridge = self._bridges[leg.call]
-        other = bridge.legs.get(leg.name.other)
-        dialog = other.dialog if other is not None else None
-        if dialog is None:
-            native.answer_held(number, 481)
-            return
-        near, far = (
-            (bridge.trunk, bridge.onward) if leg.name is LegName.CALLER else (bridge.onward, bridge.trunk)
-        )
-        told = carried(message, far.headers, emergency=bridge.emergency).headers
-        try:
-            passed = passing.passed_headers(
-                message, told, self._dialog_for, lambda uri: self._home(uri, near)
-            )
-        except SipError as err:
-            native.answer_held(number, err.code)
-            return
-        key = passing.digit(message)
-        if key:
-            self._post(leg.call, DigitPressed(leg.name, key))
-        wish = passing.record_wish(message)
-        if wish is not None:
-            self._post(leg.call, RecordAsked(leg.name, wish))
-        native.pass_on(number, dialog.call_id, dialog.ours, dialog.theirs, passed)
-
-    def _dialog_for(self, asked: passing.DialogName) -> passing.DialogName | None:
-        """A dialog of ours for the peer that is to replace it, named from either side of us."""
-        found = self._leg_of(asked.call_id)
-        dialog = found.dialog if found is not None else None
-        if found is None or dialog is None:
-            return None
-        if (dialog.ours, dialog.theirs) == (asked.theirs, asked.ours):
-            return dialog  # its own peer is meant
-        if (dialog.ours, dialog.theirs) != (asked.ours, asked.theirs):
-            return None
-        other = self._bridges[found.call].legs.get(found.name.other)
-        return other.dialog if other is not None else None
-
-    def _replaced(self, invite: Message, trunk: Trunk, onward: Trunk) -> str:
-        """The Replaces header for the callee; empty unless it names a call between these trunks."""
-        asked = passing.named_dialog(invite.first("Replaces") or "")
-        leg = self._leg_of(asked.call_id) if asked is not None else None
-        if asked is None or leg is None:
-            return ""
-        bridge = self._bridges[leg.call]
-        if {bridge.trunk.name, bridge.onward.name} != {trunk.name, onward.name}:
-            return ""
-        found = self._dialog_for(asked)
-        return found.replaces if found is not None else ""
-
-    def _home(self, uri: Uri, trunk: Trunk) -> Uri:
-        """An address that leads to us, or to the trunk that names it, as one that leads to us."""
-        near = self._settings.listen[0]
-        ours = {listen.address for listen in self._settings.listen}
-        ours |= {listen.advertise for listen in self._settings.listen}
-        source = self._trunks.source(uri.host)
-        if uri.scheme not in {"sip", "sips"} or (uri.host not in ours and source is not trunk):
-            return uri
-        return replace(uri, host=near.advertise or near.address, port=near.port, parameters=())
+    def _bridge_of(self, call: str) -> Bridge:
+        return self._bridges[call]
 
     def _leg_of(self, sip_call_id: str) -> Leg | None:
         call = self._by_call_id.get(sip_call_id)
@@ -527,30 +459,8 @@ class SipEndpoint:
             self._outgoing.cancel(call, bridge)
         self._with(bridge, command.leg, "end", lambda leg: leg.finish(code, command.reason, extra))
 
-    def _keep_alive(self) -> None:
-        """Look up names, send the OPTIONS that are due; tell which servers went down or came up."""
-        now = self._monotonic()
-        for question, answer in self._resolver.answers():
-            self._names.learned(question, answer, now)
-        self._router.look_up()
-        for question in self._names.wanted(now):
-            self._resolver.ask(question)
-        for probe in self._router.due(now):
-            uri = str(probe.hop)
-            if probe.hop.transport == "tls" and probe.hop.target.is_name:
-                # Asked for by its name, for which its certificate must be.
-                native.locate(probe.hop.target.host, f"{probe.hop.host}:{probe.hop.port}")
-                uri = str(replace(probe.hop.target, port=probe.hop.port))
-            self._probes.setdefault(uri, []).append(probe)
-            if not self._stack.send_options(uri):
-                self._probed(uri, 503, None)
-        for told in self._router.told():
-            where = (("trunk", told.trunk), ("target", str(told.hop)))
-            self._tell(Note(told.change.value, where))
-
-    def _probed(self, uri: str, code: int, retry_after_s: int | None) -> None:
-        for probe in self._probes.pop(uri, ()):
-            self._router.probe_answered(probe.trunk, probe.hop, code, retry_after_s, self._monotonic())
+    def _options_answered(self, uri: str, code: int, retry_after_s: int | None) -> None:
+        self._servers.options_answered(uri, code, retry_after_s)
 
     def _registered(self, trunk: str, code: int, reason: str, expires_s: int) -> None:
         self._registrations.answered(trunk, code, reason, expires_s)

@@ -42,6 +42,7 @@ __all__ = [
     "request_uri",
     "retry_after",
     "sdp_body",
+    "transport",
 ]
 
 _SECONDS_MAX: Final = 2**32 - 1
@@ -230,3 +231,9 @@ def _reason(text: str) -> Reason | None:
         words = re.sub(r"\\(.)", r"\1", words[1:-1])
     known = cause is not None and _NUMBER.fullmatch(cause)
     return Reason(protocol, int(cause) if cause is not None and known else None, words) if protocol else None
+
+
+def transport(message: Message) -> str:
+    """What a request came over, by its top Via: ``udp``, ``tcp``, ``tls``; empty if that is malformed."""
+    protocol = (message.first("Via") or "").split(maxsplit=1)
+    return protocol[0].rpartition("/")[2].lower() if protocol else ""

@@ -83,10 +83,19 @@ class Listen:
     @property
     def contact(self) -> str:
         """Contact URI for a dialog over this transport."""
+        tail = "".join(f";{name}={value}" for name, value in self.parameters)
+        return f"<sip:recproxy@{self.host}:{self.port}{tail}>"
+
+    @property
+    def host(self) -> str:
+        """What peers are told, IPv6 in brackets."""
         host = self.advertise or self.address
-        shown = f"[{host}]" if ":" in host else host
-        tail = "" if self.transport == "udp" else f";transport={self.transport}"
-        return f"<sip:recproxy@{shown}:{self.port}{tail}>"
+        return f"[{host}]" if ":" in host else host
+
+    @property
+    def parameters(self) -> tuple[tuple[str, str], ...]:
+        """Of a URI that leads here."""
+        return () if self.transport == "udp" else (("transport", self.transport),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +128,18 @@ class SipSettings:
     log_level: int = 1
 
     def contact(self, transport: str, host: str) -> str:
-        """Contact URI for a dialog with ``host`` over ``transport``.
+        """Contact URI for a dialog with ``host`` over ``transport``."""
+        return self.listen_for(transport, host).contact
 
-        That of the first socket of this transport and IP version; a name counts as IPv4.
+    def listen_for(self, transport: str, host: str) -> Listen:
+        """Socket for a dialog with ``host`` over ``transport``.
+
+        The first one of this transport and IP version; a name counts as IPv4.
         """
         version = 6 if host.startswith("[") else 4
         same = [listen for listen in self.listen if listen.transport == transport]
         best = [listen for listen in same if listen.ip_version == version]
-        return (best or same or list(self.listen))[0].contact
+        return (best or same or list(self.listen))[0]
 
 
 @dataclass(frozen=True, slots=True)

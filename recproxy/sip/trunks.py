@@ -62,6 +62,14 @@ class Trunk:
         dialled = _digits(number)
         return any(dialled.startswith(_digits(prefix)) for prefix in self.deny)
 
+    def holds(self, host: str) -> bool:
+        """Whether its requests come from ``host``; a name is nobody's."""
+        try:
+            address = ipaddress.ip_address(host.strip("[]"))
+        except ValueError:
+            return False
+        return any(address in ipaddress.ip_network(peer) for peer in self.peers)
+
     credentials: Credentials | None = None
 
 
