@@ -458,7 +458,7 @@ class _Daemon:
         gc.freeze()  # what the start has made stays: no later collection looks at it
         self._signals.install()
         if self._api is not None:
-            self._log.emit("api.opened", where=" ".join(self._api.start()))
+            self._log.emit("api.opened", count=len(self._api.start()))
             self._api.ready()
         self._log.emit("daemon.ready", max_calls=self._config.sip.max_calls)
         manager.ready()

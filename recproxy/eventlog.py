@@ -306,7 +306,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "disk.failed": Event(_E, "what", "why", "free_bytes"),
     "disk.recovered": Event(_I, "what", "free_bytes"),
     "audit.failed": Event(_E, "what", "why"),
-    "api.opened": Event(_I, "where"),
+    "api.opened": Event(_I, "count"),
     "api.failed": Event(_E, "why"),
 }
 

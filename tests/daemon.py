@@ -70,6 +70,7 @@ class Settings:
         drain: Time that calls have to end after SIGTERM.
         listen: Further sockets for SIP.
         media: Further addresses for media.
+        api: Sockets of the HTTP API.
     """
 
     purposes: Mapping[str, Purpose] = field(default_factory=lambda: {"training": Purpose()})
@@ -82,6 +83,7 @@ class Settings:
     drain: str = "PT1S"
     listen: tuple[Mapping[str, Any], ...] = ()
     media: tuple[str, ...] = ()
+    api: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,6 +378,7 @@ class Daemon:
             },
             "announcer": {"directory": str(self._prompts)},
             "retention": {"interval": settings.retention_interval},
+            "api": {"listen": [dict(one) for one in settings.api], "tokens": str(self.directory / "tokens")},
             "log": {"level": "info", "format": "json"},
         }
 
