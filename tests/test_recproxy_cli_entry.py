@@ -71,6 +71,7 @@ def test_every_command_of_the_first_version_is_there() -> None:
         "subject statistics",
         "subject extend",
         "subject close",
+        *("authority request", "authority review", "authority export", "authority list"),
         "notices statement",
         "notices staff",
         "notices balance",

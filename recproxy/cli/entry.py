@@ -45,6 +45,11 @@ program = LazyGroup(
         "subject": Entry(
             "recproxy.cli.subject", "subject", "Answer people who ask what is recorded of them."
         ),
+        "authority": Entry(
+            "recproxy.cli.authority",
+            "authority",
+            "Hand recordings over to an authority, on an order that a second person has reviewed.",
+        ),
         "notices": Entry(
             "recproxy.cli.notices",
             "notices",

@@ -191,11 +191,14 @@ def _facts(desk: Desk, case: Case, row: CatalogueRow, parties: Parties, number: 
 
 
 def _recipients(desk: Desk, recordings: set[str]) -> object:
-    """Who got the data according to the chain: when and how; not which member of staff."""
+    """Who got the data according to the chain: when and how; not which member of staff.
+
+    What went to an authority whose order forbids to tell it is left out (GDPR art. 23).
+    """
     uses = [
         {"recording": line["rec"], "when": line["ts"], "how": line["event"], "ground": line.get("ground", "")}
         for line in read_events(desk.archive.files)
-        if line["event"] in _USES and line.get("rec") in recordings
+        if line["event"] in _USES and line.get("rec") in recordings and not line.get("secret")
     ]
     return {"stated_in_policy": _stated(desk), "uses": uses}
 
