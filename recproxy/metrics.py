@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
@@ -62,6 +62,7 @@ class Metrics:
     """
 
     def __init__(self, version: str, node: str) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each counter, which nobody looks at
         registry = self._registry = CollectorRegistry()
         info = Gauge("recproxy_info", "Version and node; always 1", ["version", "node"], registry=registry)
         info.labels(version, node).set(1)

@@ -21,7 +21,7 @@ from recproxy.api.readiness import Readiness, Unready
 from recproxy.api.server import ApiThread, Place, bind
 from recproxy.api.tokens import Role, Token, digest_of, mint
 from recproxy.call.events import Event
-from recproxy.config import ApiListen
+from recproxy.config import ApiListen, IpAddress
 from recproxy.metrics import Metrics
 from recproxy.policy import Policy
 from storage import (
@@ -57,7 +57,9 @@ class Stage:
         people: Tokens that are let in.
         posted: Events that calls were handed.
         failures: What was our fault.
-        clock: Wall and monotonic time.
+        monotonic: The time that wrong tokens are counted by, in seconds.
+        files: The data directory.
+        port: Of the same API on 127.0.0.1.
     """
 
     client: Client
@@ -70,6 +72,7 @@ class Stage:
     failures: list[str]
     monotonic: list[float]
     files: OsFiles
+    port: int
 
     def get(self, path: str, *, by: str = "privacy", **query: Any) -> Response:
         """Ask as somebody; nobody if ``by`` is empty."""
@@ -149,13 +152,18 @@ def stage(
     )
     directory = Path(tempfile.mkdtemp())  # the path of a socket may not be long
     listen = ApiListen(unix=directory / "api")
-    thread = ApiThread(application(parts), [Place(listen, bind(listen), None)], failures.append)
+    loopback = bind(ApiListen(address=IpAddress("127.0.0.1"), port=0, plain=True))
+    places = [Place(listen, bind(listen), None), Place(ApiListen(), loopback, None)]
+    port = int(loopback.getsockname()[1])
+    thread = ApiThread(application(parts), places, failures.append)
     thread.start()
     try:
         with Client(
             transport=HTTPTransport(uds=str(listen.unix)), base_url="http://recproxy", timeout=30
         ) as client:
-            yield Stage(client, shelf, live, readiness, metrics, people, posted, failures, monotonic, files)
+            yield Stage(
+                client, shelf, live, readiness, metrics, people, posted, failures, monotonic, files, port
+            )
     finally:
         thread.stop()
         chain.close()
