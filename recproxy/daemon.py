@@ -361,6 +361,15 @@ def surroundings(config: Config, now: datetime) -> Surroundings:
     return Surroundings(now.date(), trunks=tuple(config.trunks), built_in=BUILT_IN)
 
 
+def heard(around: Surroundings, prompts: PromptSet) -> Surroundings:
+    """The same, with how long each announcement lasts and what is wrong with it."""
+    return replace(
+        around,
+        seconds={key: prompt.duration_s for key, prompt in prompts.prompts.items()},
+        faults={(broken.name, broken.language): broken.why for broken in prompts.broken},
+    )
+
+
 def load_prompts(config: Config, policy: Policy, log: EventLog) -> PromptSet:
     """Make every announcement of the policy ready; one that cannot be is said and left out."""
     specs = [
@@ -526,8 +535,12 @@ class _Daemon:
             sip = sip_settings(config)
         except ConfigError as err:
             raise _ConfigRejectedError(*err.problems) from err
-        policy = load_policy(config.policy, surroundings(config, self._clock.utcnow()))
-        return _Read(config, sip, changed, policy, load_prompts(config, policy, self._log))
+        around = surroundings(config, self._clock.utcnow())
+        policy = load_policy(config.policy, around)
+        prompts = load_prompts(config, policy, self._log)
+        # With the audio at hand once more: nothing takes over that could not be announced.
+        load_policy(config.policy, heard(around, prompts))
+        return _Read(config, sip, changed, policy, prompts)
 
     def _take(self, reading: Future[_Read]) -> None:
         err = reading.exception()

@@ -122,7 +122,7 @@ def examined(document: Mapping[str, Any] | str, **around: Any) -> policy.Report:
     """What an examination of a document finds; ``files`` by name are what it may read."""
     files: Mapping[str, bytes] = around.pop("files", {"sample.key": KEY.encode()})
 
-    def attached(name: str) -> bytes:
+    def attached(name: str, *, secret: bool = False) -> bytes:
         if name not in files:
             raise FileNotFoundError(2, "No such file or directory")
         return files[name]

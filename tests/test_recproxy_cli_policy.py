@@ -274,6 +274,7 @@ def test_what_is_printed_has_the_version_as_its_hash(shelf: Shelf) -> None:
 def test_confidential_numbers_become_hashes_that_the_policy_knows(shelf: Shelf) -> None:
     key, hashes = shelf.root / "c.key", shelf.root / "c.hmac"
     key.write_text(KEY + "\n")
+    key.chmod(0o600)
     numbering = {"country_code": "31"}
     (shelf.root / "policy.yaml").write_text(policy_text(whole(numbering=numbering)))
     done = recproxy(

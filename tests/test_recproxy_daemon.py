@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from call_values import NOW, PCMU, ManualClock, open_recording
 from daemon import Purpose, Settings
 from msgspec.structs import replace
@@ -609,7 +610,7 @@ def test_a_policy_is_read_beside_the_calls(whole: Whole, monkeypatch: pytest.Mon
     assert [line["event"] for line in whole.events()].count("policy.loaded") == 1
 
 
-@pytest.mark.parametrize("fault", ["bad policy", "no policy", "a bug"])
+@pytest.mark.parametrize("fault", ["bad policy", "no policy", "no words", "too many words", "a bug"])
 def test_a_policy_that_cannot_be_read_leaves_the_old_one(
     whole: Whole, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
@@ -619,6 +620,16 @@ def test_a_policy_that_cannot_be_read_leaves_the_old_one(
             place.write_text("purposes: [\n")
         case "no policy":
             place.unlink()
+        case "no words" | "too many words":
+            policy = yaml.safe_load(place.read_text())
+            said = (
+                {"file": "broken.wav"}
+                if fault == "no words"
+                else {"text": "Dit is een lange mededeling. " * 9}
+            )
+            policy["prompts"] = dict.fromkeys(policy["prompts"], said)
+            place.with_name("broken.wav").write_bytes(b"RIFF no audio")
+            place.write_text(yaml.safe_dump(policy))
         case _:
             monkeypatch.setattr(roof, "load_prompts", lambda *_: 1 // 0)
 
@@ -631,6 +642,7 @@ def test_a_policy_that_cannot_be_read_leaves_the_old_one(
     whole.endpoint.on_poll = look
     whole.serve()
     assert whole.policy.get() is old
+    assert ("E007" in whole.written.getvalue()) == (fault in {"no words", "too many words"})
     assert whole.media.used == []
     assert whole.messages == ["READY=1", *["WATCHDOG=1"] * (len(whole.messages) - 2), "STOPPING=1"]
 

@@ -584,3 +584,16 @@ def test_patterns_overlap_if_a_number_is_meant_by_both(one: str, other: str) -> 
     assert mine.overlaps(theirs) or not both
     if not (mine.is_prefix and theirs.is_prefix):
         assert mine.overlaps(theirs) == both
+
+
+@pytest.mark.parametrize(("mode", "sound"), [(0o600, True), (0o440, True), (0o644, False), (0o660, False)])
+def test_a_key_that_others_can_use_is_refused(tmp_path: Path, mode: int, sound: bool) -> None:
+    (tmp_path / "policy.yaml").write_text(policy_text(whole(sample_key_file="sample.key")))
+    key = tmp_path / "sample.key"
+    key.write_text(KEY)
+    key.chmod(mode)
+    if sound:
+        assert policy.load_policy(tmp_path / "policy.yaml", Surroundings(TODAY)).version
+        return
+    with pytest.raises(PolicyError, match=f"sample_key_file: .*mode {mode:04o} lets others use the key"):
+        policy.load_policy(tmp_path / "policy.yaml", Surroundings(TODAY))

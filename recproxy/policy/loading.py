@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from types import MappingProxyType
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from msgspec.structs import replace
 
@@ -37,7 +38,22 @@ _LANGUAGE: Final = re.compile(r"[a-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}\Z")
 _PREFIX: Final = re.compile(r"\+[1-9][0-9]{0,14}\Z")
 
 T = TypeVar("T")
-Attachments: TypeAlias = Callable[[str], bytes]
+_OTHERS: Final = 0o037  # a credential of systemd has mode 0440
+
+
+class Attachments(Protocol):
+    """Reads the files that a policy names."""
+
+    def __call__(self, name: str, *, secret: bool = False) -> bytes:
+        """The content of a file.
+
+        Args:
+            name: As the policy has it.
+            secret: Whether it is a key, which nobody else may read.
+
+        Raises:
+            OSError: It cannot be read, or is a key that others can read.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +98,12 @@ def sources_of(path: FilePath) -> tuple[Source, ...]:
 def attachments_of(path: FilePath) -> Attachments:
     """Read the files that a policy names, from its directory on."""
 
-    def attached(name: str) -> bytes:
-        return (path.parent / name).read_bytes()
+    def attached(name: str, *, secret: bool = False) -> bytes:
+        named = path.parent / name
+        mode = named.stat().st_mode & 0o777
+        if secret and mode & _OTHERS:
+            raise PermissionError(errno.EACCES, f"mode {mode:04o} lets others use the key, chmod 600", name)
+        return named.read_bytes()
 
     return attached
 
@@ -168,19 +188,31 @@ def _hidden(lint: Lint, attached: Attachments) -> tuple[ConfidentialNumbers, Sam
     confidential, sampler = ConfidentialNumbers(), Sampler()
     if exempt is not None and exempt.confidential is not None:
         where = ("exempt", "confidential")
-        key = _parsed(lint, attached, (*where, "key_file"), exempt.confidential.key_file, parse_key)
+        key = _parsed(
+            lint, attached, (*where, "key_file"), exempt.confidential.key_file, parse_key, secret=True
+        )
         tokens = _parsed(lint, attached, (*where, "file"), exempt.confidential.file, parse_tokens)
         if key is not None and tokens is not None:
             confidential = ConfidentialNumbers(key, tokens)
     if lint.file.sample_key_file:
-        drawn = _parsed(lint, attached, ("sample_key_file",), lint.file.sample_key_file, parse_key)
+        drawn = _parsed(
+            lint, attached, ("sample_key_file",), lint.file.sample_key_file, parse_key, secret=True
+        )
         if drawn is not None:
             sampler = Sampler(drawn)
     return confidential, sampler
 
 
-def _parsed(lint: Lint, attached: Attachments, key: Key, name: str, parser: Callable[[str], T]) -> T | None:
-    content = _content(lint, attached, key, name, "E001")
+def _parsed(
+    lint: Lint,
+    attached: Attachments,
+    key: Key,
+    name: str,
+    parser: Callable[[str], T],
+    *,
+    secret: bool = False,
+) -> T | None:
+    content = _content(lint, attached, key, name, "E001", secret=secret)
     if content is None:
         return None
     try:
@@ -190,9 +222,11 @@ def _parsed(lint: Lint, attached: Attachments, key: Key, name: str, parser: Call
         return None
 
 
-def _content(lint: Lint, attached: Attachments, key: Key, name: str, code: str) -> bytes | None:
+def _content(
+    lint: Lint, attached: Attachments, key: Key, name: str, code: str, *, secret: bool = False
+) -> bytes | None:
     try:
-        return attached(name)
+        return attached(name, secret=secret)
     except OSError as err:
         lint.error(code, key, f"{name} cannot be read: {err.strerror}; mend its place or its rights")
         return None
