@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TypeAlias
 
 from recproxy.jsonform import Json, instant
-from storage import CatalogueRow, ChannelFacts, Hold, NoticeProof, Parties, Tombstone
+from storage import CatalogueRow, ChannelFacts, Hold, NoticeProof, Parties, TermChange, Tombstone
 
 __all__ = [
     "Document",
@@ -21,6 +21,7 @@ __all__ = [
     "of_parties",
     "of_row",
     "of_tombstone",
+    "promotion_evidence",
     "summary",
 ]
 
@@ -146,6 +147,27 @@ def hold_evidence(hold: Hold) -> tuple[Mapping[str, str], ...]:
         }
         for recording in hold.recordings
     )
+
+
+def promotion_evidence(change: TermChange, tag: str, why: str, policy: str) -> Mapping[str, str]:
+    """What the audit chain is told of a recording that is kept longer by a tag.
+
+    Args:
+        change: Its expiry before and after.
+        tag: The tag.
+        why: Of the person; may be empty.
+        policy: Version of the policy that the recording was made under.
+    """
+    return {
+        "rec": change.recording.text,
+        "purpose": change.purpose,
+        "tag": tag[:64],
+        "before": change.before.isoformat(),
+        "expires_at": change.after.isoformat(),
+        "policy": policy,
+        "outcome": "promoted",
+        "reason": why or "none given",
+    }
 
 
 def _of_notice(notice: NoticeProof) -> Document:

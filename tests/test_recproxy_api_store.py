@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,30 @@ def test_the_policy_is_told_in_short(shelf: Shelf) -> None:
     (purpose,) = told["purposes"]
     assert (purpose["name"], purpose["keep_days"], purpose["pause_by_api"]) == ("training", 30.0, True)
     assert (purpose["roles"], purpose["uses"], told["controller"]) == (["coach"], ["training"], "Proef BV")
+
+
+# ---------------------------------------------------------------------- tags
+def promoting() -> dict[str, Any]:
+    keep = {"tag": "agreement_made", "keep": "P90D", "rationale": {"nl": "Bewijs."}}
+    return one_purpose(retention={"keep": "P30D", "rationale": {"nl": "Kort."}, "promote": keep})
+
+
+def test_a_tag_that_the_purpose_declares_keeps_a_recording_longer_once(shelf: Shelf) -> None:
+    policy = policy_of(purposes={"training": promoting()})
+    taken = Take(4)
+    record(shelf, replace(taken, policy=policy.version))
+    with stage(shelf, policy) as served:
+        path = f"/v1/recordings/{taken.id}/tag"
+        unknown = served.post(path, {"tag": "important"})
+        assert (unknown.status_code, "declares no tag" in unknown.json()["detail"]) == (409, True)
+        other = served.post(f"/v1/recordings/{KEPT.id}/tag", {"tag": "agreement_made"})
+        assert (other.status_code, "--made-under" in other.json()["mend"]) == (409, True)
+        assert served.post(path, {"tag": "agreement_made"}, by="operator").status_code == 403
+        got = served.post(path, {"tag": "agreement_made", "why": "T-1"}, by="coach1")
+        assert (got.status_code, got.json()["expiry"][:10]) == (200, f"{START + timedelta(days=90):%Y-%m-%d}")
+        assert served.post(path, {"tag": "agreement_made"}).status_code == 409
+        (line,) = served.chain("rec.promoted")
+        assert (line["actor"], line["tag"], line["reason"]) == ("token:coach1", "agreement_made", "T-1")
 
 
 # --------------------------------------------------------------- restriction

@@ -23,6 +23,7 @@ ROLES: Final[Mapping[str, frozenset[Role]]] = {
     "recordings.search": frozenset({_PRIVACY}),
     "recordings.show": frozenset({_OPERATOR, _AUDITOR, _PRIVACY}),
     "recordings.file": frozenset({_OPERATOR, _AUDITOR, _PRIVACY}),
+    "recordings.tag": frozenset({_OPERATOR, _PRIVACY}),
     "retention.show": _ALL,
     "holds.list": frozenset({_AUDITOR, _PRIVACY}),
     "holds.request": frozenset({_PRIVACY}),

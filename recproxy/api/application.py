@@ -16,7 +16,7 @@ from recproxy.api.access import Failures
 from recproxy.api.models import ProblemDocument
 from recproxy.api.parts import ApiParts
 from recproxy.api.problems import Problem
-from recproxy.api.routes import audit, calls, health, holds, policy, recordings, retention
+from recproxy.api.routes import audit, calls, health, holds, policy, recordings, retention, tags
 
 __all__ = ["application", "openapi"]
 
@@ -26,6 +26,7 @@ _ROUTERS: Final[tuple[APIRouter, ...]] = (
     health.measured,
     calls.router,
     recordings.router,
+    tags.router,
     retention.router,
     holds.router,
     audit.router,

@@ -23,6 +23,7 @@ from storage import (
     KeyUnavailable,
     RecordingNotFound,
     StorageError,
+    TermError,
 )
 
 __all__ = ["MEDIA_TYPE", "Problem", "answer", "install"]
@@ -36,6 +37,7 @@ _STORAGE: Final[tuple[tuple[type[StorageError], int, str], ...]] = (
     (KeyUnavailable, 503, "restore keys/ from its backup"),
     (BodyMissing, 503, "restore recordings/ from its backup"),
     (HoldError, 409, "see GET /v1/holds"),
+    (TermError, 409, "look at it with GET /v1/recordings/{id}"),
     (CatalogueBusy, 503, "try again in some seconds"),
 )
 """The first that fits counts."""

@@ -12,6 +12,7 @@ from recproxy.cli.display import instant, tick
 from recproxy.cli.options import FILE, config_option, why_option
 from recproxy.cli.policy.reading import surroundings
 from recproxy.cli.recordings.permitting import permitted
+from recproxy.documents import promotion_evidence
 from recproxy.errors import RecproxyError
 from recproxy.policy import Policy, load_policy
 from recproxy.policy.terms import PromotionRefused, promoted_keep
@@ -80,16 +81,4 @@ def _check_version(row: CatalogueRow, announced: Policy) -> None:
 
 def _audit(archive: Archive, change: TermChange, tag: str, why: str, announced: Policy) -> None:
     with archive.audit(actor()) as audit:
-        audit.append(
-            "rec.promoted",
-            {
-                "rec": change.recording.text,
-                "purpose": change.purpose,
-                "tag": tag[:64],
-                "before": change.before.isoformat(),
-                "expires_at": change.after.isoformat(),
-                "policy": announced.version,
-                "outcome": "promoted",
-                "reason": why or "none given",
-            },
-        )
+        audit.append("rec.promoted", promotion_evidence(change, tag, why, announced.version))
