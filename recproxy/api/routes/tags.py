@@ -37,9 +37,10 @@ class TagRequest(BaseModel):
 
 @router.post("/{recording}/tag", operation_id="recordings.tag", response_model=RecordingSummary)
 def tag(recording: Id, parts: Parts, who: Who, asked: Annotated[TagRequest, Body()]) -> dict[str, Json]:
-    """Keep a recording, also one that is being made, longer, by the tag that its purpose declares; callers were told of it.
+    """Keep a recording longer, by the tag that its purpose declares and callers were told of.
 
-    The policy in force must be the one that it was made under; else see recproxy recordings promote.
+    It may still be made. The policy in force must be the one that it was made under; else see
+    recproxy recordings promote.
     """
     row = _taggable(parts, recording, who)
     tags, policy = row.tags, parts.policy()
