@@ -190,11 +190,15 @@ def wire(
 def addresses_of(rig: Rig) -> dict[str, str]:
     """What stands for the addresses of the examples."""
     here = rig.lease.addresses
+    net = here.daemon.rsplit(".", 1)[0]
     return {
         "192.0.2.1": here.daemon,
+        "192.0.2.2": f"{net}.22",  # nobody
+        "192.0.2.5": f"{net}.5",
         "203.0.113.1": here.caller,
         "192.0.2.10": here.callee,
-        "192.0.2.20": f"{here.daemon.rsplit('.', 1)[0]}.20",
+        "192.0.2.11": f"{net}.21",  # nobody
+        "192.0.2.20": f"{net}.20",
     }
 
 
