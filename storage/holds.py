@@ -108,7 +108,7 @@ class Hold:
             raise HoldError(f"hold id {self.id!r} is not 32 lower-case hex digits")
         if not _CASE.match(self.case_ref) or _LONG_NUMBER.search(self.case_ref):
             raise HoldError(
-                f"case reference {self.case_ref!r} is not up to 64 letters, digits, spaces and ./_-, "
+                "the case reference is not up to 64 letters, digits, spaces and ./_-, "
                 "without seven digits in a row: name the case, not a person"
             )
         if not self.recordings:

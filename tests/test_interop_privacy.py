@@ -7,6 +7,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,9 @@ def _commands(rig: Rig) -> Iterator[tuple[str, str]]:
     """Every kind of command on what was recorded, those that fail too, and what they said."""
     identity = str(rig.daemon.identity)
     number = CALLER_NUMBER + "\n"
+    recording = rig.daemon.bodies()[0].stem
+    until = ["--until", f"{datetime.now(UTC) + timedelta(days=9):%Y-%m-%d}"]
+    out = str(rig.directory / "call.wav")
     runs: list[tuple[list[str], str]] = [
         (["recordings", "list", "--json"], ""),
         (["recordings", "verify", "--all", "-i", identity], ""),
@@ -102,6 +106,15 @@ def _commands(rig: Rig) -> Iterator[tuple[str, str]]:
             "",
         ),
         (["subject", "status"], ""),
+        (["subject", "statistics"], ""),
+        (["recordings", "export", recording, "-i", identity, "--use", CALLER_NUMBER, "-o", out], ""),
+        (["recordings", "export", recording, "-i", identity, "--use", "training", "-o", out], ""),
+        (["recordings", "request", recording, "--use", "training"], ""),
+        (["recordings", "promote", recording, "--tag", CALLER_NUMBER], ""),
+        (["hold", "request", recording, *until, "--reason", "claim", "--case", CALLER_NUMBER], ""),
+        (["authority", "request", recording, "--authority", "police", "--order", CALLER_NUMBER], ""),
+        (["authority", "request", recording, "--authority", "police", "--order", "PV 12"], ""),
+        (["authority", "list"], ""),
         (["notices", "statement"], ""),
         (["audit", "verify"], ""),
         (["retention", "--once"], ""),

@@ -8,7 +8,7 @@ from recproxy.api.gate import actor
 from recproxy.api.parts import ApiParts
 from recproxy.api.problems import Problem
 from recproxy.api.tokens import Token
-from recproxy.policy.playback import Denied, hearing_denied, playback_denied
+from recproxy.policy.playback import Denied, hearing_denied, named_use, playback_denied
 from storage import CatalogueRow, Ticket, read_events
 
 __all__ = ["leave", "refusal"]
@@ -46,7 +46,12 @@ def leave(parts: ApiParts, row: CatalogueRow, who: Token, use: str) -> Mapping[s
     Raises:
         Problem: The purpose, the role, four eyes or a cap forbid it.
     """
-    facts = {"rec": row.tags.recording.text, "purpose": row.tags.purpose, "use": use, "role": who.role.value}
+    facts = {
+        "rec": row.tags.recording.text,
+        "purpose": row.tags.purpose,
+        "use": named_use(parts.policy().file, use),
+        "role": who.role.value,
+    }
     denied = refusal(parts, row, who.name, use)
     if denied is not None:
         parts.chain.append(

@@ -16,6 +16,7 @@ __all__ = [
     "Denied",
     "heard_this_month",
     "hearing_denied",
+    "named_use",
     "playback_denied",
     "roles_of",
     "uses_of",
@@ -49,6 +50,11 @@ class Denied:
     mend: str
 
 
+def named_use(file: PolicyFile, use: str) -> str:
+    """The use as the audit chain may hold it: a purpose of the policy, else that it is none."""
+    return use if use in file.purposes else "unknown"
+
+
 def roles_of(file: PolicyFile, user: str) -> frozenset[RoleName]:
     """Roles that a user has."""
     return frozenset(name for name, role in file.roles.items() if user in role.users)
@@ -77,7 +83,7 @@ def playback_denied(file: PolicyFile, purpose: str, use: str, user: str) -> Deni
     if use not in uses:
         return Denied(
             Denial.USE,
-            f"a recording for {purpose} may not be used for {use!r}: callers were told otherwise",
+            f"a recording for {purpose} may not be used for that: callers were told otherwise",
             f"its uses are {', '.join(uses)}",
         )
     if not roles_of(file, user) & set(rules.roles):

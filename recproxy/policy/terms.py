@@ -71,7 +71,7 @@ def _declared(file: PolicyFile, purpose: str, tag: str) -> timedelta:
     if promote is None or promote.tag != tag:
         known = "none" if promote is None else repr(promote.tag)
         raise PromotionRefused(
-            f"the purpose {purpose} declares no tag {tag!r}, callers were not told of it; declared: {known}",
+            f"the purpose {purpose} declares no such tag, callers were not told of it; declared: {known}",
             _NO_PROMOTION,
         )
     return promote.keep

@@ -91,8 +91,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def __post_init__(self) -> None:
         if not _REFERENCE.match(self.reference):
             raise CaseError(
-                f"the reference {self.reference!r} is not up to 64 letters, digits, spaces and ./_-, without "
-                "seven digits in a row",
+                "the reference is not up to 64 letters, digits, spaces and ./_-, without seven digits "
+                "in a row",
                 hint="name the order, not a person",
             )
 

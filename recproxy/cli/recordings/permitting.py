@@ -13,7 +13,7 @@ from recproxy.cli.archive import Archive, actor, person, refuse_restricted, user
 from recproxy.cli.policy.reading import surroundings
 from recproxy.errors import RecproxyError
 from recproxy.policy import load_policy
-from recproxy.policy.playback import Denied, hearing_denied, playback_denied
+from recproxy.policy.playback import Denied, hearing_denied, named_use, playback_denied
 from storage import CatalogueRow, Ticket, read_events
 
 __all__ = ["Leave", "permitted", "use_option"]
@@ -85,7 +85,7 @@ def permitted(archive: Archive, row: CatalogueRow, use: str, *, audio: bool) -> 
             now=now,
         )
     if denied is not None:
-        _audit_denial(archive, row, use, denied)
+        _audit_denial(archive, row, named_use(file, use), denied)
         raise RecproxyError(denied.what, hint=denied.mend)
     return Leave(use, ticket)
 
@@ -101,7 +101,7 @@ def _audit_denial(archive: Archive, row: CatalogueRow, use: str, denied: Denied)
             {
                 "rec": row.tags.recording.text,
                 "purpose": row.tags.purpose,
-                "use": use[:63],
+                "use": use,
                 "outcome": "denied",
                 "reason": denied.why.value,
             },
