@@ -281,6 +281,19 @@ def test_the_probes_see_this_machine(shelf: Shelf) -> None:
     assert "policy.yaml:1" in facts.policy_fault
 
 
+def test_the_api_is_looked_at_if_there_is_one(shelf: Shelf) -> None:
+    assert probe(load(shelf.config)).api_fault is None
+    with shelf.config.open("a") as file:
+        file.write("api: {listen: [{unix: api.sock}], tokens: tokens}\n")
+    read = load(shelf.config)
+    facts = replace(FIT, api_fault=probe(read).api_fault)
+    found = _ungood(facts, read)
+    assert (found.check, "tokens: No such file" in found.said) == ("HTTP API", True)
+    assert recproxy("api", "token", "--name", "ann", "--role", "admin", "-c", shelf.config).code == 0
+    assert probe(read).api_fault == ""
+    assert {one.grade for one in check(replace(FIT, api_fault=""), read)} == {Grade.GOOD}
+
+
 def test_an_address_of_another_machine_is_seen(shelf: Shelf) -> None:
     shelf.config.write_text(shelf.config.read_text().replace("address: 127.0.0.1", "address: 192.0.2.1"))
     assert probe(load(shelf.config)).addresses["192.0.2.1"]

@@ -57,6 +57,7 @@ def check(facts: Facts, config: Config) -> list[Finding]:
         _index_key(facts.index_key),
         *_programs(facts),
         *_policy(facts.policy_fault, facts.prompts),
+        *_api(facts.api_fault),
         _disk(facts.free_bytes),
         _clock(facts.clock_synchronised),
     ]
@@ -102,6 +103,15 @@ def _engine(fault: str) -> Finding:
     if fault:
         return _bad("RTP engine", fault, 'compile it: "make dev", or pip install recproxy again')
     return _good("RTP engine", "loads")
+
+
+def _api(fault: str | None) -> Iterator[Finding]:
+    if fault is None:
+        return
+    if fault:
+        yield _bad("HTTP API", fault, 'see docs/api.md; tokens are made with "recproxy api token"')
+    else:
+        yield _good("HTTP API", "tokens and certificates can be used")
 
 
 def _descriptors(limit: int, max_calls: int) -> Finding:

@@ -129,6 +129,8 @@ class Facts:
         prompts: Announcements of the policy.
         free_bytes: Space left for recordings; None if unknown.
         clock_synchronised: None if unknown.
+        api_fault: What is wrong with the tokens or a certificate of the HTTP API; empty if nothing
+            is, None if there is no API.
     """
 
     euid: int
@@ -148,3 +150,4 @@ class Facts:
     prompts: tuple[PromptFacts, ...]
     free_bytes: int | None
     clock_synchronised: bool | None
+    api_fault: str | None = None

@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-from recproxy.config import Config
+from recproxy.config import ApiConfig, Config
 from recproxy.doctor.facts import DirectoryFacts, Facts, FileFacts, PromptFacts, SipFacts
 from recproxy.errors import ConfigError, RecproxyError
 from recproxy.policy import Policy, Surroundings, load_policy
@@ -69,6 +69,7 @@ def probe(config: Config) -> Facts:
         prompts=() if policy is None or engine_fault else tuple(_prompts(config, policy)),
         free_bytes=_free_bytes(places.directory),
         clock_synchronised=_clock_synchronised(),
+        api_fault=_api_fault(config.api),
     )
 
 
@@ -97,6 +98,22 @@ def _engine_fault() -> str:
         importlib.import_module("rtp")
     except ImportError as err:
         return f"does not load: {err}"
+    return ""
+
+
+def _api_fault(api: ApiConfig) -> str | None:
+    """Try what the daemon reads at its start; binds nothing."""
+    if not api.listen or api.tokens is None:
+        return None
+    from recproxy.api.server import tls_context  # noqa: PLC0415 - who has no API pays nothing for it
+    from recproxy.api.tokenfile import TokenFile  # noqa: PLC0415 - the same
+
+    try:
+        TokenFile(api.tokens, lambda _why: None).check()
+        for listen in api.listen:
+            tls_context(listen)
+    except ConfigError as err:
+        return str(err)
     return ""
 
 
