@@ -30,10 +30,10 @@ class Discrepancy:
 
 @dataclass(slots=True)
 class _Told:
-    """What the chain tells of one recording."""
+    """What the chain tells of one recording; its expiries by purpose."""
 
     started: str = ""
-    expiry: str = ""
+    expiries: dict[str, str] = field(default_factory=dict)
     sha256: str | None = None
     last: str = ""
     gone: bool = field(default=False)
@@ -88,9 +88,10 @@ def _told(events: Iterable[Mapping[str, object]]) -> dict[str, _Told]:
         one.last = str(line.get("ts", ""))
         match line.get("event"):
             case "rec.started":
-                one.started, one.expiry = one.last, str(line.get("expires_at", ""))
+                one.started = one.last
+                one.expiries[str(line.get("purpose", ""))] = str(line.get("expires_at", ""))
             case "rec.expiry_changed" | "rec.promoted":
-                one.expiry = str(line.get("expires_at", ""))
+                one.expiries[str(line.get("purpose", ""))] = str(line.get("expires_at", ""))
             case "rec.sealed":
                 one.sha256 = str(line.get("sha256_ct", ""))
             case "shred.started" | "shred.verified" | "tombstone.written" | "rec.discarded":
@@ -115,8 +116,9 @@ def _contradiction(
         return "" if told.gone else "has a tombstone, but the chain never saw it go"
     if told.gone and row.state not in {State.SHREDDING, State.DISCARDING}:
         return f"is in the catalogue as {row.state.value}, but the chain saw it go: a backup was put back"
-    if told.expiry and datetime.fromisoformat(told.expiry) != row.tags.expiry:
-        return f"was to be kept until {told.expiry}, the catalogue says {row.tags.expiry.isoformat()}"
+    expiry = told.expiries.get(row.tags.purpose, "")
+    if expiry and datetime.fromisoformat(expiry) != row.tags.expiry:
+        return f"was to be kept until {expiry}, the catalogue says {row.tags.expiry.isoformat()}"
     if row.state is State.SEALED and told.sha256 is not None and told.sha256 != row.sha256:
         return "was sealed with another hash than the catalogue says"
     if row.state is State.SEALED and told.sha256 is None:
