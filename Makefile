@@ -85,6 +85,10 @@ test-native: dev ## C tests and fuzz corpora under ASan and UBSan
 wheel-test: dev ## the tests against the installed wheel, away from the sources
 	tools/wheel-test.sh $(BIN)/python
 
+deb: dev ## the Debian package, into dist
+	@tools/deb/build.sh $(BIN)/python dist
+.PHONY: deb
+
 man: dev ## manual pages, into build/man
 	@$(BIN)/python tools/manual.py build/man
 .PHONY: man

@@ -93,7 +93,9 @@ def test_the_steps_of_the_manual_lead_to_a_configuration_that_is_right(debian: D
         )
     done = debian.run("recproxy", "doctor", user="recproxy:recproxy", check=False)
     wrong = [line for line in done.stdout.splitlines() if line.startswith("✗")]
-    assert [line.split(":")[0] for line in wrong] == ["✗ address"], done.stdout + done.stderr
+    # 192.0.2.1 is nobody's, if the kernel minds; all else is right.
+    assert {line.split(":")[0] for line in wrong} <= {"✗ address"}, done.stdout + done.stderr
+    assert "✓ policy:" in done.stdout
 
 
 def test_a_call_is_recorded_by_what_was_installed(
