@@ -109,6 +109,12 @@ def test_failures_are_counted_by_client_and_forgotten() -> None:
     assert failures.add("a", 61.5)  # forgotten: its turn starts anew
 
 
+def test_many_clients_together_are_limited_too() -> None:
+    failures = Failures(most=2)
+    assert [failures.add(f"client {number}", 5.0) for number in range(13)] == [True] * 12 + [False]
+    assert failures.add("client 13", 65.0)
+
+
 def test_it_tells_who_shows_a_token(api: Stage) -> None:
     told = api.get("/v1/me", by="auditor").json()
     assert (told["name"], told["role"]) == ("auditor", "auditor")

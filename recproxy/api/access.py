@@ -38,18 +38,20 @@ ROLES: Final[Mapping[str, frozenset[Role]]] = {
 
 
 class Failures:
-    """Counts wrong tokens by client, within a minute; what is beyond is not even looked at.
+    """Counts wrong tokens by client and of all, within a minute; what is beyond is not audited.
 
-    A right token is never counted, so nobody can lock another out.
+    A right token is never counted, so nobody can lock another out. Each line of the audit
+    chain is synced, which the recorder must not be kept waiting for.
 
     Args:
-        most: Wrong tokens of one client in a minute.
+        most: Wrong tokens of one client in a minute; of all, six times as many.
         clients: As many are remembered.
     """
 
     def __init__(self, most: int = 10, clients: int = 1024) -> None:
         self._most = most
         self._clients = clients
+        self._of_all = (0.0, 0)
         self._seen: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
     def add(self, client: str, now: float) -> bool:
@@ -62,13 +64,18 @@ class Failures:
         Returns:
             Whether it is still within the limit.
         """
-        began, count = self._seen.pop(client, (now, 0))
-        if now - began >= _MINUTE_S:
-            began, count = now, 0
-        self._seen[client] = (began, count + 1)
+        mine = self._seen[client] = _counted(self._seen.pop(client, (now, 0)), now)
         while len(self._seen) > self._clients:
             self._seen.popitem(last=False)
-        return count < self._most
+        self._of_all = _counted(self._of_all, now)
+        return mine[1] <= self._most and self._of_all[1] <= self._most * _CLIENTS_WORTH
+
+
+def _counted(seen: tuple[float, int], now: float) -> tuple[float, int]:
+    """One more within the minute that began, or the first of a new one."""
+    began, count = seen
+    return (now, 1) if now - began >= _MINUTE_S else (began, count + 1)
 
 
 _MINUTE_S: Final = 60.0
+_CLIENTS_WORTH: Final = 6
