@@ -1,16 +1,17 @@
 """Keys: the recipients, the custody of each recording's age header, the signing key.
 
-``keys/<id>`` holds the age header of one recording: the only copy of its file
-key, wrapped to the recipients. Destroying that file is the cryptographic erase;
-everything sealed under the file key (the body and the parties) is then noise,
-in every backup that lacks the key store.
+``keys/<id>.<purpose>`` holds an age header of one recording: its file key, wrapped to
+the recipients of one purpose. There is one for each purpose, and no other copy of the
+file key. Destroying one ends the use for that purpose; destroying the last is the
+cryptographic erase: everything sealed under the file key (the body and the parties) is
+then noise, in every backup that lacks the key store.
 """
 
 from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,13 +35,13 @@ from storage.age import (
     parse_identities,
     parse_recipients,
 )
-from storage.durable import destroy, write_new, write_together
+from storage.durable import destroy_together, write_new, write_together
 from storage.errors import FileFault, FileMissing, KeyFileError, KeyUnavailable
 from storage.files import Files
+from storage.places import KEYS_DIRECTORY, header_path
 from storage.tags import RecordingId
 
-KEYS_DIRECTORY: Final = "keys"
-_ID_NAME: Final = re.compile(r"[0-9a-f]{32}\Z")
+_HEADER_NAME: Final = re.compile(r"([0-9a-f]{32})\.([a-z][a-z0-9_]{0,62})\Z")
 _MAX_HEADER_BYTES: Final = 1 << 20
 _MAX_KEY_FILE_BYTES: Final = 1 << 20
 
@@ -55,25 +56,34 @@ class KeyStore:
     def __init__(self, files: Files) -> None:
         self._files = files
 
-    def put(self, headers: Mapping[RecordingId, bytes]) -> dict[RecordingId, FileFault]:
+    def put(self, headers: Mapping[RecordingId, Mapping[str, bytes]]) -> dict[RecordingId, FileFault]:
         """Store the headers of new recordings; they are durable on return, but for those with a fault.
 
         Args:
-            headers: The header of each recording.
+            headers: The headers of each recording, by purpose.
 
         Returns:
-            What went wrong, by recording: part of its header may be on disk.
+            What went wrong, by recording: some of its headers may be on disk, whole or in part.
         """
         try:
             self._files.make_directory(KEYS_DIRECTORY)
         except FileFault as err:
             return dict.fromkeys(headers, err)
-        paths = {_path(recording): recording for recording in headers}
-        faults = write_together(self._files, {path: headers[paths[path]] for path in paths})
-        return {paths[path]: fault for path, fault in faults.items()}
+        owners: dict[str, RecordingId] = {}
+        contents: dict[str, bytes] = {}
+        for recording, by_purpose in headers.items():
+            for purpose, header in by_purpose.items():
+                owners[header_path(recording, purpose)] = recording
+                contents[header_path(recording, purpose)] = header
+        faults = write_together(self._files, contents)
+        return {owners[path]: fault for path, fault in faults.items()}
 
-    def get(self, recording: RecordingId) -> bytes:
+    def get(self, recording: RecordingId, purpose: str) -> bytes:
         """Read a header.
+
+        Args:
+            recording: Which.
+            purpose: For which of its purposes.
 
         Returns:
             The bytes as stored; nothing about them is checked.
@@ -83,31 +93,41 @@ class KeyStore:
             FileFault: It cannot be read.
         """
         try:
-            return self._files.read(_path(recording), 0, _MAX_HEADER_BYTES)
+            return self._files.read(header_path(recording, purpose), 0, _MAX_HEADER_BYTES)
         except FileMissing as err:
             raise KeyUnavailable(
-                f"the key of recording {recording} is not in the key store ({_path(recording)})"
+                f"the key of recording {recording} for {purpose} is not in the key store "
+                f"({header_path(recording, purpose)})"
             ) from err
 
-    def exists(self, recording: RecordingId) -> bool:
-        """Tell whether the header is there."""
-        return self._files.size(_path(recording)) is not None
+    def exists(self, recording: RecordingId, purposes: Iterable[str]) -> bool:
+        """Tell whether a header for any of these purposes is there."""
+        return any(self._files.size(header_path(recording, purpose)) is not None for purpose in purposes)
 
-    def destroy(self, recording: RecordingId) -> bool:
+    def destroy(self, recording: RecordingId, purposes: Iterable[str]) -> bool:
         """Overwrite, sync, unlink, sync the directory; may be repeated.
 
+        Args:
+            recording: Which.
+            purposes: The headers for these.
+
         Returns:
-            False if it was gone already.
+            False if all were gone already.
 
         Raises:
-            FileFault: The key may still be there; repeat.
+            FileFault: A key may still be there; repeat.
         """
         self._files.make_directory(KEYS_DIRECTORY)
-        return destroy(self._files, _path(recording))
+        paths = [header_path(recording, purpose) for purpose in purposes]
+        present = any(self._files.size(path) is not None for path in paths)
+        for fault in destroy_together(self._files, paths).values():
+            raise fault
+        return present
 
-    def recordings(self) -> tuple[RecordingId, ...]:
-        """Ids of all headers in the store; foreign names are left out."""
-        return tuple(RecordingId(name) for name in self._files.names(KEYS_DIRECTORY) if _ID_NAME.match(name))
+    def headers(self) -> tuple[tuple[RecordingId, str], ...]:
+        """Recording and purpose of all headers in the store; foreign names are left out."""
+        matches = map(_HEADER_NAME.match, self._files.names(KEYS_DIRECTORY))
+        return tuple((RecordingId(match[1]), match[2]) for match in matches if match)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,10 +249,6 @@ def load_verify_key(files: Files, path: str) -> Ed25519PublicKey:
     if not isinstance(key, Ed25519PublicKey):
         raise KeyFileError(f"{path}: not an Ed25519 key: the audit chain is signed with Ed25519 only")
     return key
-
-
-def _path(recording: RecordingId) -> str:
-    return f"{KEYS_DIRECTORY}/{recording}"
 
 
 def _text(files: Files, path: str) -> str:

@@ -129,7 +129,8 @@ class Reader:
             row = self._row(recording)
             if row.state is not State.SEALED:
                 return Verdict(recording, VerifyFault.NOT_SEALED, f"it is {row.state.value}", decrypted=False)
-            self._keys.get(recording)
+            for term in row.tags.terms:
+                self._keys.get(recording, term.purpose)
             opened = self._check_chunks(row, identities) if identities else "key present"
             self._check_hash(row)
         except _FAULTS as err:
@@ -226,9 +227,19 @@ class Reader:
             ) from None
 
     def _file_key(self, row: CatalogueRow, identities: Sequence[Identity]) -> bytes:
+        """By the header of any purpose that has not ended and that an identity opens."""
+        *others, last = (term.purpose for term in row.tags.terms)
+        for purpose in others:
+            try:
+                return self._open_header(row, purpose, identities)
+            except _NoIdentityError:
+                continue
+        return self._open_header(row, last, identities)
+
+    def _open_header(self, row: CatalogueRow, purpose: str, identities: Sequence[Identity]) -> bytes:
         recording = row.tags.recording
         try:
-            return open_header(self._keys.get(recording), identities)
+            return open_header(self._keys.get(recording, purpose), identities)
         except KeyUnavailable:
             if row.state is State.SHREDDING:
                 raise KeyDestroyed(f"recording {recording} is being shredded: its key is gone") from None

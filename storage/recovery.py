@@ -21,8 +21,9 @@ from storage.bodies import Bodies, BodyScan
 from storage.catalogue import Catalogue, CatalogueRow, SealedRow, State
 from storage.errors import BodyMissing, FileFault, KeyUnavailable, RecordingDamaged, RecordingNotFound
 from storage.files import Files
-from storage.keys import KEYS_DIRECTORY, KeyStore
+from storage.keys import KeyStore
 from storage.openbody import OPEN_SUFFIX, SEALED_SUFFIX, BodyFacts
+from storage.places import header_path
 from storage.tags import RecordingId, SealFacts
 from storage.wal import (
     LoggedRecording,
@@ -152,7 +153,7 @@ def find_orphans(files: Files, catalogue: Catalogue) -> tuple[str, ...]:
     Raises:
         StorageError: The directory or the catalogue cannot be read.
     """
-    paths = [f"{KEYS_DIRECTORY}/{recording}" for recording in KeyStore(files).recordings()]
+    paths = [header_path(recording, purpose) for recording, purpose in KeyStore(files).headers()]
     paths += Bodies(files).all_paths()
     known = {recording.text for recording in catalogue.ids()}  # read last: a row precedes its files
     return tuple(sorted(path for path in paths if path.rpartition("/")[2].partition(".")[0] not in known))
@@ -192,18 +193,19 @@ def _keys(parts: StoreParts, rows: Mapping[RecordingId, CatalogueRow]) -> dict[R
     return found
 
 
-def _check_header(parts: StoreParts, keys: RecordingKeys) -> str | None:
-    """What is wrong with the header in the key store; None if it is whole.
+def _check_headers(parts: StoreParts, row: CatalogueRow, keys: RecordingKeys) -> str | None:
+    """What is wrong with the headers in the key store; None if those of all purposes are whole.
 
-    It was durable before the log keys were, and is destroyed only after the row
+    They were durable before the log keys were, and are destroyed only after the row
     said so: a header that is not whole is never taken for a wish to erase.
     """
-    try:
-        header = parts.keys.get(keys.recording)
-    except KeyUnavailable:
-        return "its header is not in the key store: is the key store mounted?"
-    if hashlib.sha256(header).hexdigest() != keys.header_sha256:
-        return "its header in the key store was altered: put back a copy"
+    for term in row.tags.terms:
+        try:
+            header = parts.keys.get(keys.recording, term.purpose)
+        except KeyUnavailable:
+            return f"its header for {term.purpose} is not in the key store: is the key store mounted?"
+        if hashlib.sha256(header).hexdigest() != keys.header_sha256.get(term.purpose):
+            return f"its header for {term.purpose} in the key store was altered: put back a copy"
     return None
 
 
@@ -211,7 +213,7 @@ def _plan(
     parts: StoreParts, row: CatalogueRow, keys: RecordingKeys, logged: LoggedRecording
 ) -> _Plan | RecoveredRecording:
     recording = row.tags.recording
-    wrong = _check_header(parts, keys)
+    wrong = _check_headers(parts, row, keys)
     if wrong is not None:
         return RecoveredRecording(recording, Outcome.POSTPONED, detail=wrong)
     key = payload_key(keys.file_key, keys.nonce)

@@ -24,14 +24,14 @@ from typing import Final, TypeAlias
 
 from storage.age import Random
 from storage.audit import AuditLog
-from storage.catalogue import EXPIRY, Catalogue, CatalogueRow, State
+from storage.catalogue import EXPIRY, Catalogue, CatalogueRow, State, Tombstone
 from storage.durable import replace
 from storage.errors import ClockStateError, HeldRecording, StorageError
 from storage.files import Files
 from storage.holds import Hold
 from storage.numberindex import destroy_month, month_of, months_with_secret
 from storage.shred import ShredCertificate, Shredder
-from storage.tags import RecordingId
+from storage.tags import PurposeTerm, RecordingId
 
 CLOCK_PATH: Final = "retention.clock"
 LOCK_PATH: Final = "retention.lock"
@@ -109,6 +109,7 @@ class SweepReport:
         stood_still: Why nothing was done, or None.
         lapsed: Holds whose date came.
         months_forgotten: Months whose numbers can no longer be looked up.
+        purposes_ended: What remains of each purpose that ended of a recording that lives on.
     """
 
     run: str
@@ -120,6 +121,7 @@ class SweepReport:
     stood_still: str | None
     lapsed: tuple[Hold, ...] = ()
     months_forgotten: tuple[str, ...] = ()
+    purposes_ended: tuple[Tombstone, ...] = ()
 
 
 def due(rows: Iterable[CatalogueRow], now: datetime) -> tuple[CatalogueRow, ...]:
@@ -130,15 +132,25 @@ def due(rows: Iterable[CatalogueRow], now: datetime) -> tuple[CatalogueRow, ...]
         now: The current instant (aware).
 
     Returns:
-        In the order given: those already being shredded, and sealed or aborted
-        ones whose expiry has come and that no hold keeps. Never an open one.
+        In the order given: those already being shredded, or with a purpose that is ending, and
+        sealed or aborted ones of which a purpose has expired and that no hold keeps. Never an open one.
     """
     return tuple(
         row
         for row in rows
         if row.state is State.SHREDDING
-        or (row.state in {State.SEALED, State.ABORTED} and not row.held and row.tags.expiry <= now)
+        or (row.state in {State.SEALED, State.ABORTED} and (row.ending or expired_purposes(row, now)))
     )
+
+
+def expired_purposes(row: CatalogueRow, now: datetime) -> tuple[PurposeTerm, ...]:
+    """Which purposes of a row have expired; none while a hold keeps it.
+
+    Args:
+        row: Any row.
+        now: The current instant (aware).
+    """
+    return () if row.held else tuple(term for term in row.tags.terms if term.expiry <= now)
 
 
 def judge(
@@ -313,27 +325,32 @@ class Retention:
         rows = due(self._catalogue.expiring(verdict.now, limit), verdict.now)
         shredded: list[ShredCertificate] = []
         failed: list[tuple[RecordingId, str]] = []
+        ended: list[Tombstone] = []
         for row in rows:
             try:
-                certificate = self._shredder.shred(row.tags.recording, EXPIRY, verdict.now, run)
+                certificate = self._end(row, verdict.now, run, ended)
             except HeldRecording:
                 continue  # held since it was listed
             except StorageError as err:
                 failed.append((row.tags.recording, str(err)))
             else:
-                if not certificate.repeated:
+                if certificate is not None and not certificate.repeated:
                     shredded.append(certificate)
-        if shredded:
+        if shredded or ended:
             self._catalogue.checkpoint()
         forgotten = self._forget_months(verdict.now, run)
         held = self._catalogue.held_past(verdict.now)
-        overdue = max((verdict.now - row.tags.expiry for row in rows), default=timedelta(0))
+        overdue = max(
+            (verdict.now - term.expiry for row in rows for term in expired_purposes(row, verdict.now)),
+            default=timedelta(0),
+        )
         self._audit.append(
             "retention.run",
             {
                 "run": run,
                 "due": len(rows),
                 "shredded": len(shredded),
+                "purposes_ended": len(ended),
                 "failed": len(failed),
                 "held": held,
                 "outcome": "failed" if failed else "done",
@@ -350,7 +367,22 @@ class Retention:
             None,
             lapsed,
             forgotten,
+            tuple(ended),
         )
+
+    def _end(
+        self, row: CatalogueRow, now: datetime, run: str, ended: list[Tombstone]
+    ) -> ShredCertificate | None:
+        """End what has expired of one recording: purposes, or all of it."""
+        recording = row.tags.recording
+        over = expired_purposes(row, now)
+        if row.state is State.SHREDDING or len(over) == len(row.tags.terms):
+            return self._shredder.shred(recording, EXPIRY, now, run)
+        ended.extend(
+            self._shredder.shred_purpose(recording, term.purpose, EXPIRY, now, run)
+            for term in (*(ending.term for ending in row.ending), *over)
+        )
+        return None
 
     def _lapse(self, now: datetime, run: str) -> tuple[Hold, ...]:
         lapsed = self._catalogue.holds.lapse(now)

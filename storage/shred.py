@@ -19,12 +19,13 @@ from typing import Final
 
 from storage.audit import AuditLog
 from storage.bodies import Bodies
-from storage.catalogue import Catalogue, CatalogueRow, State, Tombstone, length_bucket
+from storage.catalogue import EXPIRY, Catalogue, CatalogueRow, State, Tombstone, length_bucket
 from storage.errors import FileFault, RecordingNotFound, ShredError
 from storage.files import Files
 from storage.keys import KeyStore
 from storage.tags import RecordingId
 from storage.wal import destroy_keys
+from storage.writer.parts import erase_purpose
 
 LOCK_PATH: Final = "shred.lock"
 
@@ -34,7 +35,7 @@ class ShredCertificate:
     """Proof that a recording is gone; holds nothing that says who called.
 
     Attributes:
-        tombstone: What stands in the catalogue now.
+        tombstone: What stands in the catalogue now, for the purpose that was the last.
         repeated: True if it was shredded before and nothing was left to do.
         key_found: False if the key had been destroyed by an earlier, interrupted try.
         body_found: Likewise for the body.
@@ -86,7 +87,7 @@ class Shredder:
         """
         with self._files.lock(LOCK_PATH):
             try:
-                row = self._catalogue.claim_for_shredding(recording, cause)
+                row = self._catalogue.claim_for_shredding(recording, cause, now if cause == EXPIRY else None)
             except RecordingNotFound:
                 tombstone = self._catalogue.tombstone(recording)
                 if tombstone is None:
@@ -94,15 +95,41 @@ class Shredder:
                 return ShredCertificate(tombstone, repeated=True, key_found=False, body_found=False)
             return self._destroy(row, now, run)
 
+    def shred_purpose(
+        self, recording: RecordingId, purpose: str, cause: str, now: datetime, run: str = ""
+    ) -> Tombstone:
+        """Destroy the key of one purpose; the recording lives on for the others. May be repeated.
+
+        Args:
+            recording: Which.
+            purpose: Which purpose; not the only one.
+            cause: As for ``shred``.
+            now: The current instant (aware).
+            run: Id of the retention run, empty if it is none.
+
+        Returns:
+            What remains of that purpose.
+
+        Raises:
+            StorageError: As for ``shred``.
+        """
+        with self._files.lock(LOCK_PATH):
+            for stone in self._catalogue.tombstones_of(recording):
+                if stone.purpose == purpose:
+                    return stone
+            row = self._catalogue.claim_purpose(recording, purpose, cause, now if cause == EXPIRY else None)
+            return erase_purpose(self._files, self._catalogue, self._audit, row, purpose, now, run)
+
     def _destroy(self, row: CatalogueRow, now: datetime, run: str) -> ShredCertificate:
         recording = row.tags.recording
-        fields = {"rec": recording.text, "purpose": row.tags.purpose, "reason": row.cause, "run": run}
+        purposes = row.header_purposes
+        fields = {"rec": recording.text, "purpose": ",".join(purposes), "reason": row.cause, "run": run}
         self._audit.append("shred.started", {**fields, "outcome": "started"})
         try:
-            key_found = self._keys.destroy(recording)
+            key_found = self._keys.destroy(recording, purposes)
             destroy_keys(self._files, recording)
             body_found = self._bodies.unlink(row.body)
-            gone = not self._keys.exists(recording) and self._bodies.find(row.body) is None
+            gone = not self._keys.exists(recording, purposes) and self._bodies.find(row.body) is None
         except FileFault as err:
             self._audit.append("shred.failed", {**fields, "outcome": "failed"}, durable=False)
             raise ShredError(f"recording {recording} is not fully shredded, repeat: {err}") from err
@@ -119,23 +146,28 @@ class Shredder:
                 "sha256_ct": row.sha256,
             },
         )
-        tombstone = Tombstone(
-            recording=recording,
-            state=State.SHREDDED,
-            purpose=row.tags.purpose,
-            policy_version=row.tags.policy_version,
-            started_on=row.tags.started.astimezone(UTC).date(),
-            minutes=length_bucket(row.facts.frames if row.facts else 0, row.audio.rate_hz),
-            expiry=row.tags.expiry,
-            gone_at=now,
-            cause=row.cause,
-            size_bytes=row.size_bytes,
-            sha256=row.sha256,
-            run=run,
-            verified=gone,
-            chain_seq=entry.seq,
-            chain_sha256=entry.sha256,
-        )
-        self._catalogue.bury(tombstone)
+        terms = [(term, row.cause) for term in row.tags.terms]
+        terms += [(ending.term, ending.cause) for ending in row.ending]
+        tombstones = [
+            Tombstone(
+                recording=recording,
+                state=State.SHREDDED,
+                purpose=term.purpose,
+                policy_version=row.tags.policy_version,
+                started_on=row.tags.started.astimezone(UTC).date(),
+                minutes=length_bucket(row.facts.frames if row.facts else 0, row.audio.rate_hz),
+                expiry=term.expiry,
+                gone_at=now,
+                cause=cause,
+                size_bytes=row.size_bytes,
+                sha256=row.sha256,
+                run=run,
+                verified=gone,
+                chain_seq=entry.seq,
+                chain_sha256=entry.sha256,
+            )
+            for term, cause in terms
+        ]
+        self._catalogue.bury(tombstones)
         self._audit.append("tombstone.written", {**fields, "outcome": "shredded"}, durable=False)
-        return ShredCertificate(tombstone, repeated=False, key_found=key_found, body_found=body_found)
+        return ShredCertificate(tombstones[0], repeated=False, key_found=key_found, body_found=body_found)

@@ -8,7 +8,7 @@ parties were told (GDPR art. 5(1)(b) and (e), art. 13).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final
@@ -84,8 +84,31 @@ class NoticeProof:
 
 
 @dataclass(frozen=True, slots=True)
+class PurposeTerm:
+    """One of the purposes of a recording, and how long it is kept for that purpose.
+
+    Attributes:
+        purpose: Purpose id of the policy.
+        legal_basis: Ground under GDPR art. 6(1).
+        expiry: The instant after which nothing may be opened for this purpose (aware, UTC).
+    """
+
+    purpose: str
+    legal_basis: LegalBasis
+    expiry: datetime
+
+    def __post_init__(self) -> None:
+        if not _PURPOSE.match(self.purpose):
+            raise TagError(f"purpose {self.purpose!r} is not lower-case letters, digits and underscores")
+        _aware("expiry", self.expiry)
+
+
+@dataclass(frozen=True, slots=True)
 class RecordingTags:
     """The tags of one recording, fixed when it is opened.
+
+    ``purpose``, ``legal_basis`` and ``expiry`` are those of the leading purpose: of the one
+    that it is kept for longest, when it is opened.
 
     Attributes:
         recording: Its id, also the name of its files.
@@ -99,6 +122,7 @@ class RecordingTags:
         started: When recording began (aware, UTC).
         expiry: The instant after which it must be shredded (aware, UTC).
         notice: Proof that the announcement was heard to its end.
+        further: Purposes that it serves too, each with an expiry of its own.
     """
 
     recording: RecordingId
@@ -112,18 +136,46 @@ class RecordingTags:
     started: datetime
     expiry: datetime
     notice: NoticeProof
+    further: tuple[PurposeTerm, ...] = ()
 
     def __post_init__(self) -> None:
-        if not _PURPOSE.match(self.purpose):
-            raise TagError(f"purpose {self.purpose!r} is not lower-case letters, digits and underscores")
         _aware("start", self.started)
-        _aware("expiry", self.expiry)
-        if self.expiry <= self.started:
-            raise TagError(f"expiry {self.expiry} is not after the start {self.started}")
+        terms = self.terms
+        for term in terms:
+            if term.expiry <= self.started:
+                raise TagError(f"expiry {term.expiry} is not after the start {self.started}")
+        if len({term.purpose for term in terms}) != len(terms):
+            raise TagError(f"purpose {self.purpose!r} or another one is named twice")
         if self.started < self.notice.completed:
             raise TagError(
                 f"recording would start at {self.started}, before the notice ended at {self.notice.completed}"
             )
+
+    @property
+    def terms(self) -> tuple[PurposeTerm, ...]:
+        """All its purposes, the leading one first."""
+        return (PurposeTerm(self.purpose, self.legal_basis, self.expiry), *self.further)
+
+    @property
+    def kept_until(self) -> datetime:
+        """When the last of its purposes expires: then all of it is shredded."""
+        return max(term.expiry for term in self.terms)
+
+    def without(self, purpose: str) -> RecordingTags:
+        """The tags when one purpose is gone; of those left the longest leads.
+
+        Args:
+            purpose: Which; not the only one.
+        """
+        left = [term for term in self.terms if term.purpose != purpose]
+        lead = max(left, key=lambda term: term.expiry)
+        return replace(
+            self,
+            purpose=lead.purpose,
+            legal_basis=lead.legal_basis,
+            expiry=lead.expiry,
+            further=tuple(term for term in left if term is not lead),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,8 +101,10 @@ class Shelf:
         return self.root / "data"
 
     def key(self, recording: str) -> Path:
-        """Where the age header of a recording is."""
-        return self.data / "keys" / recording
+        """Where the age header of a recording of one purpose is."""
+        found = list((self.data / "keys").glob(f"{recording}.*"))
+        assert len(found) <= 1, f"{len(found)} headers of {recording}"
+        return found[0] if found else self.data / "keys" / recording
 
     def body(self, recording: str) -> Path:
         """Where the body of a recording is.

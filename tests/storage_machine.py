@@ -58,6 +58,7 @@ from storage.age import seal_chunk as age_seal_chunk
 from storage.catalogue import sqlite_engine
 from storage.container import decode_header
 from storage.files import Files
+from storage.places import header_path
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 AUDIO = AudioFormat(Encoding.ULAW, 8000, 2)
@@ -254,9 +255,9 @@ class Machine:
 
     def open(self, store: RecordingStore, number: int) -> None:
         self.promises[number] = Promise(number, tags(number))
-        self.attempt(lambda: self._open(store, number))
+        self.attempt(lambda: self.open_as_promised(store, number))
 
-    def _open(self, store: RecordingStore, number: int) -> None:
+    def open_as_promised(self, store: RecordingStore, number: int) -> None:
         self.writers[number] = store.open(self.promises[number].tags, PARTIES, AUDIO, NOW)
 
     def open_together(self, store: RecordingStore, numbers: Sequence[int]) -> None:
@@ -399,8 +400,8 @@ class Machine:
     def check_disk(self) -> None:
         """I1 and I3, true at every instant."""
         rows = {row.tags.recording.text: row for row in self.catalogue.select()}
-        stones = {stone.recording.text: stone for stone in self.catalogue.tombstones()}
-        known = set(rows) | set(stones)
+        stones = self.catalogue.tombstones()
+        known = set(rows) | {stone.recording.text for stone in stones}
         for path, data in self.disk.contents().items():
             name = path.rpartition("/")[2].split(".")[0]
             if path.startswith(("recordings/", "keys/")) or path.endswith(".key"):
@@ -414,9 +415,10 @@ class Machine:
             assert row.tags.purpose
             assert row.tags.expiry > row.tags.started
             assert PARTIES.caller.encode() not in row.parties
-        for name, stone in stones.items():
+        for stone in stones:
             if stone.state is State.SHREDDED:
-                assert f"keys/{name}" not in self.disk.contents(), "a tombstone beside the key"
+                header = header_path(stone.recording, stone.purpose)
+                assert header not in self.disk.contents(), "a tombstone beside the key"
 
     def check_promises(self) -> None:
         """Everything, after recovery."""

@@ -113,8 +113,8 @@ def test_states_go_forward_only(catalogue: Catalogue) -> None:
     for step in (
         lambda: catalogue.mark_sealed([SealedRow(recording, seal_facts(), 1, HASH)]),
         lambda: catalogue.mark_aborted(recording, "late"),
-        lambda: catalogue.bury(stone(1)),
-        lambda: catalogue.bury(stone(1, State.DISCARDED)),
+        lambda: catalogue.bury([stone(1)]),
+        lambda: catalogue.bury([stone(1, State.DISCARDED)]),
     ):
         with pytest.raises(CatalogueError, match=r"sealed|cannot become"):
             step()
@@ -124,8 +124,8 @@ def test_states_go_forward_only(catalogue: Catalogue) -> None:
     assert catalogue.claim_for_shredding(recording, "expiry").cause == "erase"
     with pytest.raises(CatalogueError):
         catalogue.mark_sealed([SealedRow(recording, seal_facts(), 1, HASH)])
-    assert catalogue.bury(stone(1))
-    assert not catalogue.bury(stone(1))
+    assert catalogue.bury([stone(1)])
+    assert not catalogue.bury([stone(1)])
     assert catalogue.tombstone(recording) == stone(1)
     with pytest.raises(RecordingNotFound):
         catalogue.get(recording)
@@ -137,7 +137,7 @@ def test_an_aborted_recording_can_still_be_sealed_or_discarded(catalogue: Catalo
     catalogue.mark_sealed([SealedRow(tags(1).recording, seal_facts("recovered"), 1, HASH)])
     assert catalogue.get(tags(1).recording).reason == "recovered"
     with pytest.raises(CatalogueError, match="cannot become"):
-        catalogue.bury(stone(2, State.DISCARDED))
+        catalogue.bury([stone(2, State.DISCARDED)])
     for _ in range(2):
         catalogue.mark_discarding(tags(2).recording, "opt_out")
     for step in (
@@ -148,7 +148,7 @@ def test_an_aborted_recording_can_still_be_sealed_or_discarded(catalogue: Catalo
         with pytest.raises(CatalogueError, match="discarding"):
             step()
     assert catalogue.get(tags(2).recording).cause == "opt_out"
-    assert catalogue.bury(stone(2, State.DISCARDED))
+    assert catalogue.bury([stone(2, State.DISCARDED)])
     assert catalogue.count(State.DISCARDED) == 1
 
 
@@ -174,7 +174,7 @@ def test_a_hold_and_a_claim_exclude_each_other(catalogue: Catalogue) -> None:
 def test_look_up_by_the_start_of_an_id(catalogue: Catalogue) -> None:
     ids = [sealed(catalogue, number) for number in range(40)]
     catalogue.claim_for_shredding(ids[0], "expiry")
-    catalogue.bury(stone(0))
+    catalogue.bury([stone(0)])
     for number, recording in enumerate(ids):
         found = catalogue.find(recording.text[:12])
         if number:
@@ -224,7 +224,7 @@ def test_what_expires_is_oldest_first_and_never_held_or_open(catalogue: Catalogu
 def test_tombstones_by_time(catalogue: Catalogue) -> None:
     for number in range(3):
         catalogue.claim_for_shredding(sealed(catalogue, number), "expiry")
-        catalogue.bury(replace(stone(number), gone_at=NOW + timedelta(days=number)))
+        catalogue.bury([replace(stone(number), gone_at=NOW + timedelta(days=number))])
     assert [entry.gone_at for entry in catalogue.tombstones()] == [NOW + timedelta(days=d) for d in (2, 1, 0)]
     day = NOW + timedelta(days=1)
     assert [entry.gone_at for entry in catalogue.tombstones(since=day, until=day + timedelta(hours=1))] == [

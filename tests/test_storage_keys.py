@@ -33,6 +33,7 @@ from storage import (
 from storage.age import decrypt, encrypt
 
 RECORDING = tags(1).recording
+PURPOSES = ("training", "agreements")
 
 
 @pytest.fixture
@@ -44,25 +45,28 @@ def files(tmp_path: Path) -> OsFiles:
 
 def test_a_header_is_kept_until_it_is_destroyed(files: OsFiles) -> None:
     keys = KeyStore(files)
-    assert not keys.destroy(RECORDING)
-    assert not keys.put({RECORDING: b"header"})
-    assert keys.get(RECORDING) == b"header"
-    assert keys.recordings() == (RECORDING,)
+    assert not keys.destroy(RECORDING, PURPOSES)
+    assert not keys.put({RECORDING: {"training": b"header", "agreements": b"second"}})
+    assert keys.get(RECORDING, "training") == b"header"
+    assert set(keys.headers()) == {(RECORDING, "training"), (RECORDING, "agreements")}
+    assert keys.destroy(RECORDING, ("agreements",))
+    assert not keys.exists(RECORDING, ("agreements",))
+    assert keys.headers() == ((RECORDING, "training"),)
     other = RecordingId("0" * 32)
-    faults = keys.put({RECORDING: b"other", other: b"another"})
+    faults = keys.put({RECORDING: {"training": b"other"}, other: {"training": b"another"}})
     assert isinstance(faults.pop(RECORDING), FilePresent)
     assert not faults
-    assert keys.get(RECORDING) == b"header"
-    assert keys.get(other) == b"another"
-    assert keys.destroy(other)
-    held = (files.root / "keys" / RECORDING.text).open("rb")
-    assert keys.destroy(RECORDING)
+    assert keys.get(RECORDING, "training") == b"header"
+    assert keys.get(other, "training") == b"another"
+    assert keys.destroy(other, PURPOSES)
+    held = (files.root / "keys" / f"{RECORDING}.training").open("rb")
+    assert keys.destroy(RECORDING, PURPOSES)
     with held:
         assert held.read() == bytes(6)
-    assert not keys.exists(RECORDING)
-    assert not keys.destroy(RECORDING)
+    assert not keys.exists(RECORDING, PURPOSES)
+    assert not keys.destroy(RECORDING, PURPOSES)
     with pytest.raises(KeyUnavailable, match=RECORDING.text):
-        keys.get(RECORDING)
+        keys.get(RECORDING, "training")
 
 
 def test_an_identity_opens_what_its_recipient_seals(files: OsFiles) -> None:

@@ -125,7 +125,7 @@ def test_rows_are_found_by_token_until_they_are_buried() -> None:
     assert found("cc" * 16) == found() == set()
     assert catalogue.indexed() == {tags(1).recording, tags(2).recording}
     catalogue.mark_discarding(tags(1).recording, "opt_out")
-    catalogue.bury(_stone())
+    catalogue.bury([_stone()])
     assert found("aa" * 16, "bb" * 16) == {"call-2"}
     assert catalogue.indexed_months() == {"2026-11"}
 

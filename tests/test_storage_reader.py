@@ -123,7 +123,7 @@ def test_added_bytes_are_refused(machine: Machine, reader: Reader, more: bytes) 
 
 
 def test_a_body_alone_is_refused(machine: Machine, reader: Reader) -> None:
-    machine.disk.unlink(f"keys/{RECORDING}")
+    machine.disk.unlink(f"keys/{RECORDING}.training")
     assert fault(reader) is VerifyFault.KEY_MISSING
     with pytest.raises(KeyUnavailable, match="not in the key store"):
         list(reader.wav(RECORDING, [IDENTITY]))
@@ -136,8 +136,8 @@ def test_a_missing_body_is_refused(machine: Machine, reader: Reader) -> None:
 
 
 def test_an_altered_header_is_refused(machine: Machine, reader: Reader) -> None:
-    header = machine.disk.read(f"keys/{RECORDING}")
-    machine.disk.put(f"keys/{RECORDING}", header[:-2] + b"A\n")
+    header = machine.disk.read(f"keys/{RECORDING}.training")
+    machine.disk.put(f"keys/{RECORDING}.training", header[:-2] + b"A\n")
     assert fault(reader) is VerifyFault.KEY_DAMAGED
 
 
@@ -157,7 +157,8 @@ def test_a_whole_recording_put_in_the_place_of_another_is_refused() -> None:
         machine.seal(number)
     one, two = (machine.catalogue.get(tags(number).recording) for number in (1, 2))
     machine.disk.put(f"{one.body}.age", machine.disk.read(f"{two.body}.age"))
-    machine.disk.put(f"keys/{one.tags.recording}", machine.disk.read(f"keys/{two.tags.recording}"))
+    other = machine.disk.read(f"keys/{two.tags.recording}.training")
+    machine.disk.put(f"keys/{one.tags.recording}.training", other)
     reader = Reader(machine.files, machine.catalogue)
     verdict = reader.verify(one.tags.recording, [IDENTITY])
     assert verdict.fault is VerifyFault.CONTENT
@@ -229,7 +230,7 @@ def test_age_opens_header_and_body(tmp_path: Path, frames: int) -> None:
     row = machine.catalogue.get(RECORDING)
     key = tmp_path / "key.txt"
     key.write_text(IDENTITY.secret_text() + "\n")
-    header = machine.disk.read(f"keys/{RECORDING}")
+    header = machine.disk.read(f"keys/{RECORDING}.training")
     opened = subprocess.run(
         ["age", "-d", "-i", str(key)],
         input=header + machine.disk.read(f"{row.body}.age"),

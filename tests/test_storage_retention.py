@@ -384,7 +384,7 @@ def test_a_shred_that_failed_half_way_is_finished_by_the_next_sweep_whatever_the
     assert len(report.failed) == 2
     assert "repeat" in report.failed[0][1]
     for number in (0, 1):
-        assert not machine.disk.size(f"keys/{tags(number).recording}")
+        assert not machine.disk.size(f"keys/{tags(number).recording}.training")
         verdict = Reader(machine.files, machine.catalogue).verify(tags(number).recording, [IDENTITY])
         assert verdict.fault is VerifyFault.NOT_SEALED
         with pytest.raises(HoldError, match="being shredded"):
@@ -410,7 +410,8 @@ def test_the_tombstone_holds_nothing_that_says_who_called() -> None:
 def test_what_a_backup_brings_back_is_found() -> None:
     machine = machine_with([DAY, 9 * DAY])
     row = machine.catalogue.get(tags(0).recording)
-    copies = {path: machine.disk.read(path) for path in (f"{row.body}.age", f"keys/{row.tags.recording}")}
+    paths = (f"{row.body}.age", f"keys/{row.tags.recording}.training")
+    copies = {path: machine.disk.read(path) for path in paths}
     assert find_orphans(machine.files, machine.catalogue) == ()
     retention(machine).sweep(Clocks().pass_time(2 * DAY))
     assert find_orphans(machine.files, machine.catalogue) == ()

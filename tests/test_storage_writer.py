@@ -333,7 +333,7 @@ def _crashed(frames: int = 1000) -> Machine:
 def test_a_key_store_that_is_not_there_erases_nothing() -> None:
     """Nothing is destroyed by inference: a missing header may be a missing mount."""
     machine = _crashed()
-    path = f"keys/{tags(1).recording}"
+    path = f"keys/{tags(1).recording}.training"
     header = machine.disk.read(path)
     machine.disk.unlink(path)
     store = _store(machine)

@@ -56,6 +56,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "rec.failed": "A recording failed.",
     "rec.paused": "A recording was paused.",
     "rec.promoted": "A recording is kept longer, by the tag that its purpose declares.",
+    "rec.purpose_expired": "The key of one purpose was destroyed; the recording lives on for others.",
     "rec.resumed": "A recording went on.",
     "rec.sealed": "A recording was closed for good.",
     "rec.started": "A recording began.",

@@ -6,15 +6,27 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from storage.catalogue.rows import CatalogueRow, State, Tombstone, decode_row, decode_tombstone
-from storage.catalogue.schema import NUMBERS, RECORDINGS, TOMBSTONES, Instant
+from storage.catalogue.schema import FURTHER, NUMBERS, RECORDINGS, TOMBSTONES, Instant
 from storage.errors import AmbiguousId, CatalogueBusy, CatalogueError, RecordingNotFound
 from storage.tags import RecordingId
+
+_ENDED: Final = RECORDINGS.c.state.in_([State.SEALED.value, State.ABORTED.value])
+
+
+def serves(purpose: str) -> sa.ColumnElement[bool]:
+    """The condition that a row of RECORDINGS serves a purpose, be it the leading one or not."""
+    return sa.or_(
+        RECORDINGS.c.purpose == purpose,
+        sa.exists().where(
+            FURTHER.c.id == RECORDINGS.c.id, FURTHER.c.purpose == purpose, FURTHER.c.cause == ""
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +82,14 @@ class Queries:
         found += self._rows(
             sa.select(RECORDINGS).where(RECORDINGS.c.id.startswith(prefix)).order_by("id").limit(2)
         )
-        found += self._tombstones(
-            sa.select(TOMBSTONES).where(TOMBSTONES.c.id.startswith(prefix)).order_by("id").limit(2)
-        )
+        rows = {row.tags.recording for row in found if isinstance(row, CatalogueRow)}
+        newest: dict[RecordingId, Tombstone] = {}
+        for stone in self._tombstones(
+            sa.select(TOMBSTONES).where(TOMBSTONES.c.id.startswith(prefix)).order_by("gone_at", "purpose")
+        ):
+            if stone.recording not in rows:
+                newest[stone.recording] = stone
+        found += newest.values()
         if not found:
             raise RecordingNotFound(f"no recording begins with {prefix}")
         if len(found) > 1:
@@ -102,7 +119,7 @@ class Queries:
         """
         query = sa.select(RECORDINGS).order_by(RECORDINGS.c.started.desc(), RECORDINGS.c.id)
         if purpose is not None:
-            query = query.where(RECORDINGS.c.purpose == purpose)
+            query = query.where(serves(purpose))
         if states:
             query = query.where(RECORDINGS.c.state.in_([state.value for state in states]))
         if since is not None:
@@ -119,16 +136,21 @@ class Queries:
             limit: At most so many.
 
         Returns:
-            Rows in SHREDDING, then SEALED and ABORTED ones by expiry; never held.
+            Rows in SHREDDING or with a purpose that is ending, then SEALED and ABORTED ones
+            by expiry, of which a purpose at least has expired; never held.
         """
-        claimed = RECORDINGS.c.state == State.SHREDDING.value
-        ended = RECORDINGS.c.state.in_([State.SEALED.value, State.ABORTED.value])
+        further = FURTHER.c.id == RECORDINGS.c.id
+        claimed = sa.or_(
+            RECORDINGS.c.state == State.SHREDDING.value,
+            sa.and_(_ENDED, sa.exists().where(further, FURTHER.c.cause != "")),
+        )
+        expired = sa.or_(RECORDINGS.c.expiry <= until, sa.exists().where(further, FURTHER.c.expiry <= until))
         query = (
             sa.select(RECORDINGS)
             .where(
                 sa.or_(
                     claimed,
-                    sa.and_(ended, RECORDINGS.c.expiry <= until, RECORDINGS.c.held.is_(sa.false())),
+                    sa.and_(_ENDED, expired, RECORDINGS.c.held.is_(sa.false())),
                 )
             )
             .order_by(sa.case((claimed, 0), else_=1), RECORDINGS.c.expiry, RECORDINGS.c.id)
@@ -237,13 +259,31 @@ class Queries:
         return self._tombstones(query.limit(limit))
 
     def tombstone(self, recording: RecordingId) -> Tombstone | None:
-        """What remains of one recording; None if it has no tombstone."""
-        found = self._tombstones(sa.select(TOMBSTONES).where(TOMBSTONES.c.id == recording.text))
-        return found[0] if found else None
+        """What remains of one recording that is gone: its newest tombstone; None if it has none."""
+        found = self.tombstones_of(recording)
+        return found[-1] if found else None
+
+    def tombstones_of(self, recording: RecordingId) -> tuple[Tombstone, ...]:
+        """What remains of each purpose of one recording that has ended, the oldest first."""
+        return self._tombstones(
+            sa.select(TOMBSTONES)
+            .where(TOMBSTONES.c.id == recording.text)
+            .order_by(TOMBSTONES.c.gone_at, TOMBSTONES.c.purpose)
+        )
 
     def _rows(self, query: sa.Select[Any]) -> tuple[CatalogueRow, ...]:
+        ids = sa.select(query.subquery().c.id)
+        others = sa.select(FURTHER).where(FURTHER.c.id.in_(ids)).order_by(FURTHER.c.expiry, FURTHER.c.purpose)
         with self._reading() as connection:
-            return tuple(decode_row(found) for found in connection.execute(query).mappings())
+            connection.exec_driver_sql("BEGIN")  # both from one instant
+            try:
+                rows = connection.execute(query).mappings().all()
+                further: dict[str, list[sa.RowMapping]] = {}
+                for other in connection.execute(others).mappings():
+                    further.setdefault(other["id"], []).append(other)
+            finally:
+                connection.exec_driver_sql("COMMIT")
+        return tuple(decode_row(found, further.get(found["id"], ())) for found in rows)
 
     def _tombstones(self, query: sa.Select[Any]) -> tuple[Tombstone, ...]:
         with self._reading() as connection:

@@ -17,11 +17,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from datetime import datetime
 from typing import Final, Self
 
 import sqlalchemy as sa
 
 from storage.catalogue.holds import HoldRegister, blocked_by, forget
+from storage.catalogue.migration import (
+    headers_of_earlier_form,
+    key_tombstones_by_purpose,
+    name_headers_by_purpose,
+)
 from storage.catalogue.queries import Queries, named_errors
 from storage.catalogue.rows import (
     CatalogueRow,
@@ -32,6 +38,7 @@ from storage.catalogue.rows import (
     encode_facts,
 )
 from storage.catalogue.schema import (
+    FURTHER,
     METADATA,
     NUMBERS,
     RECORDINGS,
@@ -50,11 +57,12 @@ from storage.errors import (
 )
 from storage.files import Files
 from storage.holds import BLOCKING
-from storage.tags import RecordingId
+from storage.tags import PurposeTerm, RecordingId
 
 CATALOGUE_NAME: Final = "catalogue.sqlite"
 EXPIRY: Final = "expiry"
 """The cause of a scheduled shred."""
+_LIVING: Final = (State.OPEN, State.SEALED, State.ABORTED)
 
 
 class Catalogue(Queries):
@@ -72,6 +80,7 @@ class Catalogue(Queries):
     def __init__(self, engine: sa.Engine) -> None:
         super().__init__(engine)
         with self._transaction() as connection:
+            key_tombstones_by_purpose(connection)
             METADATA.create_all(connection)
             found = connection.execute(sa.select(sa.func.max(SCHEMA.c.version))).scalar()
             if found is None:
@@ -80,7 +89,7 @@ class Catalogue(Queries):
                 raise CatalogueError(
                     f"the catalogue has schema {found}, this version knows {SCHEMA_VERSION}: upgrade recproxy"
                 )
-            elif found < SCHEMA_VERSION:  # what is new are tables, made above
+            elif found < SCHEMA_VERSION:  # what is new are tables, made above, and the key of one
                 connection.execute(SCHEMA.update().values(version=SCHEMA_VERSION))
         self.holds = HoldRegister(engine)
         self.terms = TermRegister(engine)
@@ -106,7 +115,12 @@ class Catalogue(Queries):
             with suppress(FilePresent):  # another process was faster
                 files.create(CATALOGUE_NAME).close()
             files.sync_directory(".")
-        return cls(sqlite_engine(url))
+        catalogue = cls(sqlite_engine(url))
+        old = headers_of_earlier_form(files)
+        if old:
+            known = {row.tags.recording: row.tags.purpose for row in catalogue.select()}
+            name_headers_by_purpose(files, {each: known[each] for each in old if each in known})
+        return catalogue
 
     def close(self) -> None:
         """Release all connections."""
@@ -129,6 +143,9 @@ class Catalogue(Queries):
         ]
         with self._transaction() as connection:
             connection.execute(RECORDINGS.insert(), [_open_values(row) for row in rows])
+            further = [_term_values(row.tags.recording, term) for row in rows for term in row.tags.further]
+            if further:
+                connection.execute(FURTHER.insert(), further)
             if numbers:
                 connection.execute(NUMBERS.insert(), numbers)
 
@@ -192,7 +209,9 @@ class Catalogue(Queries):
             cause=cause,
         )
 
-    def claim_for_shredding(self, recording: RecordingId, cause: str) -> CatalogueRow:
+    def claim_for_shredding(
+        self, recording: RecordingId, cause: str, due: datetime | None = None
+    ) -> CatalogueRow:
         """SEALED, ABORTED or SHREDDING → SHREDDING, unless it is held.
 
         From here on it can only be shredded: neither a hold nor a seal undoes it.
@@ -201,6 +220,7 @@ class Catalogue(Queries):
             recording: Which.
             cause: Why; the first cause stands if it is claimed again. ``EXPIRY`` stops
                 before every hold, what the data subject asks for before a legal one.
+            due: Only if every purpose of it has expired at this instant (aware).
 
         Returns:
             The row as claimed.
@@ -208,12 +228,13 @@ class Catalogue(Queries):
         Raises:
             HeldRecording: A hold stands.
             RecordingNotFound: There is no such row (any more).
-            CatalogueError: It is still open, or the catalogue cannot be written.
+            CatalogueError: It is still open or not due, or the catalogue cannot be written.
         """
         row = self.get(recording)
         if row.state is State.SHREDDING:
             return row
         held = blocked_by(BLOCKING[cause == EXPIRY])
+        in_time = sa.true() if due is None else _all_expired(due)
         with self._transaction() as connection:
             changed = connection.execute(
                 RECORDINGS.update()
@@ -221,6 +242,7 @@ class Catalogue(Queries):
                     RECORDINGS.c.id == recording.text,
                     RECORDINGS.c.state.in_((State.SEALED.value, State.ABORTED.value)),
                     sa.not_(held),
+                    in_time,
                 )
                 .values(state=State.SHREDDING.value, cause=cause)
             ).rowcount
@@ -229,31 +251,109 @@ class Catalogue(Queries):
             return row
         if not changed and row.held and row.state in {State.SEALED, State.ABORTED}:
             raise HeldRecording(f"recording {recording} is held ({row.hold_reference})")
+        if due is not None and row.tags.kept_until > due:
+            raise CatalogueError(f"recording {recording} is kept until {row.tags.kept_until}: it is not due")
         raise CatalogueError(f"recording {recording} is {row.state.value}: end its call first")
 
-    def bury(self, tombstone: Tombstone) -> bool:
-        """Remove a row and leave its tombstone, in one step.
+    def claim_purpose(
+        self, recording: RecordingId, purpose: str, cause: str, due: datetime | None = None
+    ) -> CatalogueRow:
+        """End one purpose of a recording that lives on for another; its key can only be destroyed now.
 
         Args:
-            tombstone: SHREDDED needs a row in SHREDDING, DISCARDED one in
-                DISCARDING.
+            recording: Which; OPEN, SEALED or ABORTED.
+            purpose: Which purpose; the leading one gives its place to the longest of the others.
+            cause: As for ``claim_for_shredding``; the first one stands.
+            due: Only if it has expired at this instant (aware).
 
         Returns:
-            False if the tombstone stands already.
+            The row as claimed: the purpose is in ``ending``.
+
+        Raises:
+            HeldRecording: A hold stands.
+            RecordingNotFound: There is no such row (any more).
+            CatalogueError: It has no such purpose, no other, or it is not due; or the catalogue
+                cannot be written.
+        """
+        row = self.get(recording)
+        while purpose not in {ending.term.purpose for ending in row.ending}:
+            term = next((term for term in row.tags.terms if term.purpose == purpose), None)
+            if term is None or not row.tags.further:
+                raise CatalogueError(f"recording {recording} does not serve {purpose} beside another purpose")
+            if due is not None and term.expiry > due:
+                raise CatalogueError(f"recording {recording} serves {purpose} until {term.expiry}: not due")
+            self._end_purpose(row, term, cause)
+            row = self.get(recording)
+        return row
+
+    def _end_purpose(self, row: CatalogueRow, term: PurposeTerm, cause: str) -> None:
+        """Mark one purpose as ending, if the row is still as it was read."""
+        tags = row.tags
+        left = tags.without(term.purpose)
+        identity = tags.recording.text
+        with self._transaction() as connection:
+            changed = connection.execute(
+                RECORDINGS.update()
+                .where(
+                    RECORDINGS.c.id == identity,
+                    RECORDINGS.c.state.in_([state.value for state in _LIVING]),
+                    RECORDINGS.c.purpose == tags.purpose,
+                    RECORDINGS.c.expiry == tags.expiry,
+                    sa.not_(blocked_by(BLOCKING[cause == EXPIRY])),
+                )
+                .values(purpose=left.purpose, legal_basis=left.legal_basis.value, expiry=left.expiry)
+            ).rowcount
+            if changed:
+                connection.execute(FURTHER.delete().where(FURTHER.c.id == identity, FURTHER.c.cause == ""))
+                others = [_term_values(tags.recording, other) for other in left.further]
+                connection.execute(FURTHER.insert(), [*others, _term_values(tags.recording, term, cause)])
+        if not changed:
+            fresh = self.get(tags.recording)
+            if fresh.state not in _LIVING:
+                raise CatalogueError(f"recording {identity} is {fresh.state.value}")
+            if fresh.held:
+                raise HeldRecording(f"recording {identity} is held ({fresh.hold_reference})")
+
+    def bury_purpose(self, tombstone: Tombstone) -> None:
+        """Forget a purpose that has ended and leave its tombstone, in one step; may be repeated.
+
+        Args:
+            tombstone: Of a purpose that ``claim_purpose`` ended.
+
+        Raises:
+            CatalogueError: The catalogue cannot be written.
+        """
+        identity, purpose = tombstone.recording.text, tombstone.purpose
+        with self._transaction() as connection:
+            removed = connection.execute(
+                FURTHER.delete().where(
+                    FURTHER.c.id == identity, FURTHER.c.purpose == purpose, FURTHER.c.cause != ""
+                )
+            ).rowcount
+            if removed:
+                connection.execute(TOMBSTONES.insert().values(**_stone_values(tombstone)))
+
+    def bury(self, tombstones: Sequence[Tombstone]) -> bool:
+        """Remove a row and leave a tombstone for each of its purposes, in one step.
+
+        Args:
+            tombstones: One or more, of one recording: SHREDDED needs a row in SHREDDING,
+                DISCARDED one in DISCARDING.
+
+        Returns:
+            False if there is no row, and tombstones stand already.
 
         Raises:
             CatalogueError: The row is in another state, or the catalogue cannot
                 be written.
         """
+        tombstone = tombstones[0]
         allowed = State.SHREDDING if tombstone.state is State.SHREDDED else State.DISCARDING
-        values = asdict(tombstone)
-        values["id"] = tombstone.recording.text
-        values["state"] = tombstone.state.value
-        del values["recording"]
         identity = tombstone.recording.text
         with self._transaction() as connection:
-            known = connection.execute(sa.select(TOMBSTONES.c.id).where(TOMBSTONES.c.id == identity))
-            if known.first() is not None:
+            there = connection.execute(sa.select(RECORDINGS.c.id).where(RECORDINGS.c.id == identity)).first()
+            known = connection.execute(sa.select(TOMBSTONES.c.id).where(TOMBSTONES.c.id == identity)).first()
+            if there is None and known is not None:
                 return False
             removed = connection.execute(
                 RECORDINGS.delete().where(
@@ -266,7 +366,8 @@ class Catalogue(Queries):
                     f"recording {identity} cannot become {tombstone.state.value}: no row in state "
                     f"{allowed.value}"
                 )
-            connection.execute(TOMBSTONES.insert().values(**values))
+            connection.execute(TOMBSTONES.insert(), [_stone_values(stone) for stone in tombstones])
+            connection.execute(FURTHER.delete().where(FURTHER.c.id == identity))
             connection.execute(NUMBERS.delete().where(NUMBERS.c.id == identity))
             forget(connection, identity)
             forget_promotion(connection, identity)
@@ -302,6 +403,14 @@ class Catalogue(Queries):
             yield connection
 
 
+def _all_expired(instant: datetime) -> sa.ColumnElement[bool]:
+    """The condition that every purpose of a row of RECORDINGS has expired, or is ending already."""
+    later = sa.exists().where(
+        FURTHER.c.id == RECORDINGS.c.id, FURTHER.c.cause == "", FURTHER.c.expiry > instant
+    )
+    return sa.and_(RECORDINGS.c.expiry <= instant, sa.not_(later))
+
+
 def _refusal(
     connection: sa.Connection, recordings: Sequence[RecordingId], allowed: Sequence[State]
 ) -> CatalogueError:
@@ -317,6 +426,24 @@ def _refusal(
             names = " or ".join(state.value for state in allowed)
             return CatalogueError(f"recording {recording} is {states[recording.text]}, not {names}")
     return CatalogueError("a recording was named twice in one change of state")
+
+
+def _stone_values(tombstone: Tombstone) -> dict[str, object]:
+    values: dict[str, object] = asdict(tombstone)
+    values["id"] = tombstone.recording.text
+    values["state"] = tombstone.state.value
+    del values["recording"]
+    return values
+
+
+def _term_values(recording: RecordingId, term: PurposeTerm, cause: str = "") -> dict[str, object]:
+    return {
+        "id": recording.text,
+        "purpose": term.purpose,
+        "expiry": term.expiry,
+        "legal_basis": term.legal_basis.value,
+        "cause": cause,
+    }
 
 
 def _open_values(row: OpenRow) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from enum import Enum
@@ -16,6 +17,7 @@ from storage.tags import (
     LegalBasis,
     NoticeProof,
     NumberTokens,
+    PurposeTerm,
     RecordingId,
     RecordingTags,
     SealFacts,
@@ -88,11 +90,24 @@ class SealedRow:
 
 
 @dataclass(frozen=True, slots=True)
+class EndingPurpose:
+    """A purpose of a recording that lives on without it; the key for it is being destroyed.
+
+    Attributes:
+        term: Purpose and expiry.
+        cause: Why: ``expiry``, ``opt_out`` …
+    """
+
+    term: PurposeTerm
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
 class CatalogueRow:
     """One recording that still has its files.
 
     Attributes:
-        tags: Fixed when it was opened.
+        tags: Fixed when it was opened, but for purposes that have ended since.
         state: OPEN, SEALED, ABORTED, SHREDDING or DISCARDING.
         audio: Format of the samples.
         body: Path of the body in the data directory, without suffix.
@@ -104,6 +119,7 @@ class CatalogueRow:
         sha256: Hash of the sealed body (ciphertext), empty before.
         reason: Why it was sealed or aborted, empty while open.
         cause: Why it is being shredded or discarded, empty if it is not.
+        ending: Purposes whose key may still be there and may not be used any more.
     """
 
     tags: RecordingTags
@@ -118,11 +134,20 @@ class CatalogueRow:
     sha256: str
     reason: str
     cause: str
+    ending: tuple[EndingPurpose, ...] = ()
+
+    @property
+    def header_purposes(self) -> tuple[str, ...]:
+        """Every purpose that may have a header in the key store."""
+        return (
+            *(term.purpose for term in self.tags.terms),
+            *(ending.term.purpose for ending in self.ending),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Tombstone:
-    """What remains of a recording: nothing that says who called (law.md 3.8).
+    """What remains of one purpose of a recording: nothing that says who called (law.md 3.8).
 
     Attributes:
         recording: Its random id.
@@ -186,8 +211,15 @@ def decode_facts(text: str) -> SealFacts:
     return SealFacts(**values)
 
 
-def decode_row(found: sa.RowMapping) -> CatalogueRow:
-    """Make a row of its columns."""
+def decode_row(found: sa.RowMapping, further: Sequence[sa.RowMapping]) -> CatalogueRow:
+    """Make a row of its columns and of those of its further purposes."""
+    others = [
+        (
+            PurposeTerm(other["purpose"], LegalBasis(other["legal_basis"]), other["expiry"]),
+            other["cause"],
+        )
+        for other in further
+    ]
     notice = NoticeProof(
         prompt=found["notice_prompt"],
         sha256=found["notice_sha256"],
@@ -208,6 +240,7 @@ def decode_row(found: sa.RowMapping) -> CatalogueRow:
         started=found["started"],
         expiry=found["expiry"],
         notice=notice,
+        further=tuple(term for term, cause in others if not cause),
     )
     return CatalogueRow(
         tags=tags,
@@ -222,6 +255,7 @@ def decode_row(found: sa.RowMapping) -> CatalogueRow:
         sha256=found["sha256"],
         reason=found["reason"],
         cause=found["cause"],
+        ending=tuple(EndingPurpose(term, cause) for term, cause in others if cause),
     )
 
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from storage.errors import CatalogueError
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 _BUSY_SECONDS: Final = 10.0
 
 
@@ -82,12 +82,24 @@ RECORDINGS: Final = sa.Table(
     sa.Index("recordings_by_start", "started"),
 )
 
+FURTHER: Final = sa.Table(
+    "further_purposes",
+    METADATA,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("purpose", sa.String(63), primary_key=True),
+    sa.Column("expiry", Instant, nullable=False),
+    sa.Column("legal_basis", sa.String(32), nullable=False),
+    sa.Column("cause", sa.String(64), nullable=False, default=""),
+    sa.Index("further_by_expiry", "expiry"),
+)
+"""Purposes of a recording beside the one in its row; with a cause: the key for it is being destroyed."""
+
 TOMBSTONES: Final = sa.Table(
     "tombstones",
     METADATA,
     sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("purpose", sa.String(63), primary_key=True),
     sa.Column("state", sa.String(12), nullable=False),
-    sa.Column("purpose", sa.String(63), nullable=False),
     sa.Column("policy_version", sa.String(64), nullable=False),
     sa.Column("started_on", sa.Date, nullable=False),
     sa.Column("minutes", sa.Integer, nullable=False),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,7 +18,7 @@ from storage.tags import RecordingId
 
 WAL_DIRECTORY: Final = "wal"
 SECRET_BYTES: Final = 32
-_KEY_FILE_VERSION: Final = 1
+_KEY_FILE_VERSION: Final = 2
 _KEY_NAME: Final = re.compile(r"([0-9a-f]{32})\.key\Z")
 _MAX_KEY_FILE_BYTES: Final = 1 << 16
 
@@ -32,7 +32,7 @@ class RecordingKeys:
         body: Path of its body, without suffix.
         audio: Format of its samples.
         header_bytes: Length of the WAV header at the start of the plaintext.
-        header_sha256: Hash of its age header in the key store, which recovery checks.
+        header_sha256: Hash of each age header in the key store, by purpose, which recovery checks.
         file_key: age file key, 16 bytes.
         nonce: Payload nonce of the body, 16 bytes.
         secret: Secret of its log records, 32 bytes.
@@ -42,7 +42,7 @@ class RecordingKeys:
     body: str
     audio: AudioFormat
     header_bytes: int
-    header_sha256: str
+    header_sha256: Mapping[str, str]
     file_key: bytes = field(repr=False)
     nonce: bytes = field(repr=False)
     secret: bytes = field(repr=False)
@@ -77,7 +77,7 @@ def _encode(keys: RecordingKeys) -> bytes:
             "rate_hz": keys.audio.rate_hz,
             "channels": keys.audio.channels,
             "header_bytes": keys.header_bytes,
-            "header_sha256": keys.header_sha256,
+            "header_sha256": dict(keys.header_sha256),
             "file_key": keys.file_key.hex(),
             "nonce": keys.nonce.hex(),
             "secret": keys.secret.hex(),
@@ -109,7 +109,10 @@ def read_keys(files: Files, recording: RecordingId) -> RecordingKeys | None:
         return None
     values = json.loads(text)
     if values["v"] != _KEY_FILE_VERSION or values["recording"] != recording.text:
-        raise WalError(f"{_key_path(recording)} is of version {values['v']} for {values['recording']}")
+        raise WalError(
+            f"{_key_path(recording)} is of version {values['v']} for {values['recording']}, not "
+            f"{_KEY_FILE_VERSION}: let the version that wrote it complete what was open, then upgrade"
+        )
     keys = RecordingKeys(
         recording=recording,
         body=values["body"],

@@ -1,6 +1,6 @@
 """Opening recordings together: what is opened at the same time shares its syncs.
 
-Order: rows OPEN → headers in the key store → log keys → bodies with their nonces →
+Order: rows OPEN → headers in the key store, one for each purpose → log keys → bodies with their nonces →
 audit. Each step is done, durably, for all before the next begins; whoever fails at
 one takes part in none after it and is erased. Only then can audio be written, so
 there is none on disk without a row that has purpose and expiry.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from storage.age import FILE_KEY_BYTES, PAYLOAD_NONCE_BYTES, Random, Recipient, payload_key, seal_header
@@ -35,12 +35,14 @@ class OpenRequest:
         parties: Who calls whom; encrypted before it is stored.
         audio: Format of the frames that will be written.
         index: Its numbers as keyed hashes; None if it is not to be found by number.
+        recipients: Who can open it for a purpose, if that is not whom the store was given.
     """
 
     tags: RecordingTags
     parties: Parties
     audio: AudioFormat
     index: NumberTokens | None = None
+    recipients: Mapping[str, Sequence[Recipient]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -50,7 +52,7 @@ class _Opening:
     request: OpenRequest
     keys: RecordingKeys
     wav_header: bytes
-    age_header: bytes
+    age_headers: Mapping[str, bytes]
     row: OpenRow
     body: OpenBody | None = None
     fault: StorageError | None = None
@@ -82,7 +84,7 @@ def open_together(
     for place, fault in faults.items():
         openings[place].fault = fault
     entered = [opening for opening in openings if opening.fault is None]
-    _note_faults(openings, parts.keys.put({_id(each): each.age_header for each in _sound(openings)}))
+    _note_faults(openings, parts.keys.put({_id(each): each.age_headers for each in _sound(openings)}))
     _note_faults(openings, write_keys(parts.files, [each.keys for each in _sound(openings)]))
     _create_bodies(parts, _sound(openings))
     _audit(parts, _sound(openings))
@@ -96,13 +98,18 @@ def _prepare(request: OpenRequest, recipients: Sequence[Recipient], random: Rand
     tags, audio = request.tags, request.audio
     file_key = random(FILE_KEY_BYTES)
     wav_header = encode_header(audio, _stream_info(tags))
-    age_header = seal_header(file_key, recipients, random)
+    age_headers = {
+        term.purpose: seal_header(file_key, request.recipients.get(term.purpose, recipients), random)
+        for term in tags.terms
+    }
     keys = RecordingKeys(
         recording=tags.recording,
         body=body_path(tags.recording, tags.started),
         audio=audio,
         header_bytes=len(wav_header),
-        header_sha256=hashlib.sha256(age_header).hexdigest(),
+        header_sha256={
+            purpose: hashlib.sha256(header).hexdigest() for purpose, header in age_headers.items()
+        },
         file_key=file_key,
         nonce=random(PAYLOAD_NONCE_BYTES),
         secret=random(SECRET_BYTES),
@@ -110,7 +117,7 @@ def _prepare(request: OpenRequest, recipients: Sequence[Recipient], random: Rand
     parties = seal_parties(request.parties, file_key, random(PAYLOAD_NONCE_BYTES))
     facts = AudioFacts(audio.encoding.name, audio.rate_hz, audio.channels)
     row = OpenRow(tags, facts, keys.body, parties, request.index)
-    return _Opening(request, keys, wav_header, age_header, row)
+    return _Opening(request, keys, wav_header, age_headers, row)
 
 
 def _id(opening: _Opening) -> RecordingId:
@@ -177,13 +184,13 @@ def _started_fields(tags: RecordingTags) -> dict[str, str]:
     return {
         "rec": tags.recording.text,
         "call": tags.call,
-        "purpose": tags.purpose,
+        "purpose": ",".join(term.purpose for term in tags.terms),
         "policy": tags.policy_version[:16],
         "basis": tags.legal_basis.value,
         "prompt": tags.notice.prompt,
         "prompt_sha256": tags.notice.sha256,
         "language": tags.notice.language,
-        "expires_at": tags.expiry.astimezone(UTC).isoformat(),
+        "expires_at": tags.kept_until.astimezone(UTC).isoformat(),
         "outcome": "opened",
     }
 

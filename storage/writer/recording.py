@@ -17,7 +17,7 @@ from storage.errors import StorageError, WriterClosed
 from storage.openbody import BodyFacts, OpenBody
 from storage.tags import RecordingId, RecordingTags, SealFacts
 from storage.wal import RecordingKeys, SealMark, Tail
-from storage.writer.parts import StoreParts, erase_unsealed
+from storage.writer.parts import StoreParts, erase_purpose, erase_unsealed
 from storage.writer.sealing import SealedRecording, seal_together
 
 _LOG_AT_BYTES: Final = 32 * 1024
@@ -165,7 +165,7 @@ class RecordingWriter:
                 "rec.failed",
                 {
                     "rec": self.recording.text,
-                    "purpose": self._tags.purpose,
+                    "purpose": ",".join(term.purpose for term in self._tags.terms),
                     "outcome": "aborted",
                     "reason": reason,
                 },
@@ -190,6 +190,26 @@ class RecordingWriter:
         self._body.close()
         erase_unsealed(self._parts, self._tags, self._path, reason, now)
         self.end()
+
+    def drop_purpose(self, purpose: str, reason: str, now: datetime) -> None:
+        """End one of several purposes: its key is destroyed at once, the recording goes on for the others.
+
+        Once the row says so a crash does not undo it: retention finishes it.
+
+        Args:
+            purpose: Which; not the only one.
+            reason: E.g. ``opt_out``; no personal data.
+            now: The current instant (aware).
+
+        Raises:
+            StorageError: Repeat; what is destroyed stays destroyed.
+            WriterClosed: It has ended.
+        """
+        self._not_ended()
+        parts = self._parts
+        row = parts.catalogue.claim_purpose(self.recording, purpose, reason)
+        self._tags = row.tags
+        erase_purpose(parts.files, parts.catalogue, parts.audit, row, purpose, now)
 
     # What follows is for the store alone.
 

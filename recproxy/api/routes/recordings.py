@@ -136,7 +136,7 @@ def file(recording: Id, use: Use, parts: Parts, who: Who) -> StreamingResponse:
     """
     row = _playable(parts, recording)
     facts = leave(parts, row, who, use)
-    header = KeyStore(parts.files).get(row.tags.recording)
+    header = KeyStore(parts.files).get(row.tags.recording, row.tags.purpose)
     body = Bodies(parts.files).pieces(body_path(row))
     first = next(body, b"")
     parts.chain.append("playback.opened", actor(who.name), facts)
