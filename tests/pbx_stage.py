@@ -170,6 +170,10 @@ def placed(text: str, addresses: Mapping[str, str]) -> str:
     return re.sub(r"\b(?:\d{1,3}\.){3}\d{1,3}\b", lambda found: addresses.get(found[0], found[0]), text)
 
 
+def _installed(path: Path) -> str:
+    return path.read_text().replace("/etc/asterisk/", "/pbx/")
+
+
 def wire(
     rig: Rig,
     example: Path,
@@ -211,7 +215,7 @@ def stage(
     change: Callable[[dict[str, Any]], None] | None = None,
     pjsip: Callable[[str], str] = str,
     settings: Settings | None = None,
-    files: Mapping[str, str | bytes] | None = None,
+    files: Callable[[str], Mapping[str, str | bytes]] | None = None,
 ) -> Iterator[Stage]:
     """Everybody of an example with Asterisk, up and running.
 
@@ -222,7 +226,7 @@ def stage(
         change: Changes the daemon's configuration.
         pjsip: Changes Asterisk's ``pjsip.conf``, the telephone included.
         settings: Of the daemon.
-        files: Further files of Asterisk.
+        files: Makes further files of Asterisk, from the first three octets of all addresses.
     """
     with contextlib.ExitStack() as stack:
         rig = stack.enter_context(rigs.rig(directory, prompts, settings))
@@ -231,16 +235,15 @@ def stage(
         wire(rig, EXAMPLES / example / "recproxy.yaml", addresses, change)
         spoken = unmistakable(PLAYED_S, 77)
         written: dict[str, str | bytes] = {
-            "pjsip.conf": placed(
-                pjsip((EXAMPLES / example / "pjsip.conf").read_text() + TELEPHONE), addresses
-            ),
+            "pjsip.conf": placed(pjsip(_installed(EXAMPLES / example / "pjsip.conf") + TELEPHONE), addresses),
             "extensions.conf": placed(
                 (EXAMPLES / "asterisk" / "extensions.conf").read_text() + DIALPLAN, addresses
             ),
             **{f"sounds/speech.{form}": spoken for form in ("ulaw", "alaw", "g722")},
             **{f"music/music.{form}": spoken for form in ("ulaw", "alaw", "g722")},
         }
-        asterisk = stack.enter_context(Asterisk(directory / "asterisk", written | dict(files or {})))
+        more = dict(files(addresses["192.0.2.1"].rsplit(".", 1)[0])) if files else {}
+        asterisk = stack.enter_context(Asterisk(directory / "asterisk", written | more))
         telephone = stack.enter_context(Softphone(addresses["192.0.2.20"]))
         asterisk.wait_ready()
         rig.daemon.start()
