@@ -443,7 +443,8 @@ class SipEndpoint:
 
     def _end(self, call: str, bridge: Bridge, command: EndLeg) -> None:
         extra: list[tuple[str, str]] = [("Reason", str(r)) for r in bridge.reasons.get(command.leg.other, ())]
-        if command.code >= 300 and not extra and command.leg is LegName.CALLEE:  # noqa: PLR2004
+        ours = command.leg is LegName.CALLEE or bridge.failure is None
+        if command.code >= 300 and not extra and ours:  # noqa: PLR2004
             extra.append(("Reason", str(Reason("SIP", command.code, command.reason))))
         to = bridge.trunk if command.leg is LegName.CALLER else bridge.onward
         extra = [pair for pair in extra if to.headers.passes(pair[0])]
