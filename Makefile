@@ -16,7 +16,7 @@ NATIVE := $(wildcard rtp/*.c rtp/*.h) rtp/_build.py setup.py pyproject.toml
 SIP := $(wildcard tools/pjsua2/*.c tools/pjsua2/*.h tools/pjsua2/*.i tools/pjsua2/*.sh tools/pjsua2/*.py)
 PYTEST = $(BIN)/pytest -p no:cacheprovider
 
-.PHONY: help dev demo test lint unit interop pbx faults load soak test-native wheel-test states clean
+.PHONY: help dev console demo test lint unit interop pbx faults load soak test-native wheel-test states clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -40,7 +40,10 @@ $(VENV)/.native: $(NATIVE) $(VENV)/.locked
 	@$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-dev: $(VENV)/.locked $(VENV)/.sip $(VENV)/.native ## everything to run from this tree
+console: | system ## the web console, from recproxy/console/src
+	@tools/console.sh
+
+dev: $(VENV)/.locked $(VENV)/.sip $(VENV)/.native console ## everything to run from this tree
 	@ln -sfn $(VENV) $(RECPROXY_CACHE)/venv
 
 demo: dev ## record a real call on loopback, open it, and see one expire
@@ -97,7 +100,7 @@ states: dev ## regenerate recproxy/call/STATES.md
 	$(BIN)/python tools/states.py > recproxy/call/STATES.md
 
 clean: ## remove what was built in the tree
-	rm -rf build dist *.egg-info demo-out rtp/_native*.so rtp/_native.c .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf build dist *.egg-info demo-out recproxy/console/static rtp/_native*.so rtp/_native.c .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 bench: dev ## recproxy and its peers in one table; 25 minutes, root, a quiet machine
 	@bench/setup.sh
