@@ -14,9 +14,11 @@ import pytest
 from command_line import Done, recproxy
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from policies import one_purpose, parsed, policy_text, whole
 from recorded import Shelf, Take, make_shelf, record
 
+from recproxy.policy import PolicyFile, PurposeName
 from recproxy.policy.terms import PromotionRefused, promoted_keep
 from storage import OsFiles, read_events
 
@@ -238,19 +240,24 @@ def test_notice_and_diff_tell_of_the_longer_term(tagged: Shelf) -> None:
     assert [(one["change"], one["recordings"]) for one in json.loads(told)["changes"]] == [("shorter", 0)]
 
 
-@given(st.integers(1, 400), st.integers(1, 400), st.integers(1, 60))
-def test_the_shorter_promise_holds_and_never_less_than_before(then: int, now: int, kept: int) -> None:
-    def file(days: int) -> Any:
-        tagged = {**TAGGED, "keep": f"P{days}D"}
-        return parsed(
-            whole({"training": one_purpose(retention__keep="P30D", retention__promote=tagged)})
-        ).file
+DECLARED = parsed(whole({"training": one_purpose(retention__promote=TAGGED)})).file
 
-    if min(then, now) <= 30:
-        return
+
+def promising(days: int) -> PolicyFile:
+    """A policy that keeps tagged recordings for so many days."""
+    purpose = DECLARED.purposes[PurposeName("training")]
+    promote_ = purpose.retention.promote
+    assert promote_ is not None
+    retention_ = replace(purpose.retention, promote=replace(promote_, keep=days * DAY))
+    return replace(DECLARED, purposes={PurposeName("training"): replace(purpose, retention=retention_)})
+
+
+@given(st.integers(31, 400), st.integers(31, 400), st.integers(1, 60))
+def test_the_shorter_promise_holds_and_never_less_than_before(then: int, now: int, kept: int) -> None:
     try:
-        keep = promoted_keep(file(then), file(now), "training", "agreed", kept * DAY)
+        keep = promoted_keep(promising(then), promising(now), "training", "agreed", kept * DAY)
     except PromotionRefused:
         assert kept < 30 or kept >= min(then, now)
     else:
+        assert kept >= 30
         assert kept * DAY < keep == min(then, now) * DAY
