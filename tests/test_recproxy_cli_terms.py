@@ -150,6 +150,7 @@ def test_the_process_takes_a_policy_over_on_sighup_not_while_it_is_edited(shelf:
             found: list[str] = []
             for line in process.stdout or ():
                 found.append(json.loads(line)["event"])
+                assert found[-1] != "retention.failed", line
                 if found[-1] == name:
                     return found
             raise AssertionError(found)

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from storage.catalogue.queries import named_errors
 from storage.catalogue.rows import State
-from storage.catalogue.schema import PROMOTIONS, RECORDINGS
+from storage.catalogue.schema import FURTHER, PROMOTIONS, RECORDINGS
 from storage.errors import TermError
 from storage.tags import RecordingId
 
@@ -75,23 +75,34 @@ class TermRegister:
         Returns:
             The first to expire first. Nothing is changed.
         """
-        tagged = RECORDINGS.outerjoin(
-            PROMOTIONS,
-            (PROMOTIONS.c.id == RECORDINGS.c.id) & (PROMOTIONS.c.purpose == RECORDINGS.c.purpose),
-        )
-        query = (
+        leading = (
             sa.select(RECORDINGS.c.id, RECORDINGS.c.started, RECORDINGS.c.expiry, PROMOTIONS.c.tag)
-            .select_from(tagged)
+            .select_from(
+                RECORDINGS.outerjoin(
+                    PROMOTIONS,
+                    (PROMOTIONS.c.id == RECORDINGS.c.id) & (PROMOTIONS.c.purpose == RECORDINGS.c.purpose),
+                )
+            )
             .where(RECORDINGS.c.purpose == purpose, RECORDINGS.c.state.in_(_KEPT))
-            .order_by(RECORDINGS.c.expiry, RECORDINGS.c.id)
+        )
+        further = (
+            sa.select(FURTHER.c.id, RECORDINGS.c.started, FURTHER.c.expiry, PROMOTIONS.c.tag)
+            .select_from(
+                FURTHER.join(RECORDINGS, RECORDINGS.c.id == FURTHER.c.id).outerjoin(
+                    PROMOTIONS,
+                    (PROMOTIONS.c.id == FURTHER.c.id) & (PROMOTIONS.c.purpose == FURTHER.c.purpose),
+                )
+            )
+            .where(FURTHER.c.purpose == purpose, FURTHER.c.cause == "", RECORDINGS.c.state.in_(_KEPT))
         )
         with self._transaction() as connection:
-            found = connection.execute(query).all()
+            found = connection.execute(sa.union_all(leading, further)).all()
         changes = (
             TermChange(RecordingId(row.id), purpose, row.expiry, row.started + term.of(row.tag or ""))
             for row in found
         )
-        return tuple(change for change in changes if change.after < change.before)
+        shorter = (change for change in changes if change.after < change.before)
+        return tuple(sorted(shorter, key=lambda change: (change.before, change.recording.text)))
 
     def shorten(self, changes: Sequence[TermChange]) -> None:
         """Let recordings expire sooner; one that was changed or claimed meanwhile is left as it is.
@@ -103,7 +114,7 @@ class TermRegister:
             for change in changes:
                 if change.after >= change.before:
                     raise TermError(f"recording {change.recording} would be kept longer by a shorter term")
-                connection.execute(_moved(change))
+                _move(connection, change)
 
     def promote(self, change: TermChange, tag: str) -> None:
         """Keep a recording longer, because of a tag; once.
@@ -124,7 +135,7 @@ class TermRegister:
             )
             if had is not None:
                 raise TermError(f"recording {change.recording} has the tag {had} already")
-            if connection.execute(_moved(change)).rowcount != 1:
+            if not _move(connection, change):
                 raise TermError(f"recording {change.recording} is being shredded, or was changed meanwhile")
             connection.execute(
                 PROMOTIONS.insert().values(id=change.recording.text, purpose=change.purpose, tag=tag)
@@ -151,14 +162,22 @@ def forget_promotion(connection: sa.Connection, recording: str) -> None:
     connection.execute(PROMOTIONS.delete().where(PROMOTIONS.c.id == recording))
 
 
-def _moved(change: TermChange) -> sa.Update:
-    return (
-        RECORDINGS.update()
-        .where(
-            RECORDINGS.c.id == change.recording.text,
-            RECORDINGS.c.purpose == change.purpose,
-            RECORDINGS.c.state.in_(_KEPT),
-            RECORDINGS.c.expiry == change.before,
-        )
-        .values(expiry=change.after)
+def _move(connection: sa.Connection, change: TermChange) -> bool:
+    """Give one purpose of a recording, the leading or a further one, its new expiry if it has the old one."""
+    identity = change.recording.text
+    leading = RECORDINGS.update().where(
+        RECORDINGS.c.id == identity,
+        RECORDINGS.c.purpose == change.purpose,
+        RECORDINGS.c.state.in_(_KEPT),
+        RECORDINGS.c.expiry == change.before,
     )
+    kept = sa.exists().where(RECORDINGS.c.id == identity, RECORDINGS.c.state.in_(_KEPT))
+    further = FURTHER.update().where(
+        FURTHER.c.id == identity,
+        FURTHER.c.purpose == change.purpose,
+        FURTHER.c.cause == "",
+        FURTHER.c.expiry == change.before,
+        kept,
+    )
+    moved = [connection.execute(one.values(expiry=change.after)).rowcount for one in (leading, further)]
+    return sum(moved) == 1

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
@@ -14,9 +15,9 @@ from recproxy.cli.policy.reading import surroundings
 from recproxy.cli.recordings.permitting import permitted
 from recproxy.documents import promotion_evidence
 from recproxy.errors import RecproxyError
-from recproxy.policy import Policy, load_policy
-from recproxy.policy.terms import PromotionRefused, promoted_keep
-from storage import CatalogueRow, TermChange, Tombstone
+from recproxy.policy import Policy, PurposeName, load_policy
+from recproxy.policy.terms import PromotionRefused, promoted_keep, term_of
+from storage import CatalogueRow, PurposeTerm, TermChange, Tombstone
 
 __all__ = ["promote"]
 
@@ -41,18 +42,19 @@ def promote(recording: str, config: Path, tag: str, made_under: Path | None, why
     """
     with open_archive(config) as archive:
         row = _row(archive, recording)
-        permitted(archive, row, row.tags.purpose, audio=False)
         policy = _policy(archive, archive.config.policy)
+        term = _term(row, policy, tag)
+        permitted(archive, row, term.purpose, audio=False)
         announced = policy if made_under is None else _policy(archive, made_under)
         _check_version(row, announced)
         tags, now = row.tags, datetime.now(UTC)
-        if tags.expiry <= now:
+        if term.expiry <= now:
             raise RecproxyError(f"recording {tags.recording} has expired: it goes with the next sweep")
         try:
-            keep = promoted_keep(announced.file, policy.file, tags.purpose, tag, tags.expiry - tags.started)
+            keep = promoted_keep(announced.file, policy.file, term.purpose, tag, term.expiry - tags.started)
         except PromotionRefused as err:
             raise RecproxyError(str(err), hint=err.mend) from err
-        change = TermChange(tags.recording, tags.purpose, tags.expiry, tags.started + keep)
+        change = TermChange(tags.recording, term.purpose, term.expiry, tags.started + keep)
         _audit(archive, change, tag, why, announced)
         archive.catalogue.terms.promote(change, tag)
     tick(True, f"recording {tags.recording}: kept until {instant(change.after)} ({tag})")
@@ -63,6 +65,17 @@ def _row(archive: Archive, text: str) -> CatalogueRow:
     if isinstance(found, Tombstone):
         raise RecproxyError(f"recording {found.recording} is {found.state.value}: it cannot be kept longer")
     return found
+
+
+def _term(row: CatalogueRow, policy: Policy, tag: str) -> PurposeTerm:
+    """The purpose of a recording whose tag it is; the leading one if none declares it."""
+    terms = row.tags.terms
+    return next((term for term in terms if tag in _tags(policy, term)), terms[0])
+
+
+def _tags(policy: Policy, term: PurposeTerm) -> Mapping[str, timedelta]:
+    purpose = policy.purposes.get(PurposeName(term.purpose))
+    return {} if purpose is None else term_of(purpose)[1]
 
 
 def _policy(archive: Archive, file: Path) -> Policy:
