@@ -85,8 +85,11 @@ def test_the_steps_of_the_manual_lead_to_a_configuration_that_is_right(debian: D
     )
     checked = _as_recproxy(debian, "recproxy policy check --config /etc/recproxy/recproxy.yaml")
     assert "E0" not in checked
-    for example in ("asterisk", "freeswitch-nat"):
-        path = f"/usr/share/doc/recproxy/examples/{example}.yaml"
+    shipped = debian.path / "usr/share/doc/recproxy/examples"
+    examples = sorted(shipped.rglob("*.yaml"))
+    assert len(examples) > 2
+    for example in examples:
+        path = f"/{example.relative_to(debian.path)}"
         _as_recproxy(
             debian,
             f"cd /etc/recproxy; cp {path} example.yaml; recproxy policy check --config example.yaml",

@@ -68,8 +68,6 @@ fi
 docs=$tree/usr/share/doc/recproxy
 install -d "$docs/docs" "$docs/storage" "$docs/rtp"
 cp -r "$root/etc/examples" "$docs/examples"
-# To be copied into /etc/recproxy, where the policy is beside them.
-sed -i "s,^policy: \.\./policy,policy: policy," "$docs"/examples/*.yaml
 cp "$root"/{README,SECURITY}.md "$docs"
 cp -r "$root"/docs/. "$docs/docs"
 cp "$root"/storage/*.md "$docs/storage"
