@@ -142,3 +142,44 @@ def test_staff_hear_a_tone_when_it_is_recorded(make_rig: Callable[..., Rig]) -> 
     rig.daemon.stop()
     chain = (rig.daemon.data / "audit" / "chain.jsonl").read_text()
     assert '"staff.notified"' in chain
+
+
+def test_a_no_that_stops_keeps_what_was_recorded_before_it(make_rig: Callable[..., Rig]) -> None:
+    rig = choosing(
+        make_rig,
+        "Opname. Geen opname? Toets 9.",
+        choice={"mode": "opt_out", "keys": ["9"], "effect": "stop"},
+    )
+    call = rig.dial(codecs=CODECS)
+    recording = rig.recorded(call)
+    rig.talk_on(call, 1.5)
+    press(call.left, call, "9", caller=True)
+    rig.daemon.wait("choice.refused", call_ref=call.ref)
+    assert rig.sealed(call).recording == recording  # while the call is still up
+    secret_from = len(call.left_talk.sent)
+    rig.talk_on(call, 1.5)
+    secret = call.left_talk.sent[secret_from:]
+    call.hang_up()
+    ended = rig.daemon.wait("call.ended", call_ref=call.ref)
+    assert (ended["choice"], ended["recording_state"]) == ("refused", "sealed")
+    said = rig.wave(recording).channel(0)
+    assert len(secret) > 8000
+    assert all(secret[at : at + 160] not in said for at in range(0, len(secret) - 160, 160))
+
+
+def test_a_no_after_the_announcement_is_too_late_for_the_shorter_window(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = choosing(
+        make_rig,
+        "Opname. Geen opname? Toets 9.",
+        choice={"mode": "opt_out", "keys": ["9"], "window": "announcement"},
+    )
+    call = rig.dial(codecs=CODECS)
+    recording = rig.recorded(call)
+    press(call.left, call, "9", caller=True)
+    rig.talk_on(call, 1.0)
+    call.hang_up()
+    assert rig.sealed(call).recording == recording
+    ended = rig.daemon.wait("call.ended", call_ref=call.ref)
+    assert (ended["choice"], ended["keys_pressed"]) == ("open", 1)

@@ -77,8 +77,10 @@ from recproxy.errors import IllegalEvent
 from recproxy.policy import (
     Audience,
     CallQuestion,
+    ChoiceEffect,
     ChoiceMode,
     ChoicePlan,
+    ChoiceWindow,
     Decision,
     OnFailure,
     Pass,
@@ -86,6 +88,7 @@ from recproxy.policy import (
     PausePlan,
     Record,
     RecordPlan,
+    StaffNotice,
 )
 from recproxy.sip import sdp as sdp_reader
 from storage.tags import Direction, LegalBasis
@@ -127,6 +130,7 @@ class FixedPolicy:
 
 
 OPT_OUT = ChoicePlan(ChoiceMode.OPT_OUT, refuse=("9",), staff_refuse=("8",))
+OPT_OUT_EARLY = replace(OPT_OUT, refused_in=ChoiceWindow.ANNOUNCEMENT, effect=ChoiceEffect.STOP)
 OPT_IN = ChoicePlan(ChoiceMode.OPT_IN, accept=("1",), refuse=("9",), staff_refuse=("8",), window_s=5.0)
 PAUSE = PausePlan(("7",), longest_s=60.0, api=True)
 
@@ -138,7 +142,7 @@ def plan(
     choice: ChoicePlan = ChoicePlan(),  # noqa: B008 - frozen
     pause: PausePlan = PausePlan(),  # noqa: B008 - frozen
     start: tuple[str, ...] = (),
-    beep: bool = False,
+    staff_notice: StaffNotice = StaffNotice.ANNOUNCEMENT,
 ) -> RecordPlan:
     return RecordPlan(
         purpose="training",
@@ -152,7 +156,7 @@ def plan(
         choice=choice,
         pause=pause,
         start=start,
-        beep=beep,
+        staff_notice=staff_notice,
     )
 
 
@@ -225,8 +229,9 @@ DECISIONS: tuple[Decision, ...] = (
     Record(plan(choice=OPT_OUT, pause=PAUSE)),
     Record(plan(OnFailure.REFUSE, choice=OPT_IN)),
     Record(plan(choice=OPT_OUT, start=("5",))),
+    Record(plan(choice=OPT_OUT_EARLY, pause=PAUSE, staff_notice=StaffNotice.BEEP_REPEAT)),
 )
-NAMES = ("pass", "record-continue", "record-refuse", "opt-out", "opt-in", "manual")
+NAMES = ("pass", "record-continue", "record-refuse", "opt-out", "opt-in", "manual", "opt-out-early")
 
 
 def events_of(decision: Decision) -> tuple[Event, ...]:
@@ -256,6 +261,7 @@ def joint(m: CallMachine) -> tuple[object, ...]:
         m._released,
         m._deadline is None,
         m._notice.until is None,
+        m._recording.beep_at is None,
         None
         if reoffer is None
         else (
@@ -294,8 +300,10 @@ def check(before: CallMachine, event: Event, after: CallMachine, commands: list[
             after, CALLER
         )
         if before.recording in live and before.choice is not Choice.REFUSED:
-            assert any(isinstance(c, DiscardRecording) for c in commands)
-            assert not any(isinstance(c, (EndLeg, SealRecording)) for c in commands)
+            destroyed = after._choice.destroys
+            assert any(isinstance(c, DiscardRecording) for c in commands) is destroyed
+            assert any(isinstance(c, SealRecording) for c in commands) is not destroyed
+            assert not any(isinstance(c, EndLeg) for c in commands)
     if before.choice is Choice.REFUSED:
         assert after.choice is Choice.REFUSED
         assert not any(isinstance(c, (OpenRecording, PlayPrompt)) for c in commands)
@@ -320,6 +328,7 @@ def check(before: CallMachine, event: Event, after: CallMachine, commands: list[
         assert after.recording not in live
         assert after._choice.until is None
         assert after._recording.until is None
+        assert after._recording.beep_at is None
         assert after.notice is not Notice.PLAYING
     # (4) an ended call emits nothing
     if before.ended:
@@ -450,9 +459,11 @@ def test_every_event_in_every_reachable_state_keeps_the_invariants(decision: Dec
     assert legal > 500
     assert illegal > 0
     if isinstance(decision, Record):
-        chosen = decision.plan.choice.mode is not ChoiceMode.NONE
+        choice = decision.plan.choice
+        chosen = choice.mode is not ChoiceMode.NONE
+        destroyed = chosen and choice.effect is ChoiceEffect.STOP_AND_SHRED
         recordings = {state[3] for state in reached}
-        assert recordings == set(Recording) - (set() if chosen else {Recording.DISCARDED})
+        assert recordings == set(Recording) - (set() if destroyed else {Recording.DISCARDED})
         notices = {state[2] for state in reached}
         expected = {Notice.DUE, Notice.PLAYING, Notice.COMPLETED, Notice.FAILED}
         expected |= {Notice.DECLINED} if chosen else set()
@@ -782,6 +793,54 @@ def test_a_no_during_the_announcement_ends_it_and_connects_the_parties() -> None
     assert m.deadline() is None
 
 
+def test_a_no_after_the_announcement_comes_too_late_where_the_policy_says_so() -> None:
+    m = machine(Record(plan(choice=replace(OPT_OUT, refused_in=ChoiceWindow.ANNOUNCEMENT))))
+    heard(m)
+    m.receive(RecordingOpened("ab" * 16), 5.2)
+    assert press(m, CALLER, "9", 7.0) == []
+    assert state_of(m) is Recording.ON
+    assert "DiscardRecording" in kinds(press(m, CALLEE, "8", 8.0))  # staff still say it for the other
+
+
+def test_a_no_during_the_announcement_is_in_time_for_the_shorter_window() -> None:
+    m = machine(Record(plan(choice=OPT_OUT_EARLY)))
+    up_to_answer(m)
+    m.receive(CallerConfirmed(), 2.1)
+    m.receive(STARTED, 2.1)
+    assert "StopPrompt" in kinds(press(m, CALLER, "9", 3.0))
+    assert m.notice is Notice.DECLINED
+
+
+def test_a_no_may_leave_what_was_recorded_before_it() -> None:
+    m = machine(Record(plan(choice=replace(OPT_OUT, effect=ChoiceEffect.STOP))))
+    heard(m)
+    m.receive(RecordingOpened("ab" * 16), 5.2)
+    commands = press(m, CALLER, "9", 7.0)
+    assert kinds(commands) == ["choice.refused", "choice.opt_out", "SealRecording", "PlayTone"]
+    assert state_of(m) is Recording.SEALED
+    assert press(m, CALLER, "9", 8.0) == []
+
+
+def test_staff_hear_the_tone_over_and_over_while_it_is_recorded() -> None:
+    m = machine(Record(plan(choice=OPT_OUT, pause=PAUSE, staff_notice=StaffNotice.BEEP_REPEAT)))
+    heard(m)
+    first = m.receive(RecordingOpened("ab" * 16), 5.0)
+    assert kinds(first) == ["PlayTone", "staff.notified"]
+    assert AuditNote("staff.notified", (("purpose", "training"), ("method", "beep_repeat"))) in first
+    assert m.deadline() == 20.0
+    assert m.expire(19.9) == []
+    again = m.expire(20.0)
+    assert kinds(again) == ["PlayTone"]
+    assert [c.leg for c in again if isinstance(c, PlayTone)] == [CALLEE]
+    assert m.deadline() == 35.0
+    press(m, CALLEE, "7", 30.0)
+    assert m.deadline() == 90.0  # none while it is paused, but the pause ends by itself
+    assert kinds(press(m, CALLEE, "7", 40.0))[-2:] == ["PlayTone", "staff.notified"]
+    assert m.deadline() == 55.0
+    press(m, CALLER, "9", 50.0)
+    assert m.deadline() is None
+
+
 def test_staff_say_no_for_the_other() -> None:
     m = machine(Record(plan(choice=OPT_OUT)))
     heard(m)
@@ -919,7 +978,7 @@ def test_a_codec_at_another_clock_is_another_codec(odd: Codec) -> None:
 
 
 def test_staff_hear_each_time_that_it_is_recorded() -> None:
-    m = machine(Record(plan(choice=OPT_OUT, pause=PAUSE, beep=True)))
+    m = machine(Record(plan(choice=OPT_OUT, pause=PAUSE, staff_notice=StaffNotice.BEEP)))
     heard(m)
     assert kinds(m.receive(RecordingOpened("ab" * 16), 5.2)) == ["PlayTone", "staff.notified"]
     press(m, CALLEE, "7", 6.0)

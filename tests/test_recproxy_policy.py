@@ -35,6 +35,7 @@ from recproxy.policy import (
     Record,
     RecordPlan,
     RecordPreference,
+    StaffNotice,
     Surroundings,
 )
 from recproxy.policy.emergency import COUNTRY_CODES
@@ -179,14 +180,14 @@ def test_an_opt_in_is_waited_for_and_a_manual_start_has_its_keys() -> None:
     assert decision.plan.choice == ChoicePlan(ChoiceMode.OPT_IN, accept=("1",), window_s=8.0)
     assert decision.plan.legal_basis is LegalBasis.CONSENT
     assert decision.plan.start == ("*5",)
-    assert not decision.plan.beep
+    assert decision.plan.staff_notice is StaffNotice.ANNOUNCEMENT
 
 
 def test_who_is_not_announced_to_hears_a_beep() -> None:
     heard = {"announce__audience": "outside", "announce__staff": "beep"}
     decision = parsed(whole({"training": one_purpose(**heard)})).decide(ask())
     assert isinstance(decision, Record)
-    assert decision.plan.beep
+    assert decision.plan.staff_notice is StaffNotice.BEEP
     assert decision.plan.audience is Audience.OUTSIDE
 
 

@@ -6,7 +6,7 @@ from recproxy.call import states
 from recproxy.call.commands import AuditNote, Command, Note, purpose_fields
 from recproxy.call.keypad import Binding, KeyAction, Keypad, Party
 from recproxy.call.states import Choice, Symbol
-from recproxy.policy import ChoiceMode, RecordPlan
+from recproxy.policy import ChoiceEffect, ChoiceMode, ChoiceWindow, RecordPlan
 
 
 class CallChoice:
@@ -65,9 +65,20 @@ class CallChoice:
         fields = purpose_fields(self._plan)
         return [Note("choice.accepted", fields), AuditNote("choice.opt_in", fields)]
 
-    def refuse(self, party: Party) -> list[Command]:
-        """No, for the rest of the call; empty if that was said before."""
-        if self.state is Choice.REFUSED:
+    @property
+    def destroys(self) -> bool:
+        """Whether a no takes back what was recorded before it; a consent that is withdrawn always does."""
+        plan = self._plan
+        return plan is None or plan.choice.effect is ChoiceEffect.STOP_AND_SHRED
+
+    def refuse(self, party: Party, *, announced: bool) -> list[Command]:
+        """No, for the rest of the call; empty if that was said before, or comes too late.
+
+        Args:
+            party: Who says so; staff say it for the other, at any time.
+            announced: The announcement is over.
+        """
+        if self.state is Choice.REFUSED or (announced and party is Party.OUTSIDE and self._is_closed):
             return []
         withdrawn = self.state is Choice.GIVEN
         self._move(Symbol.CHOICE_REFUSED)
@@ -84,6 +95,12 @@ class CallChoice:
         self.until = None
         fields = purpose_fields(self._plan)
         return [Note("choice.expired", fields), AuditNote("choice.timeout", fields)]
+
+    @property
+    def _is_closed(self) -> bool:
+        """Whether the outside party may refuse during the announcement alone."""
+        plan = self._plan
+        return plan is not None and plan.choice.refused_in is ChoiceWindow.ANNOUNCEMENT
 
     def _move(self, symbol: Symbol) -> None:
         self.state = states.advance(states.CHOICE, self.state, symbol)

@@ -166,7 +166,14 @@ class CallMachine:
 
     def deadline(self) -> float | None:
         """When ``expire`` must be called, in monotonic seconds; None for never."""
-        instants = (self._deadline, self._notice.until, self._choice.until, self._recording.until)
+        recording = self._recording
+        instants = (
+            self._deadline,
+            self._notice.until,
+            self._choice.until,
+            recording.until,
+            recording.beep_at,
+        )
         return min((instant for instant in instants if instant is not None), default=None)
 
     # ------------------------------------------------------------------ events
@@ -217,7 +224,7 @@ class CallMachine:
             case PromptFailed():
                 return self._notice_failed(event.why, now) if self._notice.is_pending else []
             case RecordingOpened():
-                return self._recording.opened(event)
+                return self._recording.opened(event, now)
             case RecordingFailed():
                 return self._recording_failed(event, now)
             case DigitPressed():
@@ -227,7 +234,7 @@ class CallMachine:
             case PauseAsked():
                 return self._recording.ask_pause(now)
             case ResumeAsked():
-                return self._recording.resume(PauseCause.OPERATOR)
+                return self._recording.resume(PauseCause.OPERATOR, now)
             case DrainExpired():
                 return self._end_both(200, "", now)
         assert_never(event)
@@ -239,7 +246,9 @@ class CallMachine:
         if _has_passed(self._choice.until, now):
             return [*self._choice.expire(), *self._decline("opt_in_missing")]
         if _has_passed(self._recording.until, now):
-            return self._recording.end_timed_pause()
+            return self._recording.end_timed_pause(now)
+        if _has_passed(self._recording.beep_at, now):
+            return self._recording.beep_again(now)
         if _has_passed(self._notice.until, now):
             return self._notice_failed("no report of its end", now)
         if not _has_passed(self._deadline, now):
@@ -460,7 +469,7 @@ class CallMachine:
             return self._recording.pause_for_a_while(PauseCause.KEYS, now)
         if self.notice is Notice.WAITING:
             return self._asked_for(now)
-        return self._recording.resume(PauseCause.KEYS)
+        return self._recording.resume(PauseCause.KEYS, now)
 
     def _accepted(self) -> list[Command]:
         """Yes: record, once the announcement is over."""
@@ -468,8 +477,8 @@ class CallMachine:
         return [*notes, *self._open()] if notes and self.notice is Notice.COMPLETED else notes
 
     def _refused(self, party: Party) -> list[Command]:
-        """No: whatever there is of a recording is destroyed; the call goes on as it was."""
-        notes = self._choice.refuse(party)
+        """No: what there is of a recording is destroyed, or ends; the call goes on as it was."""
+        notes = self._choice.refuse(party, announced=self.notice is Notice.COMPLETED)
         return [*notes, *self._decline("opt_out"), *self._tones.to(Party.OUTSIDE)] if notes else []
 
     def _decline(self, why: str) -> list[Command]:
@@ -478,7 +487,8 @@ class CallMachine:
             commands = self._notice.decline()
             if self._answered_at is not None:
                 commands.append(SetGate(opened=True))
-        return [*commands, *self._recording.discard(why)]
+        recording = self._recording
+        return [*commands, *(recording.discard(why) if self._choice.destroys else recording.seal(why))]
 
     def _asked_for(self, now: float) -> list[Command]:
         """Staff ask for the recording: announce it first, nothing is retroactive."""
@@ -540,7 +550,7 @@ class CallMachine:
             if self._notice.is_pending:
                 return self._notice_failed("put on hold before the announcement had ended", now)
             return self._recording.pause(PauseCause.HOLD)
-        return self._recording.resume(PauseCause.HOLD) if resume else []
+        return self._recording.resume(PauseCause.HOLD, now) if resume else []
 
     def end_for(self, code: int, reason: str, now: float) -> list[Command]:
         """An exchange left the legs apart: end the call."""

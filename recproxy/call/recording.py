@@ -19,10 +19,11 @@ from recproxy.call.commands import (
     purpose_fields,
 )
 from recproxy.call.events import CallFacts, RecordingOpened
+from recproxy.call.keypad import Party
 from recproxy.call.states import PauseCause, Recording, Symbol
-from recproxy.call.tones import Tones
+from recproxy.call.tones import REPEATED_EVERY_S, Tones
 from recproxy.errors import IllegalEvent
-from recproxy.policy import RecordPlan
+from recproxy.policy import RecordPlan, StaffNotice
 
 _LIVE: Final = frozenset({Recording.OPENING, Recording.ON, Recording.PAUSED})
 _RUNNING: Final = frozenset({Recording.OPENING, Recording.ON})
@@ -36,6 +37,7 @@ class CallRecording:
         state: Of the recording.
         causes: Why it is paused.
         until: When a pause of staff ends by itself, monotonic seconds; None for never.
+        beep_at: When staff hear the tone again, monotonic seconds; None for never.
         name: Its id; empty until it is open.
     """
 
@@ -52,6 +54,7 @@ class CallRecording:
         self.state = Recording.OFF
         self.causes: frozenset[PauseCause] = frozenset()
         self.until: float | None = None
+        self.beep_at: float | None = None
         self.name = ""
 
     @property
@@ -91,7 +94,7 @@ class CallRecording:
         )
         return [opened, PauseRecording()] if self.causes else [opened]
 
-    def opened(self, event: RecordingOpened) -> list[Command]:
+    def opened(self, event: RecordingOpened, now: float) -> list[Command]:
         """It exists."""
         if self.state is not Recording.OPENING:
             return []  # sealed before it was open: the recorder closes it in that order
@@ -100,7 +103,7 @@ class CallRecording:
         if self.causes:
             self._move(Symbol.RECORDING_PAUSED)  # PauseRecording was sent when its cause came
             return []
-        return self._tell_staff()
+        return self._tell_staff(now)
 
     def fail(self, why: str) -> list[Command]:
         """The recorder lost it; what it holds is kept for salvage."""
@@ -129,7 +132,7 @@ class CallRecording:
     def toggle(self, now: float) -> list[Command]:
         """The key of staff: pause, or go on."""
         if PauseCause.KEYS in self.causes:
-            return self.resume(PauseCause.KEYS)
+            return self.resume(PauseCause.KEYS, now)
         return self.pause_for_a_while(PauseCause.KEYS, now)
 
     def ask_pause(self, now: float) -> list[Command]:
@@ -145,11 +148,11 @@ class CallRecording:
         self.until = now + self._plan.pause.longest_s
         return self.pause(cause)
 
-    def end_timed_pause(self) -> list[Command]:
+    def end_timed_pause(self, now: float) -> list[Command]:
         """Staff forgot to go on."""
         ended = self.causes & _TIMED
         self.causes -= ended
-        return self.resume(PauseCause.KEYS if PauseCause.KEYS in ended else PauseCause.OPERATOR)
+        return self.resume(PauseCause.KEYS if PauseCause.KEYS in ended else PauseCause.OPERATOR, now)
 
     def pause(self, cause: PauseCause) -> list[Command]:
         """Silence until no cause is left."""
@@ -162,7 +165,7 @@ class CallRecording:
         why = (("why", cause.value),)
         return [PauseRecording(), Note("recording.paused", why), AuditNote("rec.paused", why)]
 
-    def resume(self, cause: PauseCause) -> list[Command]:
+    def resume(self, cause: PauseCause, now: float) -> list[Command]:
         """One cause less; what is recorded goes on in the codecs agreed now."""
         self.causes -= {cause}
         if not self.causes & _TIMED:
@@ -176,12 +179,22 @@ class CallRecording:
                 ResumeRecording(self._agreement.codecs),
                 Note("recording.resumed", why),
                 AuditNote("rec.resumed", why),
-                *self._tell_staff(),
+                *self._tell_staff(now),
             ]
         return [ResumeRecording(self._agreement.codecs)] if self.state in _RUNNING else []
 
-    def _tell_staff(self) -> list[Command]:
-        return self._tones.tell_staff(self._plan) if self._plan is not None else []
+    def beep_again(self, now: float) -> list[Command]:
+        """Staff are still recorded, and hear it."""
+        self.beep_at = now + REPEATED_EVERY_S
+        return self._tones.to(Party.STAFF)
+
+    def _tell_staff(self, now: float) -> list[Command]:
+        if self._plan is None:
+            return []
+        if self._plan.staff_notice is StaffNotice.BEEP_REPEAT:
+            self.beep_at = now + REPEATED_EVERY_S
+        return self._tones.tell_staff(self._plan)
 
     def _move(self, symbol: Symbol) -> None:
         self.state = states.advance(states.RECORDING, self.state, symbol)
+        self.beep_at = None

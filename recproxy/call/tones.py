@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from recproxy.call.agreement import Agreement
 from recproxy.call.commands import AuditNote, Command, PlayTone, purpose_fields
 from recproxy.call.keypad import Party
 from recproxy.call.legs import Legs
-from recproxy.policy import RecordPlan
+from recproxy.policy import RecordPlan, StaffNotice
+
+#: Between two tones of ``beep_repeat``, in seconds: what the warning tone of telephone recorders
+#: traditionally keeps (47 CFR 64.501 in its former text: "approximately every 15 seconds").
+REPEATED_EVERY_S: Final = 15.0
+_BEEPS: Final = frozenset({StaffNotice.BEEP, StaffNotice.BEEP_REPEAT})
 
 
 class Tones:
@@ -32,6 +39,6 @@ class Tones:
 
     def tell_staff(self, plan: RecordPlan) -> list[Command]:
         """Staff hear that what follows is recorded (informed on the spot, each time)."""
-        heard = self.to(Party.STAFF) if plan.beep else []
-        told = (*purpose_fields(plan), ("method", "beep"))
+        heard = self.to(Party.STAFF) if plan.staff_notice in _BEEPS else []
+        told = (*purpose_fields(plan), ("method", plan.staff_notice.value))
         return [*heard, AuditNote("staff.notified", told)] if heard else []

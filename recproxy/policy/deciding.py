@@ -19,7 +19,6 @@ from recproxy.policy.decision import (
     Record,
     RecordPlan,
     RecordPreference,
-    StaffNotice,
 )
 from recproxy.policy.emergency import COUNTRY_CODES, Country
 from recproxy.policy.file import Line, PolicyFile, UnknownParty
@@ -257,7 +256,6 @@ class Policy:
                 else PausePlan()
             ),
             start=purpose.selection.keys,
-            beep=purpose.announce.staff is StaffNotice.BEEP,
             staff_notice=purpose.announce.staff,
             on_new_party=purpose.announce.on_new_party,
             indexed=all(self.purposes[name].access.index is Index.NUMBER for name in taking),
@@ -271,7 +269,13 @@ def _choice(purpose: Purpose) -> ChoicePlan:
         case ChoiceMode.NONE:
             return ChoicePlan(staff_refuse=choice.staff_keys)
         case ChoiceMode.OPT_OUT:
-            return ChoicePlan(choice.mode, refuse=choice.keys, staff_refuse=choice.staff_keys)
+            return ChoicePlan(
+                choice.mode,
+                refuse=choice.keys,
+                staff_refuse=choice.staff_keys,
+                refused_in=choice.window,
+                effect=choice.effect,
+            )
         case ChoiceMode.OPT_IN:
             window_s = choice.timeout.total_seconds()
             return ChoicePlan(

@@ -48,6 +48,20 @@ class ChoiceMode(Enum):
     OPT_IN = "opt_in"  # recorded only if a key agrees
 
 
+class ChoiceWindow(Enum):
+    """When a key of the outside party refuses; the keys of staff do at any time."""
+
+    ANNOUNCEMENT = "announcement"
+    CALL = "call"
+
+
+class ChoiceEffect(Enum):
+    """What a refusal does."""
+
+    STOP_AND_SHRED = "stop_and_shred"  # as if there had been no recording
+    STOP = "stop"  # what was recorded before stays
+
+
 class RecordPreference(Enum):
     """What a record-aware party asks for by ``a=recordpref`` (RFC 7866 section 8.2)."""
 
@@ -122,9 +136,11 @@ class ChoicePlan:
     Attributes:
         mode: What may be chosen.
         accept: Key sequences of the outside party that say yes (opt-in).
-        refuse: Key sequences of the outside party that say no, at any time.
+        refuse: Key sequences of the outside party that say no.
         staff_refuse: The same for staff, when the other says no aloud.
         window_s: How long after the announcement a yes is taken, seconds; silence is no.
+        refused_in: When ``refuse`` says no.
+        effect: What becomes of that which was recorded before the no.
     """
 
     mode: ChoiceMode = ChoiceMode.NONE
@@ -132,6 +148,8 @@ class ChoicePlan:
     refuse: tuple[str, ...] = ()
     staff_refuse: tuple[str, ...] = ()
     window_s: float = 10.0
+    refused_in: ChoiceWindow = ChoiceWindow.CALL
+    effect: ChoiceEffect = ChoiceEffect.STOP_AND_SHRED
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +198,6 @@ class RecordPlan:
         choice: How the parties say yes or no.
         pause: How staff pause.
         start: Key sequences by which staff ask for announcement and recording; none: at once.
-        beep: A tone tells staff whenever recording begins or goes on.
         purposes: Every purpose of the call, the one above first; empty for that one alone.
         staff_notice: How the staff learn of it.
         on_new_party: What happens when somebody joins.
@@ -199,7 +216,6 @@ class RecordPlan:
     choice: ChoicePlan = ChoicePlan()
     pause: PausePlan = PausePlan()
     start: tuple[str, ...] = ()
-    beep: bool = False
     purposes: tuple[PurposePlan, ...] = ()
     staff_notice: StaffNotice = StaffNotice.ANNOUNCEMENT
     on_new_party: NewParty = NewParty.REPLAY

@@ -13,7 +13,9 @@ from msgspec import Meta
 
 from recproxy.policy.decision import (
     Audience,
+    ChoiceEffect,
     ChoiceMode,
+    ChoiceWindow,
     NewParty,
     OnFailure,
     StaffNotice,
@@ -91,20 +93,6 @@ class Outcome(Enum):
 
     PROCEED = "proceed"
     STOP = "stop"
-
-
-class ChoiceWindow(Enum):
-    """When the keys of a choice are heard."""
-
-    ANNOUNCEMENT = "announcement"
-    CALL = "call"
-
-
-class ChoiceEffect(Enum):
-    """What a refusal does."""
-
-    STOP_AND_SHRED = "stop_and_shred"  # as if there had been no recording
-    STOP = "stop"  # what was recorded before stays
 
 
 class SelectionMode(Enum):

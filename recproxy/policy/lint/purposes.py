@@ -6,7 +6,7 @@ import re
 from datetime import timedelta
 from typing import Final
 
-from recproxy.policy.decision import Audience, ChoiceMode, OnFailure, StaffNotice
+from recproxy.policy.decision import Audience, ChoiceEffect, ChoiceMode, OnFailure, StaffNotice
 from recproxy.policy.emergency import Country
 from recproxy.policy.lint.findings import Lint
 from recproxy.policy.profiles import effective, profile_of
@@ -82,6 +82,12 @@ def _check_basis(lint: Lint, name: PurposeName, purpose: Purpose) -> None:
         _check_consent(lint, name, purpose)
     if choice.mode is ChoiceMode.OPT_OUT and not choice.keys:
         lint.error("E001", (*key, "choice", "keys"), "no key refuses; name one such as 9")
+    if choice.mode is ChoiceMode.OPT_IN and choice.effect is ChoiceEffect.STOP:
+        lint.error(
+            "E002",
+            (*key, "choice", "effect"),
+            "stop would keep what was recorded on a consent that is withdrawn; set stop_and_shred",
+        )
     if choice.records_on_timeout:
         lint.error(
             "E002",

@@ -15,8 +15,6 @@ from recproxy.policy.decision import NewParty, StaffNotice
 from recproxy.policy.file import PolicyFile
 from recproxy.policy.lint.findings import Lint
 from recproxy.policy.purpose import (
-    ChoiceEffect,
-    ChoiceWindow,
     CounterpartyVoice,
     Purpose,
     RetentionStart,
@@ -43,19 +41,9 @@ class Unwired:
 
 IN_PURPOSE: Final = (
     Unwired(
-        ("choice", "window"),
-        "a refusal is heard during the whole call; set call",
-        lambda purpose: purpose.choice.window is ChoiceWindow.ANNOUNCEMENT,
-    ),
-    Unwired(
-        ("choice", "effect"),
-        "a refusal always destroys what was recorded; set stop_and_shred",
-        lambda purpose: purpose.choice.effect is ChoiceEffect.STOP,
-    ),
-    Unwired(
         ("announce", "staff"),
-        "no whisper and no beep over and over is played yet; set beep, or announcement with audience: both",
-        lambda purpose: purpose.announce.staff in {StaffNotice.WHISPER, StaffNotice.BEEP_REPEAT},
+        "no whisper is played yet; set beep or beep_repeat, or announcement with audience: both",
+        lambda purpose: purpose.announce.staff is StaffNotice.WHISPER,
     ),
     Unwired(
         ("announce", "on_new_party"),
