@@ -493,7 +493,11 @@ class Softphone:
                     self._end(dialog, message)
                 self.respond(message, 200, "OK")
             case _:
-                self.respond(message, 200, "OK")
+                timer = message.all(
+                    "session-expires"
+                )  # an answer without it ends the timer (RFC 4028 section 7.2)
+                lines = (("Require", "timer"), ("Session-Expires", timer[0])) if timer else ()
+                self.respond(message, 200, "OK", headers=lines)
                 self.asked.put(message)
 
     def _new_call(self, message: SipMessage) -> None:

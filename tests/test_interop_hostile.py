@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import socket
@@ -145,3 +146,37 @@ def test_toll_fraud_reaches_nobody(standing: tuple[Rig, Call]) -> None:
                     answer = sock.recv(65_535)
                     assert answer.startswith(b"SIP/2.0 4"), answer[:40]
     assert len(rig.callee.received) == before
+
+
+def test_a_peer_names_no_next_hop_and_injects_nothing(standing: tuple[Rig, Call]) -> None:
+    rig, _ = standing
+    here = rig.lease.addresses
+    more = (
+        f"Route: <sip:{here.daemon}:5060;lr>\r\n"
+        'X-Quoted: "%s%n\\" <sip:x@y> ; X-Evil: 1\r\n'
+        "X-Folded: one\r\n X-Evil: 2\r\n"
+        "Subject: %0d%0aX-Evil: 4 {}${jndi:ldap://x}\r\n"
+        f'P-Asserted-Identity: "%0d%0aX-Evil: 5" <sip:+31612345678@{here.caller}>\r\n'
+    )
+    uri = f"sip:{NUMBER}@{here.daemon};maddr={here.foreign}"
+    offer = sdp_bodies.audio(here.caller, 6000)
+    with udp(here.foreign, 5060) as elsewhere, udp(here.caller, 5070) as sock:
+        elsewhere.setblocking(False)
+        sock.sendto(request("INVITE", here.caller, 5070, 7, uri, more, body=offer), rig.daemon.sip)
+        taken = rig.callee.next_call()
+        taken.reject(486, "Busy Here")
+        sock.settimeout(10)
+        control = "X-Control: a\x0bX-Evil: 3\r\n"
+        sock.sendto(request("INVITE", here.caller, 5070, 8, uri, control, body=offer), rig.daemon.sip)
+        while b"h8@" not in (refused := sock.recv(65_535)) or refused.startswith(b"SIP/2.0 1"):
+            pass  # still of the call before
+        assert refused.startswith(b"SIP/2.0 400 ")
+        assert b'Warning: 399 recproxy "header X-Control: a control character"' in refused
+        with pytest.raises(BlockingIOError):
+            elsewhere.recv(65_535)
+    assert "maddr" not in taken.invite.start
+    names = {name.lower() for name, _ in taken.invite.headers}
+    assert not names & {"x-evil", "route"}
+    assert not [value for _, value in taken.invite.headers if re.search(r"[\x00-\x08\x0b-\x1f\x7f]", value)]
+    for line in rig.daemon.everything_said.splitlines():
+        assert isinstance(json.loads(line), dict)

@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Final, TypeAlias
 
+from recproxy.policy import RecordPreference
 from storage.tags import Direction
 
 #: Length of master key and salt by crypto suite (RFC 4568 section 6.2, RFC 7714 section 12); the
@@ -135,6 +136,10 @@ class CallFacts:
         sos: Request-URI is an emergency service URN (RFC 5031).
         sip_call_id: Call-ID of the caller's dialog.
         received: When the INVITE came (aware, UTC).
+        identities: All numbers that the INVITE names beside its Request-URI; for exemptions
+            alone, never stored or shown.
+        emergency_callback: An emergency service calls back (RFC 7090).
+        preference: What the offer of a record-aware telephone asks for (RFC 7866).
     """
 
     trunk: str
@@ -145,6 +150,9 @@ class CallFacts:
     sos: bool
     sip_call_id: str
     received: datetime
+    identities: tuple[str, ...] = field(default=(), repr=False)
+    emergency_callback: bool = False
+    preference: RecordPreference = RecordPreference.NONE
 
 
 @dataclass(frozen=True, slots=True)

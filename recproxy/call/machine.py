@@ -279,6 +279,9 @@ class CallMachine:
             sos=facts.sos,
             call=facts.sip_call_id,
             day=facts.received.date(),
+            identities=facts.identities,
+            emergency_callback=facts.emergency_callback,
+            preference=facts.preference,
         )
         decision = self._policy.decide(question)
         notes: list[Command] = []

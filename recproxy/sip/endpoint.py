@@ -34,10 +34,12 @@ from recproxy.call.events import (
     LegName,
 )
 from recproxy.errors import PeerError, SipError
+from recproxy.policy import RecordPreference
 from recproxy.sip import headers, native, sdp
 from recproxy.sip.authentication import Authentication, ChallengedError, DigestUsers
 from recproxy.sip.bridge import Bridge
 from recproxy.sip.carrying import HeaderRules, carried
+from recproxy.sip.concerned import further_numbers, is_emergency_callback, record_preference
 from recproxy.sip.headers import Message, Reason
 from recproxy.sip.leg import Leg, received
 from recproxy.sip.limits import Refusal, TrunkLimits
@@ -53,6 +55,7 @@ from recproxy.sip.targets import Below
 from recproxy.sip.transfers import Transfers
 from recproxy.sip.trunks import TrunkTable, source_host
 from recproxy.sip.uri import Address
+from storage.tags import Direction
 
 __all__ = ["DigestUsers", "Listen", "SipEndpoint", "SipSettings", "Tls"]
 
@@ -378,6 +381,12 @@ class SipEndpoint:
             sos=sos,
             sip_call_id=sip_call_id,
             received=self._now(),
+            identities=tuple(
+                rewritten(received, number, Party.CALLER, self._is_emergency)
+                for number in further_numbers(invite)
+            ),
+            emergency_callback=trunk.direction is Direction.INBOUND and is_emergency_callback(invite),
+            preference=record_preference(body) if body else RecordPreference.NONE,
         )
         shown = f"[{host}]" if ":" in host else host
         replaces = self._transfers.replaced(invite, trunk, onward)
