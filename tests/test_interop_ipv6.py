@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 import pytest
@@ -11,7 +12,7 @@ from rig import Rig, announcement_heard, compare
 from softphone import Softphone
 
 pytestmark = pytest.mark.interop
-SIP_PORT = 5360
+SIP_PORT = 5360 + os.getpid() % 1000  # there is one ::1 for all that run at once
 
 
 @pytest.mark.parametrize("from_ipv6", [False, True])

@@ -70,7 +70,7 @@ def tls_context(listen: ApiListen) -> ssl.SSLContext | None:
 
 
 def bind(listen: ApiListen) -> socket.socket:
-    """Bind a socket of the API.
+    """Bind a socket of the API; from then on nobody is turned away, though no thread serves yet.
 
     Raises:
         OSError: It cannot be bound.
@@ -82,6 +82,7 @@ def bind(listen: ApiListen) -> socket.socket:
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind((str(listen.address), listen.port))
+        bound.listen(_BACKLOG)
     except OSError:
         bound.close()
         raise
@@ -97,6 +98,7 @@ def _bind_unix(path: Path, mode: int) -> socket.socket:
     try:
         bound.bind(str(path))
         path.chmod(mode)
+        bound.listen(_BACKLOG)
     except OSError:
         bound.close()
         raise
