@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import itertools
 import subprocess
@@ -11,8 +10,9 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -71,7 +71,7 @@ from recproxy.call.events import (
     StreamFacts,
 )
 from recproxy.call.machine import CallMachine, Limits
-from recproxy.call.reoffer import Reoffers, Stage
+from recproxy.call.reoffer import Stage
 from recproxy.call.states import CalleeLeg, CallerLeg, Choice, Notice, Recording, Symbol
 from recproxy.errors import IllegalEvent
 from recproxy.policy import (
@@ -249,19 +249,20 @@ def joint(m: CallMachine) -> tuple[object, ...]:
         m.notice,
         m.choice,
         m.recording,
-        frozenset(m._recording.causes),
-        m._choice.until is None,
-        m._recording.until is None,
-        m._notice.asked,
+        frozenset(m._permission.recording.causes),
+        m._permission.choice.until is None,
+        m._permission.recording.until is None,
+        m._permission.notice.asked,
         m._media.held[CALLER],
         m._media.held[CALLEE],
         m._media.answer is None,
         m._media.delayed,
         len(m._media.local),
         m._released,
-        m._deadline is None,
-        m._notice.until is None,
-        m._recording.beep_at is None,
+        m._setup.until is None,
+        m._ending.until is None,
+        m._permission.notice.until is None,
+        m._permission.recording.beep_at is None,
         None
         if reoffer is None
         else (
@@ -291,8 +292,8 @@ def check(before: CallMachine, event: Event, after: CallMachine, commands: list[
             assert after.notice is Notice.COMPLETED
             assert after.caller is CallerLeg.CONFIRMED
             assert after.callee is CalleeLeg.CONFIRMED
-            assert bool(after._recording.causes) == (PauseRecording() in commands)
-            assert not after._media.on_hold or after._recording.causes
+            assert bool(after._permission.recording.causes) == (PauseRecording() in commands)
+            assert not after._media.on_hold or after._permission.recording.causes
     # a no is a no for the rest of the call, and where a yes is needed nothing is recorded without
     if after.choice is Choice.REFUSED:
         assert after.recording not in live
@@ -300,14 +301,14 @@ def check(before: CallMachine, event: Event, after: CallMachine, commands: list[
             after, CALLER
         )
         if before.recording in live and before.choice is not Choice.REFUSED:
-            destroyed = after._choice.destroys
+            destroyed = after._permission.choice.destroys
             assert any(isinstance(c, DiscardRecording) for c in commands) is destroyed
             assert any(isinstance(c, SealRecording) for c in commands) is not destroyed
             assert not any(isinstance(c, EndLeg) for c in commands)
     if before.choice is Choice.REFUSED:
         assert after.choice is Choice.REFUSED
         assert not any(isinstance(c, (OpenRecording, PlayPrompt)) for c in commands)
-    if after._choice.mode is ChoiceMode.OPT_IN and after.recording in live:
+    if after._permission.choice.mode is ChoiceMode.OPT_IN and after.recording in live:
         assert after.choice is Choice.GIVEN
     if after.recording is Recording.DISCARDED:
         assert after.choice is Choice.REFUSED
@@ -326,9 +327,9 @@ def check(before: CallMachine, event: Event, after: CallMachine, commands: list[
     # a call that is going down never records on
     if not leg_alive(after, CALLER) or after.callee in {CalleeLeg.ENDING, CalleeLeg.ENDED}:
         assert after.recording not in live
-        assert after._choice.until is None
-        assert after._recording.until is None
-        assert after._recording.beep_at is None
+        assert after._permission.choice.until is None
+        assert after._permission.recording.until is None
+        assert after._permission.recording.beep_at is None
         assert after.notice is not Notice.PLAYING
     # (4) an ended call emits nothing
     if before.ended:
@@ -336,19 +337,19 @@ def check(before: CallMachine, event: Event, after: CallMachine, commands: list[
     if after.ended and not before.ended:
         assert after.caller is CallerLeg.ENDED
         assert after.callee is CalleeLeg.ENDED
-        if before._media_asked:
+        if before._setup.asked:
             assert any(isinstance(c, ReleaseMedia) for c in commands)
     # (5) a failed notice has the named outcome
     if after.notice is Notice.FAILED and before.notice in {Notice.DUE, Notice.PLAYING}:
-        assert after._plan is not None
-        refuse = after._plan.on_failure is OnFailure.REFUSE
+        assert after._permission.plan is not None
+        refuse = after._permission.plan.on_failure is OnFailure.REFUSE
         if refuse:
             assert not leg_alive(after, CALLER)
-        if before._notice.asked:
+        if before._permission.notice.asked:
             assert any(isinstance(c, StopPrompt) for c in commands)
         assert not any(isinstance(c, OpenRecording) for c in commands)
     # the gate stays shut from the answer until the notice is decided
-    if after.notice in {Notice.DUE, Notice.PLAYING} and after._answered_at is not None:
+    if after.notice in {Notice.DUE, Notice.PLAYING} and after._history.answered_at is not None:
         assert SetGate(opened=True) not in commands
     # exactly one answer, one INVITE, one recording in a call's life
     assert sum(isinstance(c, (AnswerCaller, InviteCallee, OpenRecording)) for c in commands) <= 1
@@ -357,10 +358,10 @@ def check(before: CallMachine, event: Event, after: CallMachine, commands: list[
         assert any(isinstance(c, PauseRecording) for c in commands)
     if after.recording is Recording.ON and before.recording is Recording.PAUSED:
         assert any(isinstance(c, ResumeRecording) for c in commands)
-        assert not after._recording.causes
+        assert not after._permission.recording.causes
     if after.recording is Recording.ON:
         assert not after._media.on_hold or after._reoffers.open is not None
-        assert not after._recording.causes
+        assert not after._permission.recording.causes
     # one answer for each re-offer of a living dialog
     if isinstance(event, ReofferReceived) and not before.ended and leg_alive(before, event.leg):
         replies = [c for c in commands if isinstance(c, AnswerReoffer) and c.leg is event.leg]
@@ -375,18 +376,44 @@ def check(before: CallMachine, event: Event, after: CallMachine, commands: list[
 
 
 def clone(m: CallMachine) -> CallMachine:
-    """The same call once more; what the machine changes in place is copied."""
-    copied = copy.copy(m)
-    for name in ("_legs", "_media", "_notice", "_choice", "_recording", "_tones"):
-        setattr(copied, name, copy.copy(getattr(m, name)))
-    for name in ("local", "secure", "held", "_said"):
-        setattr(copied._media, name, copy.copy(getattr(m._media, name)))
-    for part in (copied._notice, copied._tones):
-        part._legs, part._agreement = copied._legs, copied._media
-    copied._recording._agreement, copied._recording._tones = copied._media, copied._tones
-    copied._reoffers = Reoffers(copied._media, copied)
-    copied._reoffers.open = m._reoffers.open
-    return copied
+    """The same call once more; its parts are copied, and know each other as those of the first do."""
+    copies: dict[int, Any] = {}
+    todo: list[Any] = [m]
+    while todo:
+        part = todo.pop()
+        if id(part) not in copies:
+            made = object.__new__(type(part))
+            made.__dict__.update(part.__dict__)
+            copies[id(part)] = made
+            todo += [part.__dict__[name] for name in shape(part)[0]]
+    for made in copies.values():
+        parts, containers = shape(made)
+        held = made.__dict__
+        for name in parts:
+            held[name] = copies[id(held[name])]
+        for name in containers:
+            held[name] = held[name].copy()
+    return cast("CallMachine", copies[id(m)])
+
+
+SHAPES: dict[type, tuple[tuple[str, ...], tuple[str, ...]]] = {}
+
+
+def shape(part: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Which attributes of a part of a machine are parts too, and which are containers; the same in all."""
+    found = SHAPES.get(type(part))
+    if found is None:
+        held = part.__dict__.items()
+        parts = tuple(name for name, value in held if is_part(value))
+        containers = tuple(name for name, value in held if isinstance(value, (dict, list)))
+        found = SHAPES[type(part)] = parts, containers
+    return found
+
+
+def is_part(value: object) -> bool:
+    """Whether it is a part of a machine: what it keeps may change."""
+    ours = type(value).__module__.startswith("recproxy.call.")
+    return ours and hasattr(value, "__dict__") and not isinstance(value, Enum)
 
 
 def check_exchange(before: CallMachine, event: Event, after: CallMachine, commands: list[Command]) -> None:

@@ -2,7 +2,7 @@
 
 Each machine is an enum of states and a table ``state -> {symbol: next state}``.
 A symbol a row does not list is illegal in that state: the machine refuses it
-and changes nothing. What couples them is written once, in ``machine.py``.
+and changes nothing. What couples them is in ``machine.py`` and ``permission.py``.
 
 Terms: *leg* is one side of our B2BUA, its dialog plus its media; the caller's
 dialog has us as UAS, the callee's has us as UAC (RFC 3261 section 6).

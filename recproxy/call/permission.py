@@ -1,0 +1,282 @@
+"""Whether a call may be recorded, from moment to moment: announcement, choice and recording together. Pure.
+
+The joint rule is here: a recording opens only once the announcement was heard by all who must
+hear it, both legs are confirmed, nobody said no and, where a yes is needed, somebody said it.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, assert_never
+
+from recproxy.call.agreement import Agreement
+from recproxy.call.choice import CallChoice
+from recproxy.call.commands import AuditNote, Command, SetGate, purpose_fields
+from recproxy.call.events import (
+    CallFacts,
+    DigitPressed,
+    PromptCompleted,
+    PromptStarted,
+    RecordAsked,
+    RecordingFailed,
+)
+from recproxy.call.history import History
+from recproxy.call.keypad import KeyAction, Party
+from recproxy.call.legs import Legs
+from recproxy.call.notice import CallNotice
+from recproxy.call.recording import CallRecording
+from recproxy.call.states import Notice, PauseCause, Symbol
+from recproxy.call.tones import Tones
+from recproxy.errors import IllegalEvent
+from recproxy.policy import OnFailure, RecordPlan
+
+
+class Surroundings(Protocol):
+    """What the rest of the call knows and does; implemented by the machine."""
+
+    @property
+    def is_negotiating(self) -> bool:
+        """Whether an offer is under way."""
+        ...
+
+    @property
+    def callee_call_id(self) -> str:
+        """Call-ID of the callee's dialog."""
+        ...
+
+    def end_for(self, code: int, reason: str, now: float) -> list[Command]:
+        """The purpose does not let the call go on unrecorded: end it."""
+        ...
+
+
+class Permission:
+    """What may be recorded of one call, and what is.
+
+    Attributes:
+        plan: How it is to be recorded; None if it is not.
+        notice: Its announcement.
+        choice: What was said to it.
+        recording: What is made.
+    """
+
+    def __init__(
+        self, legs: Legs, agreement: Agreement, history: History, call: Surroundings, prompt_s: float
+    ) -> None:
+        """Begin with nothing to record.
+
+        Args:
+            legs: Who sits where.
+            agreement: What is agreed on.
+            history: Counts keys, and knows whether the call was answered.
+            call: The rest of the call.
+            prompt_s: From asking for the announcement to its end.
+        """
+        self._legs = legs
+        self._media = agreement
+        self._history = history
+        self._call = call
+        self._tones = Tones(legs, agreement)
+        self._facts: CallFacts | None = None
+        self.plan: RecordPlan | None = None
+        self.notice = CallNotice(legs, agreement, prompt_s)
+        self.choice = CallChoice()
+        self.recording = CallRecording(agreement, self._tones)
+
+    def take(self, plan: RecordPlan, facts: CallFacts) -> None:
+        """A purpose applies."""
+        self._facts = facts
+        self.plan = plan
+        self._history.purpose = plan.purpose
+        self.notice.take(plan)
+        self.choice.take(plan)
+        self.recording.take(plan)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of the call is, or will be, recorded any more."""
+        return self.notice.state in {Notice.FAILED, Notice.DECLINED} or self.recording.is_over
+
+    @property
+    def instants(self) -> tuple[float | None, ...]:
+        """When ``expire`` has something to do, monotonic seconds."""
+        recording = self.recording
+        return (self.notice.until, self.choice.until, recording.until, recording.beep_at)
+
+    def expire(self, now: float) -> list[Command]:
+        """Act on what has been waited for in vain; nothing if nothing has."""
+        choice, recording = self.choice, self.recording
+        if has_passed(choice.until, now):
+            return [*choice.expire(), *self._decline("opt_in_missing")]
+        if has_passed(recording.until, now):
+            return recording.end_timed_pause(now)
+        if has_passed(recording.beep_at, now):
+            return recording.beep_again(now)
+        if has_passed(self.notice.until, now):
+            return self.fail("no report of its end", now)
+        return []
+
+    def close(self, why: str) -> list[Command]:
+        """The call ends: stop an announcement that was not heard to its end, seal what is open."""
+        self.choice.until = None
+        told = self.notice.close("the call ended before the announcement had")
+        return [*told, *self.recording.seal(why)]
+
+    # -------------------------------------------------------------- notice
+
+    def confirmed(self, now: float) -> list[Command]:
+        """Both legs are confirmed: tell the parties, if they are to be told at once."""
+        notice, media = self.notice, self._media
+        if notice.state not in {Notice.WAITING, Notice.DUE}:
+            return []
+        if media.delayed and not media.codecs:
+            return self.fail("the caller agreed on no codec that can be recorded", now)
+        if notice.state is Notice.WAITING:
+            return []
+        if media.on_hold:
+            return self.fail("a party is on hold", now)
+        return notice.announce(now)
+
+    def answered(self, now: float) -> list[Command]:
+        """The callee answered: nothing can be announced in codecs that are not agreed on."""
+        if self.notice.state not in {Notice.WAITING, Notice.DUE} or self._media.codecs:
+            return []
+        return self.fail("the callee agreed on no codec that can be recorded", now)
+
+    def prompt_started(self, event: PromptStarted) -> list[Command]:
+        """The first frame of the announcement left."""
+        notes = self.notice.started(event)
+        return [*notes, *self.choice.offer()] if notes else []
+
+    def prompt_heard(self, event: PromptCompleted, now: float) -> list[Command]:
+        """The last frame of the announcement left: record, unless a yes is still needed."""
+        if self.notice.state is not Notice.PLAYING:
+            return []
+        missing = self.notice.unheard_by(event)
+        if missing:
+            return self.fail(f"not heard by {missing}", now)
+        commands = self.notice.completed(event)
+        return commands if self.choice.awaits_yes(now) else [*commands, *self._open()]
+
+    def fail(self, why: str, now: float) -> list[Command]:
+        """Close the notice as not heard, and take the outcome its purpose names."""
+        plan = self.plan
+        if plan is None:
+            raise IllegalEvent("a notice failed that no plan asked for")
+        failed = self.notice.fail(why)
+        match plan.on_failure:
+            case OnFailure.CONTINUE:
+                return [*failed, SetGate(opened=True)]
+            case OnFailure.REFUSE:
+                return [*failed, *self._call.end_for(503, "Recording Not Possible", now)]
+        assert_never(plan.on_failure)
+
+    # -------------------------------------------------------------- choice
+
+    def pressed(self, event: DigitPressed, now: float) -> list[Command]:
+        """A party pressed a key."""
+        self._history.digits += 1
+        if self._legs.is_ending:
+            return []
+        party = self._legs.party(event.leg)
+        match self.choice.keypad.press(party, event.digit, now):
+            case KeyAction.ACCEPT:
+                return self._accepted()
+            case KeyAction.REFUSE:
+                return self._refused(party)
+            case KeyAction.PAUSE:
+                return self.recording.toggle(now)
+            case KeyAction.START:
+                return self._asked_for(now)
+            case None:
+                return []
+
+    def record_asked(self, event: RecordAsked, now: float) -> list[Command]:
+        """``Record: on`` or ``off`` of a telephone of staff; of anybody else it means nothing."""
+        if self._legs.is_ending or self.plan is None or self._legs.party(event.leg) is not Party.STAFF:
+            return []
+        if not event.on:
+            return self.recording.pause_for_a_while(PauseCause.KEYS, now)
+        if self.notice.state is Notice.WAITING:
+            return self._asked_for(now)
+        return self.recording.resume(PauseCause.KEYS, now)
+
+    def _accepted(self) -> list[Command]:
+        """Yes: record, once the announcement is over."""
+        notes = self.choice.accept()
+        return [*notes, *self._open()] if notes and self.notice.state is Notice.COMPLETED else notes
+
+    def _refused(self, party: Party) -> list[Command]:
+        """No: what there is of a recording is destroyed, or ends; the call goes on as it was."""
+        notes = self.choice.refuse(party, announced=self.notice.state is Notice.COMPLETED)
+        return [*notes, *self._decline("opt_out"), *self._tones.to(Party.OUTSIDE)] if notes else []
+
+    def _decline(self, why: str) -> list[Command]:
+        commands: list[Command] = []
+        if self.notice.is_undecided:
+            commands = self.notice.decline()
+            if self._history.answered_at is not None:
+                commands.append(SetGate(opened=True))
+        recording = self.recording
+        return [*commands, *(recording.discard(why) if self.choice.destroys else recording.seal(why))]
+
+    def _asked_for(self, now: float) -> list[Command]:
+        """Staff ask for the recording: announce it first, nothing is retroactive."""
+        if (
+            self.notice.state is not Notice.WAITING
+            or not self._legs.is_up
+            or self._media.on_hold
+            or self._call.is_negotiating
+        ):
+            return []
+        self.notice.move(Symbol.NOTICE_ASKED)
+        return [
+            SetGate(opened=False),
+            AuditNote("rec.asked", purpose_fields(self.plan)),
+            *self.notice.announce(now),
+        ]
+
+    # ----------------------------------------------------------- recording
+
+    def recording_failed(self, event: RecordingFailed, now: float) -> list[Command]:
+        """The recorder lost it: take the outcome that the purpose names."""
+        if not self.recording.is_live or self.plan is None:
+            return []
+        failed = self.recording.fail(event.why)
+        match self.plan.on_failure:
+            case OnFailure.CONTINUE:
+                return failed
+            case OnFailure.REFUSE:
+                return [*failed, *self._call.end_for(503, "Recording Not Possible", now)]
+        assert_never(self.plan.on_failure)
+
+    @property
+    def _may_record(self) -> bool:
+        """The joint rule: everybody connected, told, and of those who said something nobody said no."""
+        return self._legs.is_up and self.notice.state is Notice.COMPLETED and self.choice.allows
+
+    def _open(self) -> list[Command]:
+        if self._facts is None or not self._may_record:
+            raise IllegalEvent("a recording needs a completed notice, two confirmed legs, and no refusal")
+        return self.recording.open(self._facts, self._call.callee_call_id, self.notice.proof)
+
+    # ---------------------------------------------------------------- hold
+
+    def hold_offered(self, now: float) -> tuple[list[Command], bool]:
+        """A party wants to hold: what to do, and whether the recording was paused for it."""
+        if self.notice.is_pending:
+            return self.fail("put on hold before the announcement had ended", now), False
+        if self._media.on_hold:
+            return [], False
+        return self.recording.pause(PauseCause.HOLD), True
+
+    def hold_settled(self, now: float, *, resume: bool) -> list[Command]:
+        """An exchange is over: pause if somebody is on hold now, else go on recording if ``resume``."""
+        if self._media.on_hold:
+            if self.notice.is_pending:
+                return self.fail("put on hold before the announcement had ended", now)
+            return self.recording.pause(PauseCause.HOLD)
+        return self.recording.resume(PauseCause.HOLD, now) if resume else []
+
+
+def has_passed(instant: float | None, now: float) -> bool:
+    """Whether an instant that may be never has come."""
+    return instant is not None and now >= instant
