@@ -285,7 +285,6 @@ def _api(
         catalogue=store.parts.catalogue,
         audit_key=_key("storage.audit_key", places.audit_key, load_signing_key),
         index=index,
-        key_backups=places.key_backups,
         policy=policy.get,
         post=driver.post,
         recorder_fault=recorder.fault,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime
 from typing import TypeAlias
 
 from recproxy.jsonform import Json, instant
@@ -84,8 +84,8 @@ def of_row(row: CatalogueRow) -> Document:
     }
 
 
-def of_tombstone(stone: Tombstone, key_backups: timedelta) -> Document:
-    """What remains of a recording; ``key_backups`` is how long a backup of its key lives."""
+def of_tombstone(stone: Tombstone) -> Document:
+    """What remains of a recording."""
     return {
         "id": stone.recording.text,
         "state": stone.state.value,
@@ -95,7 +95,10 @@ def of_tombstone(stone: Tombstone, key_backups: timedelta) -> Document:
         "minutes_at_most": stone.minutes,
         "expiry": instant(stone.expiry),
         "gone_at": instant(stone.gone_at),
-        "out_of_backups_at": instant(stone.gone_at + key_backups),
+        "out_of_backups_at": _or_none(stone.out_of_backups),
+        "complete_at": _or_none(stone.complete_at),
+        "key_group": stone.key_group,
+        "key_id": stone.key_id,
         "cause": stone.cause,
         "bytes": stone.size_bytes,
         "sha256": stone.sha256,
@@ -168,6 +171,10 @@ def promotion_evidence(change: TermChange, tag: str, why: str, policy: str) -> M
         "outcome": "promoted",
         "reason": why or "none given",
     }
+
+
+def _or_none(moment: datetime | None) -> Json:
+    return None if moment is None else instant(moment)
 
 
 def _of_notice(notice: NoticeProof) -> Document:

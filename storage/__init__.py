@@ -66,6 +66,7 @@ from storage.keys import (
 from storage.numberindex import NumberIndex, generate_root_key, load_root_key
 from storage.reader import Plaintext, Reader, Verdict, VerifyFault
 from storage.recovery import Outcome, RecoveredRecording, find_orphans, recover
+from storage.remains import Aged, Remains, TraceTerm
 from storage.retention import (
     ClockBounds,
     ClockGuard,
@@ -97,6 +98,7 @@ from storage.writer import OpenRequest, RecordingFault, RecordingStore, Recordin
 __all__ = [
     "CATALOGUE_NAME",
     "LEGAL_REASONS",
+    "Aged",
     "AmbiguousId",
     "AudioFacts",
     "AudioFormat",
@@ -155,6 +157,7 @@ __all__ = [
     "RecordingTags",
     "RecordingWriter",
     "RecoveredRecording",
+    "Remains",
     "Retention",
     "SealError",
     "SealFacts",
@@ -176,6 +179,7 @@ __all__ = [
     "Ticket",
     "TicketError",
     "Tombstone",
+    "TraceTerm",
     "TruncatedRecording",
     "Trusted",
     "UnsafeDirectory",

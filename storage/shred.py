@@ -19,7 +19,7 @@ from typing import Final
 
 from storage.audit import AuditLog
 from storage.bodies import Bodies
-from storage.catalogue import EXPIRY, Catalogue, CatalogueRow, State, Tombstone, length_bucket
+from storage.catalogue import EXPIRY, Catalogue, CatalogueRow, State, Tombstone, key_facts, length_bucket
 from storage.errors import FileFault, RecordingNotFound, ShredError
 from storage.files import Files
 from storage.keys import KeyStore
@@ -148,6 +148,7 @@ class Shredder:
         )
         terms = [(term, row.cause) for term in row.tags.terms]
         terms += [(ending.term, ending.cause) for ending in row.ending]
+        wraps = self._catalogue.wraps.of(recording)
         tombstones = [
             Tombstone(
                 recording=recording,
@@ -165,6 +166,7 @@ class Shredder:
                 verified=gone,
                 chain_seq=entry.seq,
                 chain_sha256=entry.sha256,
+                **key_facts(wraps, term.purpose),
             )
             for term, cause in terms
         ]

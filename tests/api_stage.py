@@ -146,7 +146,6 @@ def stage(
         now=_now,
         monotonic=lambda: monotonic[0],
         new_id=lambda: f"{next(ids):032x}",
-        key_backups=timedelta(days=7),
         console=console,
         failed=failures.append,
     )

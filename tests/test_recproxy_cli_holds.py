@@ -61,7 +61,7 @@ def test_a_hold_of_two_people_keeps_what_is_due(shelf: Shelf, monkeypatch: pytes
     assert done.code == 0, done.err
     assert recproxy("retention", "--once", "-c", shelf.config).code == 0
     shown = json.loads(recproxy("recordings", "show", Take(1).id, "-c", shelf.config, "--json").out)
-    assert shown["state"] == "shredded"
+    assert shown["state"] == "shred_complete"
 
     told = [
         (line["event"], str(line["actor"]).partition(" by ")[2])

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from command_line import Done, recproxy
+from policies import one_purpose, policy_text, whole
 from recorded import Shelf, Take, copy_of, make_shelf, record
 
 from recproxy.cli.retention import Result, Sweeper, serve
@@ -226,8 +227,10 @@ def test_once_shreds_what_is_due_and_nothing_else(shelf: Shelf) -> None:
     done = _retention(shelf, "--once")
     assert (done.code, done.err) == (0, "")
     lines = [json.loads(line) for line in done.out.splitlines()]
-    assert [line["event"] for line in lines] == ["retention.started", "recording.shredded", "retention.swept"]
+    told = ["retention.started", "recording.shredded", "retention.swept", "tombstone.aged"]
+    assert [line["event"] for line in lines] == told
     assert lines[1]["recording"] == DUE.id
+    assert (lines[3]["completed"], lines[3]["purged"]) == (1, 0)
     assert not shelf.key(DUE.id).exists()
     assert shelf.key(KEPT.id).exists()
     assert recproxy("recordings", "verify", "--all", "-c", shelf.config, "-i", shelf.identity).code == 0
@@ -250,6 +253,44 @@ def test_once_with_a_recording_that_resists_is_code_3(shelf: Shelf) -> None:
 def _clock_was(shelf: Shelf, wall: datetime) -> None:
     state = {"wall": wall.isoformat(), "boot_seconds": 1.0, "boot": "another boot"}
     (shelf.data / "retention.clock").write_text(json.dumps(state))
+
+
+def _state(shelf: Shelf, take: Take) -> str:
+    done = recproxy("recordings", "show", take.id, "-c", shelf.config, "--json")
+    return str(json.loads(done.out)["state"]) if done.code == 0 else done.err
+
+
+def test_tombstones_age_by_the_policy_and_the_chain_still_agrees(shelf: Shelf) -> None:
+    policy = shelf.root / "policy.yaml"
+    policy.write_text(policy_text(whole(key_groups__main={"backup_horizon": "P7D"})))
+    assert _retention(shelf, "--once").code == 0
+    assert _state(shelf, DUE) == "shredded", "a backup may hold its key for seven days"
+    policy.write_text(policy_text(whole({"training": one_purpose(evidence__tombstone_keep="PT0S")})))
+    assert _retention(shelf, "--once").code == 0
+    assert _state(shelf, DUE) == "shredded", "a horizon that became shorter moves nothing"
+    listed = recproxy("recordings", "list", "--state", "shredded", "-c", shelf.config, "--json")
+    (gone,) = json.loads(listed.out)["gone"]
+    assert (gone["key_group"], len(gone["key_id"]), gone["complete_at"]) == ("main", 16, None)
+
+
+def test_a_tombstone_whose_time_is_over_goes_and_nobody_misses_it(shelf: Shelf) -> None:
+    made = whole({"training": one_purpose(evidence__tombstone_keep="PT0S")})
+    (shelf.root / "policy.yaml").write_text(policy_text(made))
+    done = _retention(shelf, "--once")
+    (aged,) = [one for one in map(json.loads, done.out.splitlines()) if one["event"] == "tombstone.aged"]
+    assert (aged["completed"], aged["purged"]) == (1, 1)
+    assert "no recording begins with" in _state(shelf, DUE)
+    verified = recproxy("audit", "verify", "-c", shelf.config)
+    assert verified.code == 0, verified.err
+
+
+def test_no_tombstone_ages_by_a_clock_that_is_not_believed(shelf: Shelf) -> None:
+    (shelf.root / "policy.yaml").write_text(policy_text(whole(key_groups__main={"backup_horizon": "P7D"})))
+    assert _retention(shelf, "--once").code == 0
+    (shelf.root / "policy.yaml").write_text(policy_text(whole()))
+    _clock_was(shelf, datetime.now(UTC) - timedelta(days=400))
+    assert _retention(shelf, "--once").code == 1
+    assert _state(shelf, DUE) == "shredded"
 
 
 @pytest.mark.parametrize("days", [-400, 400])

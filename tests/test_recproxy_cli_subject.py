@@ -96,7 +96,7 @@ def test_an_open_case_keeps_its_recordings_until_it_is_closed(tmp_path: Path) ->
     assert state(shelf, due) == "sealed"
     assert subject(shelf, "close", case["id"][:5], "--outcome", "delivered").code == 0
     assert recproxy("retention", "--once", "-c", shelf.config).code == 0
-    assert state(shelf, due) == "shredded"
+    assert state(shelf, due) == "shred_complete"
     assert [path.suffix for path in (shelf.root / "cases").iterdir()] == [".json"]
     refused = subject(shelf, "erase", case["id"], "--yes")
     assert refused.code == 1

@@ -68,8 +68,8 @@ def test_a_shorter_term_holds_for_what_exists_at_once(shelf: Shelf) -> None:
     assert expiry(shelf, YOUNG) == YOUNG.started + 7 * DAY
     assert [shown(shelf, take)["state"] for take in (YOUNG, MIDDLE, OLD)] == [
         "sealed",
-        "shredded",
-        "shredded",
+        "shred_complete",
+        "shred_complete",
     ]
     told = {line["rec"]: line for line in lines(shelf, "rec.expiry_changed")}
     assert set(told) == {YOUNG.id, MIDDLE.id, OLD.id}
@@ -134,7 +134,7 @@ def test_a_held_recording_gets_the_shorter_term_and_stays_until_the_hold_ends(
     assert shown(shelf, OLD)["state"] == "sealed"
     assert recproxy("hold", "release", asked["id"], "-c", shelf.config).code == 0
     retention(shelf)
-    assert shown(shelf, OLD)["state"] == "shredded"
+    assert shown(shelf, OLD)["state"] == "shred_complete"
 
 
 def test_the_process_takes_a_policy_over_on_sighup_not_while_it_is_edited(shelf: Shelf) -> None:

@@ -404,7 +404,6 @@ QUESTIONABLE: list[tuple[str, dict[str, Any], str, str]] = [
     ("W110", one(top__audit_keep="P732D"), "audit_keep", "P732D"),
     ("W111", one(staff__assessment_use=True), "purposes.training.staff.assessment_use", "works council"),
     ("W112", one(top__controller__public_body=True), "purposes.training.basis.caller", "public_task"),
-    ("W113", one(), "purposes", "traces"),
 ]
 FILES = {"sample.key": b"5a" * 32, "bad.key": b"secret", "lia.pdf": b"weighed"}
 AROUND: Mapping[str, Any] = {

@@ -86,7 +86,10 @@ class TombstoneDocument(Answer):
     minutes_at_most: int
     expiry: Instant
     gone_at: Instant
-    out_of_backups_at: Instant
+    out_of_backups_at: Instant | None
+    complete_at: Instant | None
+    key_group: str
+    key_id: str
     cause: str
     bytes: int
     sha256: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from threading import Lock
 from typing import Annotated, Protocol
@@ -80,7 +80,6 @@ class ApiParts:
         now: Wall clock: aware, UTC.
         monotonic: Seconds.
         new_id: Gives 32 random hex digits.
-        key_backups: How long a backup of a key lives.
         console: Directory of the web console; None if there is none.
         failed: Told of what is our fault.
     """
@@ -99,7 +98,6 @@ class ApiParts:
     now: Callable[[], datetime]
     monotonic: Callable[[], float]
     new_id: Callable[[], str]
-    key_backups: timedelta
     console: Path | None
     failed: Callable[[str], None]
 

@@ -42,7 +42,6 @@ class Outside:
         catalogue: Its catalogue.
         audit_key: Signs the audit chain.
         index: Finds recordings by number; None if there is no key for it.
-        key_backups: How long a backup of a key lives.
         policy: Gives the policy in force.
         post: Hands an event to a call.
         recorder_fault: Why nothing can be recorded at present; None if it can.
@@ -55,7 +54,6 @@ class Outside:
     catalogue: Catalogue
     audit_key: Ed25519PrivateKey
     index: NumberIndex | None
-    key_backups: timedelta
     policy: Callable[[], Policy]
     post: Callable[[str, Event], None]
     recorder_fault: Callable[[], str | None]
@@ -102,7 +100,6 @@ class ApiService:
                 now=_utcnow,
                 monotonic=time.monotonic,
                 new_id=lambda: secrets.token_hex(16),
-                key_backups=outside.key_backups,
                 console=_CONSOLE if _CONSOLE.is_dir() else None,
                 failed=outside.failed,
             )
@@ -167,7 +164,7 @@ class ApiService:
             open=catalogue.count(State.OPEN),
             sealed=catalogue.count(State.SEALED),
             held=catalogue.held(),
-            shredded=catalogue.count(State.SHREDDED),
+            shredded=catalogue.count(State.SHREDDED) + catalogue.count(State.SHRED_COMPLETE),
             overdue=overdue.recordings,
             oldest_overdue_s=late.total_seconds(),
         )

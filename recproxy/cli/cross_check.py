@@ -13,6 +13,8 @@ __all__ = ["Discrepancy", "cross_check"]
 
 # A line is written a moment after the row that it speaks of, or before: the daemon may be at it.
 _SETTLED: Final = timedelta(minutes=1)
+# A tombstone has the instant at which its sweep began, its lines in the chain have their own.
+_LONGEST_SWEEP: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +32,15 @@ class Discrepancy:
 
 @dataclass(slots=True)
 class _Told:
-    """What the chain tells of one recording; its expiries by purpose."""
+    """What the chain tells of one recording; its expiries by purpose, and which went when."""
 
     started: str = ""
     expiries: dict[str, str] = field(default_factory=dict)
     sha256: str | None = None
     last: str = ""
     gone: bool = field(default=False)
+    ended: str = ""
+    purposes: frozenset[str] = frozenset()
 
 
 def cross_check(
@@ -66,21 +70,25 @@ def _compare(
     catalogue: Callable[[], tuple[Sequence[CatalogueRow], Sequence[Tombstone]]],
     now: datetime,
 ) -> list[Discrepancy]:
-    told = _told(events())
+    told, purged = _told(events())
     rows, stones = catalogue()
     by_id = {row.tags.recording.text: row for row in rows}
     gone = {stone.recording.text: stone for stone in stones}
     found: list[Discrepancy] = []
     for name in sorted({*told, *by_id, *gone}):
-        reason = _contradiction(told.get(name), by_id.get(name), gone.get(name), now)
+        reason = _contradiction(told.get(name), by_id.get(name), gone.get(name), now, purged)
         if reason:
             found.append(Discrepancy(name, reason))
     return found
 
 
-def _told(events: Iterable[Mapping[str, object]]) -> dict[str, _Told]:
+def _told(events: Iterable[Mapping[str, object]]) -> tuple[dict[str, _Told], dict[str, str]]:
+    """What is told of each recording, and by purpose up to when tombstones were purged."""
     told: dict[str, _Told] = {}
+    purged: dict[str, str] = {}
     for line in events:
+        if line.get("event") == "tombstone.purged":
+            purged[str(line.get("purpose", ""))] = str(line.get("until", ""))
         name = line.get("rec")
         if not isinstance(name, str):
             continue
@@ -94,15 +102,29 @@ def _told(events: Iterable[Mapping[str, object]]) -> dict[str, _Told]:
                 one.expiries[str(line.get("purpose", ""))] = str(line.get("expires_at", ""))
             case "rec.sealed":
                 one.sha256 = str(line.get("sha256_ct", ""))
-            case "shred.started" | "shred.verified" | "tombstone.written" | "rec.discarded":
-                one.gone = True
+            case "shred.started" | "shred.verified" | "rec.discarded":
+                one.gone, one.ended = True, one.last
+                one.purposes = frozenset(str(line.get("purpose", "")).split(","))
             case _:
                 pass
-    return told
+    return told, purged
+
+
+def _was_purged(told: _Told, purged: Mapping[str, str]) -> bool:
+    """Whether the chain tells that the tombstones of a recording went with their time."""
+    return told.gone and all(
+        purpose in purged
+        and datetime.fromisoformat(told.ended) <= datetime.fromisoformat(purged[purpose]) + _LONGEST_SWEEP
+        for purpose in told.purposes
+    )
 
 
 def _contradiction(
-    told: _Told | None, row: CatalogueRow | None, stone: Tombstone | None, now: datetime
+    told: _Told | None,
+    row: CatalogueRow | None,
+    stone: Tombstone | None,
+    now: datetime,
+    purged: Mapping[str, str],
 ) -> str:
     if told is None or not told.started:
         # An opening that broke off before its line is erased at the next start: no audio, no harm.
@@ -110,6 +132,8 @@ def _contradiction(
         young = row is not None and now - row.tags.started < _SETTLED
         return "" if broken_off or young else "is in the catalogue, but the chain never saw it start"
     if row is None and stone is None:
+        if _was_purged(told, purged):
+            return ""
         young = now - datetime.fromisoformat(told.last) < _SETTLED
         return "" if young else f"started {told.started} and has neither row nor tombstone"
     if row is None:

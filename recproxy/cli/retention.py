@@ -15,6 +15,7 @@ from typing import Final, Protocol
 import click
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from recproxy.cli.aging import Aging
 from recproxy.cli.archive import Archive, actor, open_archive
 from recproxy.cli.options import config_option
 from recproxy.cli.shortening import Shortening
@@ -279,7 +280,7 @@ def retention(config: Path, once: bool, interval: timedelta | None, accept_clock
                 _monotonic,
                 anchor=_anchor(archive, chain.public_key, log),
                 terms=shortening.apply,
-                chores=_chores(archive, chain, log),
+                chores=_chores(archive, chain, log, Aging(archive, chain, log, lambda: shortening.policy)),
             )
             if once:
                 return _once(sweeper)
@@ -338,13 +339,19 @@ def _anchor(archive: Archive, key: Ed25519PublicKey, log: EventLog) -> Callable[
     return tell
 
 
-def _chores(archive: Archive, chain: AuditLog, log: EventLog) -> Callable[[datetime], None]:
-    """What looks after the cases of people, where there are any."""
+def _chores(archive: Archive, chain: AuditLog, log: EventLog, aging: Aging) -> Callable[[datetime], None]:
+    """What looks after tombstones, and after the cases of people where there are any."""
     place = archive.config.subjects.directory
     if place is None or not place.is_dir():
-        return _no_chores
+        return aging.run
     files = OsFiles(place)
-    return CaseUpkeep(CaseStore(files), ReminderBook(files), chain, log).run
+    cases = CaseUpkeep(CaseStore(files), ReminderBook(files), chain, log)
+
+    def both(now: datetime) -> None:
+        aging.run(now)
+        cases.run(now)
+
+    return both
 
 
 def _monotonic() -> float:

@@ -33,6 +33,11 @@ class Shortening:
         self._policy: Policy | None = None
         self.load()
 
+    @property
+    def policy(self) -> Policy | None:
+        """The policy as it was last loaded; None if it never could be."""
+        return self._policy
+
     def load(self) -> None:
         """Read the policy; if it is wrong the one before goes on, or none."""
         settings = self._archive.config

@@ -421,8 +421,6 @@ class StorageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         audit_key: File with the Ed25519 key that signs the audit log.
         index_key: File with the key of the number index; None for no index: then a
             person's recordings are found by date, time and line only.
-        key_backups: How long a backup of ``keys/`` lives: until then a shredded
-            recording may still be opened by whoever has that backup and the body.
         catalogue: SQLAlchemy URL; empty for SQLite in ``directory``.
         sync_interval_ms: Milliseconds between two syncs of the write-ahead log: what a
             power failure can cost.
@@ -432,7 +430,6 @@ class StorageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     recipients: Path
     audit_key: Path
     index_key: Path | None = None
-    key_backups: timedelta = timedelta(0)
     catalogue: str = ""
     sync_interval_ms: Annotated[
         int, Meta(ge=50, le=600, description="a whole number of milliseconds from 50 to 600")

@@ -178,7 +178,8 @@ class KeyGroup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Keys that are backed up together.
 
     Attributes:
-        backup_horizon: How long a destroyed key lives on in backups.
+        backup_horizon: How long a destroyed key lives on in backups: until then what was
+            shredded is not ``shred_complete``.
     """
 
     backup_horizon: timedelta = timedelta(0)

@@ -17,6 +17,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "authority.delivered": "What an order needs was made, to be handed over.",
     "authority.requested": "An order of an authority was taken in.",
     "authority.reviewed": "A second person reviewed an order.",
+    "backup.horizon_passed": "The last backup that may hold the key of a shredded recording is gone.",
     "chain.torn_tail_cut": "A last line that was not whole was cut.",
     "choice.offered": "A party was offered a choice.",
     "choice.opt_in": "A party said yes by key.",
@@ -69,6 +70,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "shred.verified": "Key and body were destroyed, looked for, and not found.",
     "staff.notified": "Staff heard by a tone that it is recorded.",
     "store.started": "The recorder started and completed what was open.",
+    "tombstone.purged": "Tombstones whose time was over became totals by month.",
     "tombstone.written": "The tombstone stands in place of the row.",
 }
 """By name: what happened."""

@@ -14,7 +14,12 @@ from storage.files import Files
 from storage.places import KEYS_DIRECTORY, header_path
 from storage.tags import RecordingId
 
-__all__ = ["headers_of_earlier_form", "key_tombstones_by_purpose", "name_headers_by_purpose"]
+__all__ = [
+    "headers_of_earlier_form",
+    "key_tombstones_by_purpose",
+    "name_headers_by_purpose",
+    "widen_tombstones",
+]
 
 _OLD: Final = "tombstones_by_recording"
 _OLD_HEADER: Final = re.compile(r"[0-9a-f]{32}\Z")
@@ -30,9 +35,25 @@ def key_tombstones_by_purpose(connection: sa.Connection) -> None:
     connection.execute(sa.text("DROP INDEX IF EXISTS tombstones_by_day"))
     connection.execute(sa.text(f"ALTER TABLE {TOMBSTONES.name} RENAME TO {_OLD}"))
     TOMBSTONES.create(connection)
-    names = ", ".join(column.name for column in TOMBSTONES.columns)
+    had = {column["name"] for column in inspector.get_columns(TOMBSTONES.name)}
+    names = ", ".join(column.name for column in TOMBSTONES.columns if column.name in had)
     connection.execute(sa.text(f"INSERT INTO {TOMBSTONES.name} ({names}) SELECT {names} FROM {_OLD}"))  # noqa: S608  -- names of ours
     connection.execute(sa.text(f"DROP TABLE {_OLD}"))
+
+
+def widen_tombstones(connection: sa.Connection) -> None:
+    """Give tombstones of an earlier version the columns they lack; nothing to do in a new catalogue."""
+    inspector = sa.inspect(connection)
+    if not inspector.has_table(TOMBSTONES.name):
+        return
+    had = {column["name"] for column in inspector.get_columns(TOMBSTONES.name)}
+    for column in TOMBSTONES.columns:
+        if column.name not in had:
+            kind = column.type.compile(connection.dialect)
+            rest = "" if column.nullable else " NOT NULL DEFAULT ''"
+            connection.execute(
+                sa.text(f"ALTER TABLE {TOMBSTONES.name} ADD COLUMN {column.name} {kind}{rest}")
+            )
 
 
 def headers_of_earlier_form(files: Files) -> tuple[RecordingId, ...]:

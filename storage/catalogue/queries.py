@@ -16,6 +16,7 @@ from storage.catalogue.schema import FURTHER, NUMBERS, RECORDINGS, TOMBSTONES, I
 from storage.errors import AmbiguousId, CatalogueBusy, CatalogueError, RecordingNotFound
 from storage.tags import RecordingId
 
+_GONE: Final = frozenset({State.SHREDDED, State.SHRED_COMPLETE, State.DISCARDED})
 _ENDED: Final = RECORDINGS.c.state.in_([State.SEALED.value, State.ABORTED.value])
 
 
@@ -203,7 +204,7 @@ class Queries:
 
     def count(self, state: State) -> int:
         """Number of rows or tombstones in a state."""
-        table = TOMBSTONES if state in {State.SHREDDED, State.DISCARDED} else RECORDINGS
+        table = TOMBSTONES if state in _GONE else RECORDINGS
         return self._count(sa.select(sa.func.count()).select_from(table).where(table.c.state == state.value))
 
     def ids(self) -> frozenset[RecordingId]:

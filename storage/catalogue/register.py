@@ -1,7 +1,7 @@
 """The catalogue: one row for each recording, one tombstone for each that is gone.
 
 SQLAlchemy Core on SQLite (write-ahead journal, every commit synced). A row moves
-OPEN → SEALED → SHREDDING → (row removed, tombstone SHREDDED), or OPEN → ABORTED →
+OPEN → SEALED → SHREDDING → (row removed, tombstone SHREDDED, later SHRED_COMPLETE), or OPEN → ABORTED →
 SHREDDING, or OPEN → DISCARDING → (row removed, tombstone DISCARDED). The row says
 so before anything is destroyed, so that a missing file is never taken for a wish
 to erase. A change of state names the states it may start from in its WHERE
@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from datetime import datetime
 from typing import Final, Self
 
@@ -27,6 +26,7 @@ from storage.catalogue.migration import (
     headers_of_earlier_form,
     key_tombstones_by_purpose,
     name_headers_by_purpose,
+    widen_tombstones,
 )
 from storage.catalogue.queries import Queries, named_errors
 from storage.catalogue.rows import (
@@ -36,6 +36,10 @@ from storage.catalogue.rows import (
     State,
     Tombstone,
     encode_facts,
+    open_values,
+    stone_values,
+    term_values,
+    wrap_values,
 )
 from storage.catalogue.schema import (
     FURTHER,
@@ -45,10 +49,13 @@ from storage.catalogue.schema import (
     SCHEMA,
     SCHEMA_VERSION,
     TOMBSTONES,
+    WRAPS,
     sqlite_engine,
 )
+from storage.catalogue.stones import StoneRegister
 from storage.catalogue.terms import TermRegister, forget_promotion
 from storage.catalogue.tickets import TicketRegister, forget_tickets
+from storage.catalogue.wraps import WrapRegister
 from storage.errors import (
     CatalogueError,
     FilePresent,
@@ -75,12 +82,15 @@ class Catalogue(Queries):
         holds: What keeps recordings beyond their expiry.
         terms: Moves the expiry of recordings that exist.
         tickets: Who may hear what needs the word of two.
+        stones: What becomes of tombstones with time.
+        wraps: To which key pair headers are wrapped.
     """
 
     def __init__(self, engine: sa.Engine) -> None:
         super().__init__(engine)
         with self._transaction() as connection:
             key_tombstones_by_purpose(connection)
+            widen_tombstones(connection)
             METADATA.create_all(connection)
             found = connection.execute(sa.select(sa.func.max(SCHEMA.c.version))).scalar()
             if found is None:
@@ -89,11 +99,13 @@ class Catalogue(Queries):
                 raise CatalogueError(
                     f"the catalogue has schema {found}, this version knows {SCHEMA_VERSION}: upgrade recproxy"
                 )
-            elif found < SCHEMA_VERSION:  # what is new are tables, made above, and the key of one
+            elif found < SCHEMA_VERSION:  # what is new are tables and columns, made above
                 connection.execute(SCHEMA.update().values(version=SCHEMA_VERSION))
         self.holds = HoldRegister(engine)
         self.terms = TermRegister(engine)
         self.tickets = TicketRegister(engine)
+        self.stones = StoneRegister(engine)
+        self.wraps = WrapRegister(engine)
 
     @classmethod
     def open(cls, files: Files, url: str) -> Self:
@@ -142,8 +154,11 @@ class Catalogue(Queries):
             for token in row.index.tokens
         ]
         with self._transaction() as connection:
-            connection.execute(RECORDINGS.insert(), [_open_values(row) for row in rows])
-            further = [_term_values(row.tags.recording, term) for row in rows for term in row.tags.further]
+            connection.execute(RECORDINGS.insert(), [open_values(row) for row in rows])
+            wraps = [values for row in rows for values in wrap_values(row)]
+            if wraps:
+                connection.execute(WRAPS.insert(), wraps)
+            further = [term_values(row.tags.recording, term) for row in rows for term in row.tags.further]
             if further:
                 connection.execute(FURTHER.insert(), further)
             if numbers:
@@ -305,8 +320,8 @@ class Catalogue(Queries):
             ).rowcount
             if changed:
                 connection.execute(FURTHER.delete().where(FURTHER.c.id == identity, FURTHER.c.cause == ""))
-                others = [_term_values(tags.recording, other) for other in left.further]
-                connection.execute(FURTHER.insert(), [*others, _term_values(tags.recording, term, cause)])
+                others = [term_values(tags.recording, other) for other in left.further]
+                connection.execute(FURTHER.insert(), [*others, term_values(tags.recording, term, cause)])
         if not changed:
             fresh = self.get(tags.recording)
             if fresh.state not in _LIVING:
@@ -331,7 +346,8 @@ class Catalogue(Queries):
                 )
             ).rowcount
             if removed:
-                connection.execute(TOMBSTONES.insert().values(**_stone_values(tombstone)))
+                connection.execute(TOMBSTONES.insert().values(**stone_values(tombstone)))
+                connection.execute(WRAPS.delete().where(WRAPS.c.id == identity, WRAPS.c.purpose == purpose))
 
     def bury(self, tombstones: Sequence[Tombstone]) -> bool:
         """Remove a row and leave a tombstone for each of its purposes, in one step.
@@ -366,9 +382,10 @@ class Catalogue(Queries):
                     f"recording {identity} cannot become {tombstone.state.value}: no row in state "
                     f"{allowed.value}"
                 )
-            connection.execute(TOMBSTONES.insert(), [_stone_values(stone) for stone in tombstones])
+            connection.execute(TOMBSTONES.insert(), [stone_values(stone) for stone in tombstones])
             connection.execute(FURTHER.delete().where(FURTHER.c.id == identity))
             connection.execute(NUMBERS.delete().where(NUMBERS.c.id == identity))
+            connection.execute(WRAPS.delete().where(WRAPS.c.id == identity))
             forget(connection, identity)
             forget_promotion(connection, identity)
             forget_tickets(connection, identity)
@@ -426,49 +443,3 @@ def _refusal(
             names = " or ".join(state.value for state in allowed)
             return CatalogueError(f"recording {recording} is {states[recording.text]}, not {names}")
     return CatalogueError("a recording was named twice in one change of state")
-
-
-def _stone_values(tombstone: Tombstone) -> dict[str, object]:
-    values: dict[str, object] = asdict(tombstone)
-    values["id"] = tombstone.recording.text
-    values["state"] = tombstone.state.value
-    del values["recording"]
-    return values
-
-
-def _term_values(recording: RecordingId, term: PurposeTerm, cause: str = "") -> dict[str, object]:
-    return {
-        "id": recording.text,
-        "purpose": term.purpose,
-        "expiry": term.expiry,
-        "legal_basis": term.legal_basis.value,
-        "cause": cause,
-    }
-
-
-def _open_values(row: OpenRow) -> dict[str, object]:
-    tags, notice, audio = row.tags, row.tags.notice, row.audio
-    return {
-        "id": tags.recording.text,
-        "state": State.OPEN.value,
-        "purpose": tags.purpose,
-        "expiry": tags.expiry,
-        "started": tags.started,
-        "legal_basis": tags.legal_basis.value,
-        "policy_version": tags.policy_version,
-        "call": tags.call,
-        "node": tags.node,
-        "direction": tags.direction.value,
-        "trunk": tags.trunk,
-        "notice_prompt": notice.prompt,
-        "notice_sha256": notice.sha256,
-        "notice_language": notice.language,
-        "notice_heard_by": ",".join(notice.heard_by),
-        "notice_started": notice.started,
-        "notice_completed": notice.completed,
-        "encoding": audio.encoding,
-        "rate_hz": audio.rate_hz,
-        "channels": audio.channels,
-        "body": row.body,
-        "parties": row.parties,
-    }

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from enum import Enum
-from typing import Final
+from typing import Final, TypedDict
 
 import sqlalchemy as sa
 
@@ -27,7 +27,7 @@ _MINUTES: Final = (1, 5, 15, 60, 1440)
 
 
 class State(Enum):
-    """Where a recording is in its life."""
+    """Where a recording is in its life; shredding is complete when no backup has its key any more."""
 
     OPEN = "open"
     SEALED = "sealed"
@@ -35,6 +35,7 @@ class State(Enum):
     SHREDDING = "shredding"
     DISCARDING = "discarding"
     SHREDDED = "shredded"
+    SHRED_COMPLETE = "shred_complete"
     DISCARDED = "discarded"
 
 
@@ -54,6 +55,28 @@ class AudioFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Wrap:
+    """The key pair to which a header is wrapped.
+
+    Attributes:
+        purpose: For which purpose.
+        sha256: Hash of the header, 64 hex digits.
+        key_group: Group of the key pair; empty if it has none.
+        epoch: Day or month whose key pair it is; empty for a long-lived one.
+    """
+
+    purpose: str
+    sha256: str
+    key_group: str = ""
+    epoch: str = ""
+
+    @property
+    def key_id(self) -> str:
+        """What a tombstone calls the key: its epoch, if it has one, and 16 digits of the header's hash."""
+        return f"{self.epoch}:{self.sha256[:16]}" if self.epoch else self.sha256[:16]
+
+
+@dataclass(frozen=True, slots=True)
 class OpenRow:
     """What is known of a recording when it is opened.
 
@@ -63,6 +86,7 @@ class OpenRow:
         body: Path of the body, without suffix.
         parties: The sealed parties.
         index: Its numbers as keyed hashes; None if it is not indexed.
+        wraps: To which key pair the header of each purpose is wrapped.
     """
 
     tags: RecordingTags
@@ -70,6 +94,7 @@ class OpenRow:
     body: str
     parties: bytes = field(repr=False)
     index: NumberTokens | None = None
+    wraps: tuple[Wrap, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +176,8 @@ class Tombstone:
 
     Attributes:
         recording: Its random id.
-        state: SHREDDED, or DISCARDED if it never held audio to keep.
+        state: SHREDDED, SHRED_COMPLETE once no backup has the key either, or DISCARDED if it
+            never held audio to keep.
         purpose: Purpose id.
         policy_version: SHA-256 of the policy it was made under.
         started_on: Day it started, UTC; no time of day.
@@ -165,6 +191,11 @@ class Tombstone:
         verified: True if key and body were looked for afterwards and not found.
         chain_seq: Number of the audit line that says so.
         chain_sha256: Hash of that line.
+        key_group: Group of the key that was destroyed; empty if it is not known yet.
+        key_id: Which key: the first 16 digits of the SHA-256 of the header, behind its epoch if
+            it had one; empty in tombstones of an earlier version.
+        out_of_backups: When the last backup of the key is gone; None until retention has said so.
+        complete_at: When that had come, by a trusted clock; None before.
     """
 
     recording: RecordingId
@@ -182,6 +213,25 @@ class Tombstone:
     verified: bool
     chain_seq: int
     chain_sha256: str
+    key_group: str = ""
+    key_id: str = ""
+    out_of_backups: datetime | None = None
+    complete_at: datetime | None = None
+
+
+class KeyFacts(TypedDict):
+    """What a tombstone says of the key that was destroyed."""
+
+    key_group: str
+    key_id: str
+
+
+def key_facts(wraps: Mapping[str, Wrap], purpose: str) -> KeyFacts:
+    """What a tombstone says of the key for one purpose; of a key that nobody noted, nothing."""
+    wrap = wraps.get(purpose)
+    return KeyFacts(
+        key_group="" if wrap is None else wrap.key_group, key_id="" if wrap is None else wrap.key_id
+    )
 
 
 def length_bucket(frames: int, rate_hz: int) -> int:
@@ -269,3 +319,57 @@ def decode_tombstone(found: sa.RowMapping) -> Tombstone:
             "state": State(values["state"]),
         }
     )
+
+
+def stone_values(tombstone: Tombstone) -> dict[str, object]:
+    """The columns of a tombstone."""
+    values: dict[str, object] = asdict(tombstone)
+    values["id"] = tombstone.recording.text
+    values["state"] = tombstone.state.value
+    del values["recording"]
+    return values
+
+
+def term_values(recording: RecordingId, term: PurposeTerm, cause: str = "") -> dict[str, object]:
+    """The columns of a further purpose."""
+    return {
+        "id": recording.text,
+        "purpose": term.purpose,
+        "expiry": term.expiry,
+        "legal_basis": term.legal_basis.value,
+        "cause": cause,
+    }
+
+
+def open_values(row: OpenRow) -> dict[str, object]:
+    """The columns of a recording that is being opened."""
+    tags, notice, audio = row.tags, row.tags.notice, row.audio
+    return {
+        "id": tags.recording.text,
+        "state": State.OPEN.value,
+        "purpose": tags.purpose,
+        "expiry": tags.expiry,
+        "started": tags.started,
+        "legal_basis": tags.legal_basis.value,
+        "policy_version": tags.policy_version,
+        "call": tags.call,
+        "node": tags.node,
+        "direction": tags.direction.value,
+        "trunk": tags.trunk,
+        "notice_prompt": notice.prompt,
+        "notice_sha256": notice.sha256,
+        "notice_language": notice.language,
+        "notice_heard_by": ",".join(notice.heard_by),
+        "notice_started": notice.started,
+        "notice_completed": notice.completed,
+        "encoding": audio.encoding,
+        "rate_hz": audio.rate_hz,
+        "channels": audio.channels,
+        "body": row.body,
+        "parties": row.parties,
+    }
+
+
+def wrap_values(row: OpenRow) -> list[dict[str, object]]:
+    """The columns of each of its wraps."""
+    return [{"id": row.tags.recording.text, **asdict(wrap)} for wrap in row.wraps]

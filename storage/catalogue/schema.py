@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from storage.errors import CatalogueError
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 _BUSY_SECONDS: Final = 10.0
 
 
@@ -99,7 +99,7 @@ TOMBSTONES: Final = sa.Table(
     METADATA,
     sa.Column("id", sa.String(32), primary_key=True),
     sa.Column("purpose", sa.String(63), primary_key=True),
-    sa.Column("state", sa.String(12), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
     sa.Column("policy_version", sa.String(64), nullable=False),
     sa.Column("started_on", sa.Date, nullable=False),
     sa.Column("minutes", sa.Integer, nullable=False),
@@ -112,8 +112,35 @@ TOMBSTONES: Final = sa.Table(
     sa.Column("verified", sa.Boolean, nullable=False),
     sa.Column("chain_seq", sa.BigInteger, nullable=False),
     sa.Column("chain_sha256", sa.String(64), nullable=False),
+    sa.Column("key_group", sa.String(63), nullable=False, server_default=""),
+    sa.Column("key_id", sa.String(96), nullable=False, server_default=""),
+    sa.Column("out_of_backups", Instant, nullable=True),
+    sa.Column("complete_at", Instant, nullable=True),
     sa.Index("tombstones_by_day", "gone_at"),
 )
+
+TOTALS: Final = sa.Table(
+    "gone_by_month",
+    METADATA,
+    sa.Column("month", sa.String(7), primary_key=True),
+    sa.Column("purpose", sa.String(63), primary_key=True),
+    sa.Column("cause", sa.String(64), primary_key=True),
+    sa.Column("count", sa.BigInteger, nullable=False),
+)
+"""What remains of tombstones whose own time is over."""
+
+WRAPS: Final = sa.Table(
+    "key_wraps",
+    METADATA,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("purpose", sa.String(63), primary_key=True),
+    sa.Column("key_group", sa.String(63), nullable=False),
+    sa.Column("epoch", sa.String(10), nullable=False),
+    sa.Column("sha256", sa.String(64), nullable=False),
+    sa.Column("pending", sa.String(64), nullable=False, default=""),
+    sa.Index("wraps_by_epoch", "key_group", "epoch"),
+)
+"""To which key pair each header in ``keys/`` is wrapped; an empty epoch is the long-lived one."""
 
 HOLDS: Final = sa.Table(
     "holds",

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from storage.age import FILE_KEY_BYTES, PAYLOAD_NONCE_BYTES, Random, Recipient, payload_key, seal_header
-from storage.catalogue import AudioFacts, OpenRow
+from storage.catalogue import AudioFacts, OpenRow, Wrap
 from storage.container import AudioFormat, StreamInfo, encode_header
 from storage.errors import StorageError
 from storage.openbody import NewBody, OpenBody, body_path
@@ -36,6 +36,7 @@ class OpenRequest:
         audio: Format of the frames that will be written.
         index: Its numbers as keyed hashes; None if it is not to be found by number.
         recipients: Who can open it for a purpose, if that is not whom the store was given.
+        epochs: By purpose the key group, and the epoch whose key pair its recipient is.
     """
 
     tags: RecordingTags
@@ -43,6 +44,7 @@ class OpenRequest:
     audio: AudioFormat
     index: NumberTokens | None = None
     recipients: Mapping[str, Sequence[Recipient]] = field(default_factory=dict)
+    epochs: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -114,9 +116,13 @@ def _prepare(request: OpenRequest, recipients: Sequence[Recipient], random: Rand
         nonce=random(PAYLOAD_NONCE_BYTES),
         secret=random(SECRET_BYTES),
     )
+    wraps = tuple(
+        Wrap(purpose, digest, *request.epochs.get(purpose, ("", "")))
+        for purpose, digest in keys.header_sha256.items()
+    )
     parties = seal_parties(request.parties, file_key, random(PAYLOAD_NONCE_BYTES))
     facts = AudioFacts(audio.encoding.name, audio.rate_hz, audio.channels)
-    row = OpenRow(tags, facts, keys.body, parties, request.index)
+    row = OpenRow(tags, facts, keys.body, parties, request.index, wraps)
     return _Opening(request, keys, wav_header, age_headers, row)
 
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from storage.audit import AuditLog
 from storage.bodies import Bodies
-from storage.catalogue import Catalogue, CatalogueRow, State, Tombstone, length_bucket
+from storage.catalogue import Catalogue, CatalogueRow, State, Tombstone, key_facts, length_bucket
 from storage.errors import ShredError
 from storage.files import Files
 from storage.keys import KeyStore
@@ -104,6 +104,7 @@ def erase_purpose(
     if keys.exists(recording, (purpose,)):
         raise ShredError(f"recording {recording}: its key for {purpose} is still there after it was removed")
     fields = {"rec": recording.text, "purpose": purpose, "reason": ending.cause, "run": run}
+    wraps = catalogue.wraps.of(recording)
     entry = audit.append("rec.purpose_expired", {**fields, "outcome": "shredded", "key_found": key_found})
     tombstone = Tombstone(
         recording=recording,
@@ -121,6 +122,7 @@ def erase_purpose(
         verified=True,
         chain_seq=entry.seq,
         chain_sha256=entry.sha256,
+        **key_facts(wraps, purpose),
     )
     catalogue.bury_purpose(tombstone)
     audit.append("tombstone.written", {**fields, "outcome": "shredded"}, durable=False)
@@ -153,6 +155,7 @@ def erase_unsealed(parts: StoreParts, tags: RecordingTags, path: str, reason: st
     verified = not parts.keys.exists(tags.recording, purposes) and parts.bodies.find(path) is None
     terms = [(term, reason) for term in row.tags.terms]
     terms += [(ending.term, ending.cause) for ending in row.ending]
+    wraps = parts.catalogue.wraps.of(tags.recording)
     parts.catalogue.bury(
         [
             Tombstone(
@@ -171,6 +174,7 @@ def erase_unsealed(parts: StoreParts, tags: RecordingTags, path: str, reason: st
                 verified=verified,
                 chain_seq=entry.seq,
                 chain_sha256=entry.sha256,
+                **key_facts(wraps, term.purpose),
             )
             for term, cause in terms
         ]

@@ -28,7 +28,7 @@ __all__ = ["router"]
 
 router = APIRouter(prefix="/v1/recordings", tags=["recordings"], dependencies=[Depends(authorise)])
 
-_GONE: Final = (State.SHREDDED, State.DISCARDED)
+_GONE: Final = (State.SHREDDED, State.SHRED_COMPLETE, State.DISCARDED)
 _LIVING: Final = tuple(state for state in State if state not in _GONE)
 _MOST: Final = 500
 Id = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="Id of a recording")]
@@ -82,6 +82,8 @@ def listing(
 ) -> dict[str, Json]:
     """List recordings, newest first; of those in a state that has no files, what remains of them."""
     wanted = tuple(state or _LIVING)
+    if State.SHREDDED in wanted:
+        wanted = (*wanted, State.SHRED_COMPLETE)
     living = tuple(one for one in wanted if one not in _GONE)
     rows: Sequence[CatalogueRow] = ()
     if living:
@@ -95,7 +97,7 @@ def listing(
             for stone in parts.catalogue.tombstones(since=since, until=until, limit=limit + 1)
             if stone.state in wanted and (purpose is None or stone.purpose == purpose)
         ]
-    return _page(parts, rows, stones, limit)
+    return _page(rows, stones, limit)
 
 
 @router.post("/search", operation_id="recordings.search", response_model=Recordings)
@@ -107,7 +109,7 @@ def search(parts: Parts, who: Who, asked: Annotated[NumberSearch, Body()]) -> di
     number = parts.policy().numbering.canonical(asked.number)
     found = [row for row in by_number(parts.catalogue, parts.index, number) if wanted.takes(row)]
     parts.chain.append("number.searched", actor(who.name), {"found": len(found)})
-    return _page(parts, found, (), asked.limit)
+    return _page(found, (), asked.limit)
 
 
 @router.get("/{recording}", operation_id="recordings.show", response_model=RecordingFacts | TombstoneDocument)
@@ -115,7 +117,7 @@ def show(recording: Id, parts: Parts, who: Who) -> dict[str, Json]:
     """Show all that is known of a recording, or what remains of it."""
     found = parts.catalogue.find(recording)
     if isinstance(found, Tombstone):
-        return dict(of_tombstone(found, parts.key_backups))
+        return dict(of_tombstone(found))
     uses = uses_of(parts.policy().file, found.tags.purpose)
     playable = found.state is State.SEALED and any(
         refusal(parts, found, who.name, use) is None for use in uses
@@ -170,11 +172,9 @@ def _playable(parts: ApiParts, recording: str) -> CatalogueRow:
     return found
 
 
-def _page(
-    parts: ApiParts, rows: Sequence[CatalogueRow], stones: Sequence[Tombstone], limit: int
-) -> dict[str, Json]:
+def _page(rows: Sequence[CatalogueRow], stones: Sequence[Tombstone], limit: int) -> dict[str, Json]:
     return {
         "recordings": [summary(row) for row in rows[:limit]],
-        "gone": [of_tombstone(stone, parts.key_backups) for stone in stones[:limit]],
+        "gone": [of_tombstone(stone) for stone in stones[:limit]],
         "more": max(len(rows), len(stones)) > limit,
     }

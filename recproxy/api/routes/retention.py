@@ -48,6 +48,6 @@ def show(parts: Parts) -> dict[str, Json]:
         "oldest_overdue_s": 0.0
         if overdue.oldest is None
         else round((now - overdue.oldest).total_seconds(), 3),
-        "shredded": parts.catalogue.count(State.SHREDDED),
+        "shredded": sum(parts.catalogue.count(state) for state in (State.SHREDDED, State.SHRED_COMPLETE)),
         "expiring": buckets,
     }

@@ -17,7 +17,7 @@ from storage import CatalogueRow, State, Tombstone
 
 __all__ = ["listing", "parse_instant"]
 
-_GONE: Final = (State.SHREDDED, State.DISCARDED)
+_GONE: Final = (State.SHREDDED, State.SHRED_COMPLETE, State.DISCARDED)
 
 
 def _when(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
@@ -81,12 +81,14 @@ def listing(
 ) -> None:
     """List recordings, newest first.
 
-    Who called whom is not listed: it is encrypted. States shredded and
-    discarded list what remains of recordings that are gone.
+    Who called whom is not listed: it is encrypted. States shredded,
+    shred_complete and discarded list what remains of recordings that are gone;
+    shredded includes those that are out of every backup too.
     """
     wanted = tuple(State(state) for state in states)
+    if State.SHREDDED in wanted:
+        wanted = (*wanted, State.SHRED_COMPLETE)
     with open_archive(config) as archive:
-        key_backups = archive.config.storage.key_backups
         rows = _rows(archive, purpose, wanted, since, until, limit + 1)
         stones = _stones(archive, purpose, wanted, since, until, limit + 1)
     more = max(len(rows), len(stones)) > limit
@@ -95,7 +97,7 @@ def listing(
         print_json(
             {
                 "recordings": [summary(row) for row in rows],
-                "gone": [of_tombstone(stone, key_backups) for stone in stones],
+                "gone": [of_tombstone(stone) for stone in stones],
                 "more": more,
             }
         )

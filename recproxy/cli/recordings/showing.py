@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -48,9 +47,9 @@ def showing(
             if identities:
                 raise UsageError(f"recording {found.recording} is {found.state.value}: nothing can be opened")
             if as_json:
-                print_json(of_tombstone(found, archive.config.storage.key_backups))
+                print_json(of_tombstone(found))
             else:
-                _print_tombstone(found, archive.config.storage.key_backups)
+                _print_tombstone(found)
             return
         parties = None if use is None else _parties(archive, found, identities, use, why)
     if as_json:
@@ -176,7 +175,7 @@ def _odd(side: ChannelFacts) -> str:
     return ", ".join(f"{what}: {count}" for what, count in counts if count)
 
 
-def _print_tombstone(stone: Tombstone, key_backups: timedelta) -> None:
+def _print_tombstone(stone: Tombstone) -> None:
     fields(
         (
             ("recording", stone.recording.text),
@@ -186,11 +185,23 @@ def _print_tombstone(stone: Tombstone, key_backups: timedelta) -> None:
             ("length", f"at most {stone.minutes} min" if stone.minutes else "unknown"),
             ("kept until", instant(stone.expiry)),
             ("gone at", f"{instant(stone.gone_at)}, {stone.cause}"),
-            ("out of backups", instant(stone.gone_at + key_backups)),
+            ("out of backups", _out_of_backups(stone)),
+            ("key", " ".join(filter(None, (stone.key_group, stone.key_id)))),
             ("verified", "key and body were looked for and not found" if stone.verified else "no"),
             ("audit line", f"{stone.chain_seq}, sha256 {stone.chain_sha256}"),
             ("run", stone.run),
             ("policy", stone.policy_version),
             ("sha256", stone.sha256),
         )
+    )
+
+
+def _out_of_backups(stone: Tombstone) -> str:
+    if stone.out_of_backups is None:
+        return "not known before the next sweep of retention"
+    said = instant(stone.out_of_backups)
+    return (
+        f"{said}, passed"
+        if stone.complete_at is not None
+        else f"{said}: until then a backup may hold its key"
     )

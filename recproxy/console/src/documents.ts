@@ -42,7 +42,7 @@ export interface Tombstone {
   readonly minutes_at_most: number;
   readonly expiry: string;
   readonly gone_at: string;
-  readonly out_of_backups_at: string;
+  readonly out_of_backups_at: string | null;
   readonly cause: string;
   readonly verified: boolean;
   readonly audit_line: number;

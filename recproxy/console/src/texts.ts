@@ -46,6 +46,7 @@ const TEXTS = {
   "state.shredding": ["being shredded", "wordt vernietigd"],
   "state.discarding": ["being discarded", "wordt verworpen"],
   "state.shredded": ["shredded", "vernietigd"],
+  "state.shred_complete": ["shredded, in no backup", "vernietigd, in geen reservekopie"],
   "state.discarded": ["discarded", "verworpen"],
   "state.held": ["held", "vastgehouden"],
   "col.started": ["Started", "Begin"],

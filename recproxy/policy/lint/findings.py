@@ -50,7 +50,6 @@ WARNINGS: Final[Mapping[str, str]] = {
     "W110": "traces kept for very long",
     "W111": "recordings used to assess staff",
     "W112": "an authority that rests on a legitimate interest",
-    "W113": "declared, but not acted on by this version",
 }
 
 

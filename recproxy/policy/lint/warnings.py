@@ -38,12 +38,6 @@ def warn(lint: Lint) -> None:
         _warn_age(lint, name, purpose)
     if lint.file.audit_keep is not None and lint.file.audit_keep > _TWO_YEARS:
         lint.warn("W110", ("audit_keep",), f"{shown(lint.file.audit_keep)} is more than two years; say why")
-    if lint.file.purposes:
-        lint.warn(
-            "W113",
-            ("purposes",),
-            "evidence.tombstone_keep goes into notices, but recproxy does not delete traces; see to it",
-        )
 
 
 def _warn_basis(lint: Lint, name: PurposeName, purpose: Purpose) -> None:

@@ -130,7 +130,7 @@ function tombstone(stone: Tombstone): Node[] {
     [text("fact.length"), `≤ ${stone.minutes_at_most} min`],
     [text("col.expiry"), instant(stone.expiry)],
     [text("fact.gone_at"), exactInstant(stone.gone_at)],
-    [text("fact.backups"), exactInstant(stone.out_of_backups_at)],
+    [text("fact.backups"), stone.out_of_backups_at === null ? "–" : exactInstant(stone.out_of_backups_at)],
     [text("fact.cause"), stone.cause],
     [text("fact.verified"), stone.verified ? "✓" : "–"],
     [text("fact.audit_line"), number(stone.audit_line)],
