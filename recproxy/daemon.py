@@ -20,6 +20,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Final, Literal, TypeVar
@@ -27,12 +28,12 @@ from typing import TYPE_CHECKING, Final, Literal, TypeVar
 from announcer import BUILT_IN, PromptSet, PromptSpec, encodable_codecs
 from recproxy import config as settings
 from recproxy.call import Driver, Limits, Ports
-from recproxy.call.commands import AuditNote, Note
-from recproxy.call.events import Event
+from recproxy.cdr import CallDetails
 from recproxy.config import Config
-from recproxy.errors import AlreadyRunning, ConfigError, RecproxyError
+from recproxy.errors import AlreadyRunning, ConfigError, RecproxyError, StartError
 from recproxy.eventlog import EventLog
 from recproxy.media import Media, MediaPlace
+from recproxy.observers import Observers, call_details, onward
 from recproxy.policy import Policy, Surroundings, load_policy
 from recproxy.recorder import Recorder, RecorderConfig
 from recproxy.sdnotify import ServiceManager
@@ -76,10 +77,6 @@ _IO: Final[Mapping[settings.MediaIo, Literal["auto", "epoll", "io_uring"]]] = {
 }
 
 
-class StartError(RecproxyError):
-    """The daemon cannot start: a directory, a key or a port cannot be used."""
-
-
 class SystemClock:
     """The only clock of the daemon."""
 
@@ -114,26 +111,6 @@ class _Signals:
 
     def _reload(self, _number: int, _frame: FrameType | None) -> None:
         self.reload = True
-
-
-class _Sink:
-    """Notes of the calls to the event log, evidence to the recorder's thread."""
-
-    def __init__(self, log: EventLog) -> None:
-        self._log = log
-        self.recorder: Recorder | None = None
-        self.api: ApiService | None = None
-
-    def note(self, call: str, note: Note) -> None:
-        """Write a line to the event log."""
-        self._log.emit(note.event, call_ref=call, **dict(note.fields))
-        if self.api is not None:
-            self.api.noted(call, note)
-
-    def audit(self, call: str, note: AuditNote) -> None:
-        """Hand an event to the audit chain."""
-        if self.recorder is not None:
-            self.recorder.audit(call, note)
 
 
 def harden() -> None:
@@ -201,7 +178,7 @@ def _build(
     except RtpError as err:
         raise StartError(f"media: {err}") from err
     log.emit("media.opened", io=relay.io, scheduling=relay.scheduling)
-    sink = _Sink(log)
+    sink = Observers(log)
     current = _CurrentPolicy(policy)
     driver = Driver(current.get, Limits(), clock.monotonic)
     # One drain for each sync: what is drained sooner is not safer, and costs.
@@ -219,6 +196,8 @@ def _build(
     sink.recorder = recorder
     api = _api(config, log, store, recorder, driver, current)
     sink.api = api
+    recipients = partial(_key, "storage.recipients", config.storage.recipients, load_recipients)
+    sink.details = call_details(config, sink.note, recipients, clock.utcnow, stack)
     media = Media(
         relay=relay,
         trunks=media_trunks(config, places),
@@ -232,7 +211,7 @@ def _build(
     )
     endpoint = SipEndpoint(
         replace(sip_settings(config), short_number=max(map(len, policy.emergency), default=8)),
-        post=driver.post if api is None else _watched(driver.post, api),
+        post=sink.watched(driver.post),
         mint=lambda: secrets.token_hex(8),
         now=clock.utcnow,
         log=lambda level, line: log.emit("sip.logged", level=level, what=line),
@@ -249,17 +228,7 @@ def _build(
     endpoint.open()
     if api is not None:
         stack.callback(api.stop)
-    return _Daemon(config, log, clock, driver, endpoint, media, current, reread, places, api)
-
-
-def _watched(post: Callable[[str, Event], None], api: ApiService) -> Callable[[str, Event], None]:
-    """Events of SIP on their way to the calls, seen by the API as well."""
-
-    def both(call: str, event: Event) -> None:
-        api.posted(call, event)
-        post(call, event)
-
-    return both
+    return _Daemon(config, log, clock, driver, endpoint, media, current, reread, places, api, sink.details)
 
 
 def _api(
@@ -441,8 +410,10 @@ class _Daemon:
         reread: Callable[[], Config],
         places: Mapping[int, MediaPlace],
         api: ApiService | None,
+        details: CallDetails | None = None,
     ) -> None:
         self._api = api
+        self._details = details
         self._config = config
         self._reread = reread
         self._places = places
@@ -556,6 +527,8 @@ class _Daemon:
         self._endpoint.exempt(policy.emergency)
         self._media.use_trunks(media_trunks(read.config, self._places))
         self._media.use_prompts(read.prompts)
+        if self._details is not None:
+            self._details.use_trunks(onward(read.config))
         self._policy.replace(policy)
         if self._api is not None:
             self._api.ready()

@@ -78,6 +78,10 @@ class PolicyError(ConfigError):
     """The policy file is wrong; whatever policy was in force stays."""
 
 
+class StartError(RecproxyError):
+    """The daemon cannot start: a directory, a key or a port cannot be used."""
+
+
 class IllegalEvent(RecproxyError):  # noqa: N818 - said of the event, not of the machine
     """An event that the call machine's state does not allow; nothing was changed."""
 

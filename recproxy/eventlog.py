@@ -9,7 +9,6 @@ free text are masked, whoever wrote them there.
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
@@ -20,6 +19,8 @@ from typing import Any, Final, TextIO, TypeAlias
 
 import msgspec
 import structlog
+
+from recproxy.masking import clean_text, clipped, mask_number, mask_numbers
 
 __all__ = [
     "CHANNEL_COUNTS",
@@ -42,15 +43,7 @@ Now: TypeAlias = Callable[[], datetime]
 _Entry: TypeAlias = MutableMapping[str, Any]
 _Processor: TypeAlias = Callable[[Any, str, _Entry], Any]
 
-_HIDDEN: Final = 5  # digits of a telephone number that are never shown
-_TAIL: Final = 2
-_LONGEST: Final = 300  # characters of one value
 _MOST_GATHERED: Final = 256  # lines that wait for a flush
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-# Seven digits or more, with the separators people write, not inside a longer word.
-_NUMBER: Final = re.compile(r"(?<![0-9A-Za-z])(?:\+|00)?[0-9](?:[ ()./\u00a0-]{0,2}[0-9]){6,}(?![0-9A-Za-z])")
-_SIP_USER: Final = re.compile(r"\b(sips?|tel):([^\s@;>]+)(@?)", re.IGNORECASE)
-_ADDRESS: Final = re.compile(r"(?<![0-9.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![0-9.])")
 
 
 class LogLevel(Enum):
@@ -126,6 +119,7 @@ KEYS: Final[Mapping[str, Kind]] = {
     "code": Kind.COUNT,
     "completed": Kind.COUNT,
     "count": Kind.COUNT,
+    "day": Kind.WORD,
     "days": Kind.COUNT,
     "decision": Kind.WORD,
     "direction": Kind.WORD,
@@ -136,6 +130,7 @@ KEYS: Final[Mapping[str, Kind]] = {
     "ended_by": Kind.WORD,
     "expiry": Kind.WORD,
     "failed": Kind.COUNT,
+    "file": Kind.WORD,
     "foreign_packets": Kind.COUNT,
     "frames": Kind.COUNT,
     "free_bytes": Kind.COUNT,
@@ -311,6 +306,10 @@ EVENTS: Final[Mapping[str, Event]] = {
     "audit.failed": Event(_E, "what", "why"),
     "api.opened": Event(_I, "count"),
     "api.failed": Event(_E, "why"),
+    "cdr.failed": Event(_E, "what", "why", "count"),
+    "cdr.recovered": Event(_I, "what", "count"),
+    "cdr.mended": Event(_W, "file", "why"),
+    "cdr.expired": Event(_I, "day", "count"),
 }
 
 
@@ -470,37 +469,8 @@ class _Lines:
             self._lost(f"line not written: {err.strerror}", len(waiting))
 
 
-def mask_number(number: str) -> str:
-    """A telephone number as people may see it: ``+3130•••••04``.
-
-    The country code and the start of the area stay (four digits of an international
-    number, two of another), and the last two digits, as far as that leaves five hidden.
-    A user name keeps its first letter.
-    """
-    clean = _CONTROL.sub("", number.strip())
-    digits = "".join(char for char in clean if char.isdigit())
-    if not digits:
-        return clean[:1] + "•••" if clean else ""
-    lead = 6 if clean.startswith("00") else 4 if clean.startswith("+") else 2
-    tail = _TAIL if len(digits) >= _HIDDEN + _TAIL else 0
-    head = min(lead, max(0, len(digits) - tail - _HIDDEN))
-    hidden = "•" * (len(digits) - head - tail)
-    masked = digits[:head] + hidden + digits[len(digits) - tail :]
-    return f"+{masked}" if clean.startswith("+") else masked
-
-
-def mask_numbers(text: str) -> str:
-    """Free text with every telephone number, SIP user and IPv4 address in it masked."""
-    users = _SIP_USER.sub(lambda found: f"{found[1]}:{_masked_user(found[2], found[3])}{found[3]}", text)
-    return _NUMBER.sub(lambda found: mask_number(found[0]), _ADDRESS.sub("•.•.•.•", users))
-
-
-def _masked_user(user: str, at: str) -> str:
-    return mask_number(user) if at or user[:1] in "+0123456789" else user
-
-
 def _word(value: Value) -> str | None:
-    return _clipped(value) if isinstance(value, str) else None
+    return clipped(value) if isinstance(value, str) else None
 
 
 def _count(value: Value) -> int | None:
@@ -512,18 +482,11 @@ def _number(value: Value) -> float | None:
 
 
 def _text(value: Value) -> str | None:
-    return _clipped(mask_numbers(value)) if isinstance(value, str) else None
+    return clean_text(value) if isinstance(value, str) else None
 
 
 def _phone(value: Value) -> str | None:
     return mask_number(value) if isinstance(value, str) else None
-
-
-def _clipped(text: str) -> str:
-    if text.isprintable() and len(text) <= _LONGEST:  # nothing in it that _CONTROL finds
-        return text
-    plain = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
-    return plain if len(plain) <= _LONGEST else plain[:_LONGEST] + "…"
 
 
 _RANK: Final = {level: rank for rank, level in enumerate(LogLevel)}

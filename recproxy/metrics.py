@@ -15,13 +15,14 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
 
+from recproxy.quality import is_degraded
+
 __all__ = ["Metrics", "StoreFigures"]
 
 Fields: TypeAlias = Mapping[str, str | int | float | bool]
 _LEGS: Final = ("caller", "callee")
 _TALK_S: Final = (5, 15, 30, 60, 120, 300, 600, 1800, 3600)
 _UNRECORDED: Final = "none"
-_TOLERATED: Final = 0.01  # share of packets that may be lost before a recording counts as degraded
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +161,7 @@ class Metrics:
     def _sealed(self, fields: Fields) -> None:
         missing = int(fields.get("ring_dropped", 0))
         lost = sum(int(fields.get(f"{leg}_{what}", 0)) for leg in _LEGS for what in ("lost", "late"))
-        packets = sum(int(fields.get(f"{leg}_packets", 0)) for leg in _LEGS)
-        degraded = missing > 0 or lost > _TOLERATED * (packets + lost)
-        self._result(fields, "degraded" if degraded else "ok")
+        self._result(fields, "degraded" if is_degraded(fields) else "ok")
         self._lost.inc(lost + missing)
 
     def _result(self, fields: Fields, result: str) -> None:
@@ -192,6 +191,7 @@ _FAULTS: Final = frozenset(
         "registration.failed",
         "target.down",
         "api.failed",
+        "cdr.failed",
     }
 )
 

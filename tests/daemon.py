@@ -71,6 +71,7 @@ class Settings:
         listen: Further sockets for SIP.
         media: Further addresses for media.
         api: Sockets of the HTTP API.
+        more: Further sections of recproxy.yaml.
     """
 
     purposes: Mapping[str, Purpose] = field(default_factory=lambda: {"training": Purpose()})
@@ -84,6 +85,7 @@ class Settings:
     listen: tuple[Mapping[str, Any], ...] = ()
     media: tuple[str, ...] = ()
     api: tuple[Mapping[str, Any], ...] = ()
+    more: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,6 +384,7 @@ class Daemon:
             "retention": {"interval": settings.retention_interval},
             "api": {"listen": [dict(one) for one in settings.api], "tokens": str(self.directory / "tokens")},
             "log": {"level": "info", "format": "json"},
+            **settings.more,
         }
 
     @staticmethod

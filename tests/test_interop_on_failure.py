@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import subprocess
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import sdp_bodies
 from daemon import Purpose, Settings
 from rig import NUMBER, Call, Rig
+from small_disk import fill, small
 
 pytestmark = [
     pytest.mark.interop,
@@ -21,28 +19,6 @@ pytestmark = [
 CONTINUE, BLOCK = "continue_unrecorded", "block_call"
 MODES = (CONTINUE, BLOCK)
 NOT_POSSIBLE = 'SIP;cause=503;text="Recording Not Possible"'
-
-
-@contextlib.contextmanager
-def small(directory: Path, size: str) -> Iterator[Path]:
-    """A file system of ``size`` at ``directory``; yields where something may be put to fill it."""
-    directory.mkdir(parents=True, mode=0o700)
-    options = f"size={size},mode=0700"
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(directory)], capture_output=True, check=False
-    )
-    if done.returncode != 0:
-        pytest.skip("mount is not allowed here")
-    try:
-        yield directory / "filler"
-    finally:
-        subprocess.run(["umount", str(directory)], check=True)
-
-
-def fill(filler: Path) -> None:
-    with contextlib.suppress(OSError), filler.open("wb", buffering=0) as out:
-        while out.write(b"\0" * 4096):
-            pass
 
 
 def made(make_rig: Callable[..., Rig], mode: str) -> Rig:

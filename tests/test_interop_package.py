@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.skipif(not TOOLS.exists(), reason="runs where the package is built"),
     pytest.mark.skipif(bool(obstacle()), reason=obstacle()),
 ]
-DATA = ("/etc/recproxy", "/var/lib/recproxy", "/var/lib/recproxy-cases")
+DATA = ("/etc/recproxy", "/var/lib/recproxy", "/var/lib/recproxy-cases", "/var/lib/recproxy-cdr")
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_it_has_all_that_it_needs_and_nothing_was_altered(debian: DebianRoot) ->
 
 def test_directories_are_those_of_its_user_alone(debian: DebianRoot) -> None:
     shown = debian.run("stat", "--format=%a %U:%G", *DATA).stdout.split("\n")
-    assert shown[:3] == ["700 recproxy:recproxy"] * 3
+    assert shown[:4] == ["700 recproxy:recproxy"] * 4
     assert debian.run("getent", "passwd", "recproxy").stdout.strip().endswith("/usr/sbin/nologin")
 
 

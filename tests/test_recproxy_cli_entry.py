@@ -55,6 +55,8 @@ def test_every_command_of_the_first_version_is_there() -> None:
         "recordings request",
         "recordings approve",
         "recordings requests",
+        "cdr list",
+        "cdr export",
         "hold request",
         "hold approve",
         "hold release",

@@ -287,7 +287,7 @@ def test_pairs_of_ports(first: int, last: int, pairs: int) -> None:
         ),
         (
             LEAST + "colour: red\n",
-            "recproxy.yaml:25: colour: unknown key; known here: announcer, api, audit, log, media, node, policy, retention, sip, storage, subjects, trunks, version",
+            "recproxy.yaml:25: colour: unknown key; known here: announcer, api, audit, cdr, log, media, node, policy, retention, sip, storage, subjects, trunks, version",
         ),
         (
             changed("version: 1\n", "version: 1\nnode: two words\n"),
@@ -490,6 +490,14 @@ def test_pairs_of_ports(first: int, last: int, pairs: int) -> None:
         (
             LEAST + "retention: {max_clock_step: PT0S}\n",
             "recproxy.yaml:25: retention.max_clock_step: less than PT1S, which ordinary clock correction needs",
+        ),
+        (
+            LEAST + "cdr: {directory: /var/lib/recproxy/cdr}\n",
+            "recproxy.yaml:25: cdr.directory: lies in storage.directory; give a directory apart from the recordings",
+        ),
+        (
+            LEAST + "cdr: {directory: /var/lib/calls, keep: PT1H}\n",
+            "recproxy.yaml:25: cdr.keep: not from P1D to P3653D",
         ),
         (
             LEAST + "log: {level: loud}\n",

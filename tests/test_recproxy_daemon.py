@@ -30,7 +30,7 @@ from recproxy import daemon as roof
 from recproxy import wiring
 from recproxy.call import Driver
 from recproxy.config import Config, load
-from recproxy.errors import AlreadyRunning, ConfigError
+from recproxy.errors import AlreadyRunning, ConfigError, StartError
 from recproxy.eventlog import EventLog, LogConfig, LogLevel
 from recproxy.media import Media, TrunkMedia
 from recproxy.policy import Policy, load_policy
@@ -188,7 +188,7 @@ def test_a_relay_that_cannot_start_is_one_message(
     rig = make_rig()
     monkeypatch.setattr(*((roof, "Relay") if thing == "relay" else (wiring, "PortPool")), fail)
     monkeypatch.setattr(roof, "harden", lambda: None)
-    with pytest.raises(roof.StartError, match="media: the relay cannot start"):
+    with pytest.raises(StartError, match="media: the relay cannot start"):
         roof.run(load(rig.daemon.config), {}, lambda: load(rig.daemon.config))
 
 

@@ -57,6 +57,9 @@ program = LazyGroup(
         ),
         "api": Entry("recproxy.cli.http", "api", "Let people and programs use the HTTP API."),
         "audit": Entry("recproxy.cli.audit", "audit", "Check the audit chain."),
+        "cdr": Entry(
+            "recproxy.cli.cdr", "cdr", "Read call detail records: one for each call, answered or not."
+        ),
         "policy": Entry("recproxy.cli.policy", "policy", "Check, explain and compare policies."),
     },
 )

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 import click
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from recproxy.cdr import DetailUpkeep
 from recproxy.cli.aging import Aging
 from recproxy.cli.archive import Archive, actor, open_archive
 from recproxy.cli.options import config_option
@@ -340,18 +341,20 @@ def _anchor(archive: Archive, key: Ed25519PublicKey, log: EventLog) -> Callable[
 
 
 def _chores(archive: Archive, chain: AuditLog, log: EventLog, aging: Aging) -> Callable[[datetime], None]:
-    """What looks after tombstones, and after the cases of people where there are any."""
-    place = archive.config.subjects.directory
-    if place is None or not place.is_dir():
-        return aging.run
-    files = OsFiles(place)
-    cases = CaseUpkeep(CaseStore(files), ReminderBook(files), chain, log)
+    """What looks after tombstones, and after cases of people and call detail records where there are any."""
+    chores: list[Callable[[datetime], None]] = [aging.run]
+    cases, cdr = archive.config.subjects.directory, archive.config.cdr
+    if cases is not None and cases.is_dir():
+        files = OsFiles(cases)
+        chores.append(CaseUpkeep(CaseStore(files), ReminderBook(files), chain, log).run)
+    if cdr.directory is not None and cdr.directory.is_dir():
+        chores.append(DetailUpkeep(OsFiles(cdr.directory), cdr.keep, chain, log).run)
 
-    def both(now: datetime) -> None:
-        aging.run(now)
-        cases.run(now)
+    def run(now: datetime) -> None:
+        for chore in chores:
+            chore(now)
 
-    return both
+    return run
 
 
 def _monotonic() -> float:

@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from recproxy.config.cdr import check_cdr
 from recproxy.config.document import Document, Key, Parsers, read
 from recproxy.config.header_names import HeaderName, header_name
 from recproxy.config.http import check_api
@@ -88,6 +89,7 @@ def parse(text: str, name: str, directory: Path = Path("/"), credentials: Path |
     _check_trunk_media(config, document)
     _check_retention(config, document)
     check_api(config.api, document)
+    check_cdr(config.cdr, config.storage.directory, document)
     document.finish()
     return config
 

@@ -14,7 +14,7 @@ __all__ = ["changes", "check_reload"]
 
 #: Keys, and the beginnings of keys, that a running daemon takes over. ``retention`` is that of
 #: another process.
-_LIVE: Final = ("policy", "sip.drain", "trunks", "retention", "log.level")
+_LIVE: Final = ("policy", "sip.drain", "trunks", "retention", "log.level", "cdr.keep")
 
 
 def changes(old: Config, new: Config) -> tuple[str, ...]:

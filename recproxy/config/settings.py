@@ -13,8 +13,10 @@ import msgspec
 from msgspec import Meta
 
 from recproxy.config.addresses import PORT, PORT_MAX, IpAddress
+from recproxy.config.cdr import CdrConfig, CdrFormat, CdrNumbers
 from recproxy.config.header_names import HeaderName
 from recproxy.config.http import ApiConfig, ApiListen
+from recproxy.config.numbers import NumberParty, NumberRule, NumbersConfig
 from recproxy.eventlog import LogConfig, LogFormat, LogLevel
 from recproxy.syslog import SyslogTarget
 from storage.tags import Direction
@@ -30,6 +32,9 @@ __all__ = [
     "ApiListen",
     "AuditConfig",
     "AuthenticateConfig",
+    "CdrConfig",
+    "CdrFormat",
+    "CdrNumbers",
     "Config",
     "HeadersConfig",
     "Holidays",
@@ -182,46 +187,6 @@ class RegisterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     expires: timedelta = timedelta(minutes=10)
 
 
-class NumberParty(Enum):
-    """Whose number a rule is for."""
-
-    CALLER = "caller"
-    CALLEE = "callee"
-    BOTH = "both"
-
-
-class NumberRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Puts something else in the place of a number's first digits.
-
-    Attributes:
-        prefix: First digits of the numbers meant; may be empty.
-        replace: What stands in their place afterwards; may be empty.
-        digits: Number of digits, the prefix counted, of the numbers meant; None for any.
-        party: Whose number.
-    """
-
-    prefix: Annotated[
-        str, Meta(pattern=r"^\+?[0-9]{0,15}$", description="up to 15 digits, perhaps behind a plus")
-    ]
-    replace: Annotated[
-        str, Meta(pattern=r"^\+?[0-9]{0,15}$", description="up to 15 digits, perhaps behind a plus")
-    ]
-    digits: Annotated[int, Meta(ge=1, le=20, description="a whole number from 1 to 20")] | None = None
-    party: NumberParty = NumberParty.BOTH
-
-
-class NumbersConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How numbers are written on a trunk; the first rule that fits is applied, once.
-
-    Attributes:
-        received: For calls from the trunk, before the policy looks at them.
-        sent: For calls to the trunk.
-    """
-
-    received: tuple[NumberRule, ...] = ()
-    sent: tuple[NumberRule, ...] = ()
-
-
 class TlsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """TLS 1.2 and 1.3, of the connections that come in at a socket and of those that leave from it.
 
@@ -265,7 +230,6 @@ class SipConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     Attributes:
         listen: Sockets.
         max_connections: TCP and TLS connections that one address may have open to us.
-        nameservers: DNS servers for the names of targets; those of the system if empty.
         nameservers: DNS servers for the names of targets; those of the system if empty.
         max_calls: Calls at once; the next one gets 503.
         user_agent: Value of User-Agent and Server.
@@ -512,6 +476,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         subjects: Requests of the people who are recorded.
         audit: What is told of the audit chain elsewhere.
         api: The HTTP API.
+        cdr: Call detail records.
         log: The event log.
     """
 
@@ -527,4 +492,5 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     subjects: SubjectsConfig = SubjectsConfig()
     audit: AuditConfig = AuditConfig()
     api: ApiConfig = ApiConfig()
+    cdr: CdrConfig = CdrConfig()
     log: LogConfig = LogConfig()

@@ -18,6 +18,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "authority.requested": "An order of an authority was taken in.",
     "authority.reviewed": "A second person reviewed an order.",
     "backup.horizon_passed": "The last backup that may hold the key of a shredded recording is gone.",
+    "cdr.expired": "Call detail records of one day were kept long enough and destroyed.",
     "chain.torn_tail_cut": "A last line that was not whole was cut.",
     "choice.offered": "A party was offered a choice.",
     "choice.opt_in": "A party said yes by key.",
