@@ -12,7 +12,7 @@ from sip_bench import Bench, Dialog, bench
 
 from recproxy.call.events import InviteReceived
 from recproxy.sip.limits import Bucket, Limits, Refusal, TrunkLimits
-from recproxy.sip.numbering import NumberRule, Party, rewritten, rewritten_user
+from recproxy.sip.numbering import NumberRule, Party, rewritten, rewritten_identity, rewritten_user
 from recproxy.sip.overload import BUSY_S, Load
 from recproxy.sip.uri import Uri
 
@@ -73,6 +73,37 @@ def test_an_address_keeps_what_is_not_its_number() -> None:
     assert str(becomes) == "sip:+31201234567;phone-context=+31@proxy:5070;user=phone"
     sos = Uri.parse("urn:service:sos")
     assert rewritten_user(RULES, sos, Party.CALLEE, EMERGENCY.__contains__) is sos
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "becomes"),
+    [
+        ("P-Asserted-Identity", '"Eve" <sip:0201234567@pbx>', '"Eve" <sip:+31201234567@pbx>'),
+        ("p-asserted-identity", "<tel:0031201234567>", "<tel:+31201234567>"),
+        (
+            "Remote-Party-ID",
+            "<sip:0100@pbx>;party=calling",
+            "<sip:+31305550100@pbx>;party=calling",
+        ),
+        ("Remote-Party-ID", "<sip:0100@pbx>;party=called", "<sip:0100@pbx>;party=called"),
+        ("P-Asserted-Identity", "<sip:anonymous@anonymous.invalid>", "<sip:anonymous@anonymous.invalid>"),
+        ("Diversion", "<sip:0201234567@pbx>", "<sip:0201234567@pbx>"),
+    ],
+)
+def test_an_identity_is_written_as_its_number_is(name: str, value: str, becomes: str) -> None:
+    def rewrite(uri: Uri, party: Party) -> Uri:
+        return rewritten_user(RULES, uri, party, EMERGENCY.__contains__)
+
+    assert rewritten_identity(name, value, rewrite) == becomes
+
+
+def test_a_tel_uri_stays_global() -> None:
+    def rewrite(uri: Uri, party: Party) -> Uri:
+        return rewritten_user((NumberRule("+31", "0"),), uri, party, EMERGENCY.__contains__)
+
+    assert rewritten_identity("P-Asserted-Identity", "<tel:+31201234567>", rewrite) == "<tel:+31201234567>"
+    sip = rewritten_identity("P-Asserted-Identity", "<sip:+31201234567@pbx>", rewrite)
+    assert sip == "<sip:0201234567@pbx>"
 
 
 # ------------------------------------------------------------------ limits
@@ -183,13 +214,18 @@ def test_numbers_are_written_as_each_trunk_writes_them(stage: Bench) -> None:
     stage.trunk("office", received=RULES)
     stage.trunk("carrier", sent=(NumberRule("+", "00"),))
     a = Dialog.calling(stage.caller, "0201234567", caller="0100")
-    stage.caller.send(a.request("INVITE", audio(stage.caller.address, 4000, codecs=(AMR_WB,))))
+    identity = ("P-Asserted-Identity", "<sip:0100@pbx.example>")
+    party = ("Remote-Party-ID", "<sip:0100@pbx.example>;party=calling")
+    body = audio(stage.caller.address, 4000, codecs=(AMR_WB,))
+    stage.caller.send(a.request("INVITE", body, (identity, party)))
     invite = stage.receive(stage.callee, "INVITE")
     facts = stage.mirror.seen(InviteReceived)[0].facts
     assert (facts.caller, facts.callee) == ("+31305550100", "+31201234567")
     assert invite.uri.startswith("sip:0031201234567@")
     assert "<sip:0031201234567@" in invite.one("to")
     assert "<sip:0031305550100@" in invite.one("from")
+    assert invite.one("p-asserted-identity") == "<sip:0031305550100@pbx.example>"
+    assert invite.one("remote-party-id") == "<sip:0031305550100@pbx.example>;party=calling"
 
 
 @pytest.mark.interop

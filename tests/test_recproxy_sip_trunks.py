@@ -34,6 +34,7 @@ TABLE = TrunkTable(
     [
         ("10.9.9.9", "wide"), ("10.1.2.9", "narrow"), ("10.1.2.3", "one"), ("2001:db8::1", "wide"),
         ("::ffff:10.1.2.3", "one"), ("11.0.0.1", None), ("2001:db9::1", None),
+        ("pbx.example", None), ("", None),
     ],
 )  # fmt: skip
 def test_the_narrowest_network_wins(address: str, name: str | None) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
+from typing import Final
 
-from recproxy.sip.uri import Uri
+from recproxy.sip.uri import Address, Uri
 
-__all__ = ["NumberRule", "Party", "rewritten", "rewritten_user"]
+__all__ = ["NumberRule", "Party", "rewritten", "rewritten_identity", "rewritten_user"]
 
 IsEmergency = Callable[[str], bool]
+
+_IDENTITIES: Final = frozenset({"p-asserted-identity", "remote-party-id"})
 
 
 class Party(Enum):
@@ -79,3 +82,25 @@ def rewritten_user(rules: Sequence[NumberRule], uri: Uri, party: Party, is_emerg
         return uri
     _, mark, parameters = uri.user.partition(";")
     return Uri(uri.scheme, f"{becomes}{mark}{parameters}", uri.host, uri.port, uri.parameters)
+
+
+def rewritten_identity(name: str, value: str, rewrite: Callable[[Uri, Party], Uri]) -> str:
+    """The identity in a P-Asserted-Identity (RFC 3325) or Remote-Party-ID, as a trunk writes numbers.
+
+    Args:
+        name: Of the header; the values of others come back as they are.
+        value: One address, as ``recproxy.sip.carrying`` passes it on.
+        rewrite: Applies the rules of the trunks to an address of a caller or a callee.
+
+    Returns:
+        The value. A ``tel`` URI stays as it is where its number would no longer be a global
+        one: a local one says nothing without its context (RFC 3966 section 5.1.5).
+    """
+    if name.lower() not in _IDENTITIES:
+        return value
+    identity = Address.parse(value)
+    party = Party.CALLEE if (identity.parameter("party") or "").lower() == "called" else Party.CALLER
+    uri = rewrite(identity.uri, party)
+    if uri.scheme == "tel" and not uri.number.startswith("+"):
+        return value
+    return replace(identity, uri=uri).with_headers()

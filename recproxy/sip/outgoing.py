@@ -15,7 +15,7 @@ from recproxy.sip.carrying import carried, origin
 from recproxy.sip.headers import Message
 from recproxy.sip.hunt import Failure, GiveUp, Hunt, Step, Try
 from recproxy.sip.leg import Leg, LegHost, header
-from recproxy.sip.numbering import Party, rewritten_user
+from recproxy.sip.numbering import Party, rewritten_identity, rewritten_user
 from recproxy.sip.router import Router
 from recproxy.sip.stack import SipSettings, Stack
 from recproxy.sip.targets import Hop
@@ -225,11 +225,14 @@ class Outgoing:
     def _option(self, bridge: Bridge, target: Uri, hop: Hop) -> pj.SipTxOption:
         invite, rules = bridge.invite, bridge.onward.headers
         shown = origin(invite, rules, emergency=bridge.emergency)
-        caller = shown.uri
-        for numbers in (bridge.trunk.received, bridge.onward.sent):
-            caller = rewritten_user(numbers, caller, Party.CALLER, self._is_emergency)
+
+        def rewrite(uri: Uri, party: Party) -> Uri:
+            for numbers in (bridge.trunk.received, bridge.onward.sent):
+                uri = rewritten_user(numbers, uri, party, self._is_emergency)
+            return uri
+
         option = pj.SipTxOption()
-        option.localUri = str(Address(shown.display, caller))
+        option.localUri = str(Address(shown.display, rewrite(shown.uri, Party.CALLER)))
         option.targetUri = str(target)
         if hop.target.is_name and hop.transport == "tls":
             # The certificate must be that of the name, which a numeric Route would hide.
@@ -241,7 +244,7 @@ class Outgoing:
         left = headers.max_forwards(invite)
         option.headers.append(header("Max-Forwards", str((left or _DEFAULT_HOPS) - 1)))
         for name, value in carried(invite, rules, emergency=bridge.emergency).headers:
-            option.headers.append(header(name, value))
+            option.headers.append(header(name, rewritten_identity(name, value, rewrite)))
         if bridge.replaces:
             option.headers.append(header("Replaces", bridge.replaces))
         if bridge.made_session_id and rules.passes("Session-ID"):

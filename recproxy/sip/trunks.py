@@ -98,7 +98,7 @@ class TrunkTable:
         return tuple(str(network) for network, _ in self._networks)
 
     def source(self, host: str) -> Trunk | None:
-        """The trunk that ``host``, a numeric address, belongs to."""
+        """The trunk that ``host``, a numeric address, belongs to; a name is nobody's."""
         if host in self._by_host:
             return self._by_host[host]
         trunk = self._look_up(host)
@@ -107,7 +107,10 @@ class TrunkTable:
         return trunk
 
     def _look_up(self, host: str) -> Trunk | None:
-        address = ipaddress.ip_address(host)
+        try:
+            address = ipaddress.ip_address(host)
+        except ValueError:
+            return None
         if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
         for network, trunk in self._networks:
