@@ -16,7 +16,7 @@ NATIVE := $(wildcard rtp/*.c rtp/*.h) rtp/_build.py setup.py pyproject.toml
 SIP := $(wildcard tools/pjsua2/*.c tools/pjsua2/*.h tools/pjsua2/*.i tools/pjsua2/*.sh tools/pjsua2/*.py)
 PYTEST = $(BIN)/pytest -p no:cacheprovider
 
-.PHONY: help dev console demo test lint unit interop pbx faults load soak test-native wheel-test states clean
+.PHONY: help dev console demo scale-demo test lint unit interop pbx faults load soak test-native wheel-test states clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -48,6 +48,10 @@ dev: $(VENV)/.locked $(VENV)/.sip $(VENV)/.native console ## everything to run f
 
 demo: dev ## record a real call on loopback, open it, and see one expire
 	@$(BIN)/python tools/demo/demo.py
+
+scale-demo: dev ## two nodes behind Kamailio, one is killed (root; a few minutes)
+	@bench/setup.sh
+	@$(BIN)/python tools/demo/scale.py
 
 test: lint unit interop pbx test-native faults load ## all tests
 

@@ -38,12 +38,12 @@ from recproxy.policy import Policy, Surroundings, load_policy
 from recproxy.recorder import Recorder, RecorderConfig
 from recproxy.sdnotify import ServiceManager
 from recproxy.sip.endpoint import SipEndpoint, SipSettings
+from recproxy.stores import open_catalogue, open_objects
 from recproxy.subject import NumberIndexer
 from recproxy.wiring import media_places, media_trunks, sip_settings
 from rtp import Fork, Relay, RtpError, ring_bytes_for
 from storage import (
     AuditLog,
-    Catalogue,
     FileFault,
     Files,
     KeyFileError,
@@ -259,6 +259,7 @@ def _api(
         recorder_fault=recorder.fault,
         sync_age_s=recorder.sync_age_s,
         failed=lambda why: log.emit("api.failed", why=why),
+        objects=open_objects(places),
     )
     return ApiService(config.api, outside)
 
@@ -277,7 +278,7 @@ def _open_store(config: Config, log: EventLog, clock: SystemClock, stack: ExitSt
             hint="make the directory, owned by the user that recproxy runs as, mode 0700",
         ) from err
     try:
-        catalogue = Catalogue.open(files, places.catalogue_url)
+        catalogue = open_catalogue(places, config.node, files)
         stack.callback(catalogue.close)
         audit = AuditLog(files, signing_key, config.node, clock.utcnow)
         store = RecordingStore(files, catalogue, audit, recipients, segment_bytes=_LOG_SEGMENT_BYTES)

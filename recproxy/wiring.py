@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Final
 
 from recproxy import config as settings
@@ -13,6 +11,7 @@ from recproxy.config import Config
 from recproxy.config.settings import TrunkName
 from recproxy.errors import ConfigError
 from recproxy.media import MediaPlace, TrunkMedia
+from recproxy.secretfile import secret_lines
 from recproxy.sip.authentication import users_of
 from recproxy.sip.carrying import HeaderRules
 from recproxy.sip.endpoint import DigestUsers, Listen, SipSettings, Tls
@@ -30,7 +29,6 @@ _SECURE: Final[Mapping[settings.TrunkMedia, bool | None]] = {
     settings.TrunkMedia.RTP: False,
     settings.TrunkMedia.SRTP: True,
 }
-_PASSWORD_MAX: Final = 256
 _PARTIES: Final = {
     settings.NumberParty.CALLER: frozenset({Party.CALLER}),
     settings.NumberParty.CALLEE: frozenset({Party.CALLEE}),
@@ -103,26 +101,9 @@ def _credentials(name: str, register: settings.RegisterConfig | None) -> Credent
     return Credentials(
         Target(server.host, server.port, server.transport.value),
         register.user,
-        _password(f"trunks.{name}.register.password_file", register.password_file),
+        secret_lines(f"trunks.{name}.register.password_file", register.password_file)[0],
         round(register.expires.total_seconds()),
     )
-
-
-def _password(key: str, path: Path) -> str:
-    """The first line of a file that is its owner's; systemd's credentials are of mode 0440."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            password = file.readline(_PASSWORD_MAX + 2).rstrip("\r\n")
-    except OSError as err:
-        raise ConfigError(f"{key}: {path}: {err.strerror}") from err
-    except UnicodeDecodeError as err:
-        raise ConfigError(f"{key}: {path}: not UTF-8") from err
-    if mode & 0o037:
-        raise ConfigError(f"{key}: {path}: mode {mode & 0o777:04o} lets others at it; make it 0600")
-    if not 1 <= len(password) <= _PASSWORD_MAX:
-        raise ConfigError(f"{key}: {path}: its first line is no password of 1 to {_PASSWORD_MAX} letters")
-    return password
 
 
 def _rules(rules: tuple[settings.NumberRule, ...]) -> tuple[NumberRule, ...]:

@@ -17,6 +17,16 @@ from storage.catalogue import (
     Tombstone,
     sqlite_url,
 )
+from storage.clock import (
+    ClockBounds,
+    ClockGuard,
+    ClockReading,
+    ClockVerdict,
+    StandStill,
+    Trusted,
+    judge,
+    read_clock,
+)
 from storage.container import AudioFormat, Encoding
 from storage.errors import (
     AmbiguousId,
@@ -31,6 +41,7 @@ from storage.errors import (
     FileFault,
     FileMissing,
     FilePresent,
+    ForeignRecording,
     HeldRecording,
     HoldError,
     KeyDestroyed,
@@ -38,6 +49,7 @@ from storage.errors import (
     KeyUnavailable,
     RecordingDamaged,
     RecordingNotFound,
+    RemoteFault,
     SealError,
     ShredError,
     StorageError,
@@ -64,22 +76,11 @@ from storage.keys import (
     load_verify_key,
 )
 from storage.numberindex import NumberIndex, generate_root_key, load_root_key
+from storage.objects import Objects
 from storage.reader import Plaintext, Reader, Verdict, VerifyFault
 from storage.recovery import Outcome, RecoveredRecording, find_orphans, recover
 from storage.remains import Aged, Remains, TraceTerm
-from storage.retention import (
-    ClockBounds,
-    ClockGuard,
-    ClockReading,
-    ClockVerdict,
-    Retention,
-    StandStill,
-    SweepReport,
-    Trusted,
-    due,
-    judge,
-    read_clock,
-)
+from storage.retention import Retention, SweepReport, due
 from storage.shred import ShredCertificate, Shredder
 from storage.tags import (
     ChannelFacts,
@@ -93,6 +94,7 @@ from storage.tags import (
     RecordingTags,
     SealFacts,
 )
+from storage.upload import Uploader, UploadReport
 from storage.writer import OpenRequest, RecordingFault, RecordingStore, RecordingWriter, SealedRecording
 
 __all__ = [
@@ -126,6 +128,7 @@ __all__ = [
     "FileMissing",
     "FilePresent",
     "Files",
+    "ForeignRecording",
     "GeneratedKeys",
     "HeldRecording",
     "Hold",
@@ -141,6 +144,7 @@ __all__ = [
     "NoticeProof",
     "NumberIndex",
     "NumberTokens",
+    "Objects",
     "OpenFile",
     "OpenRequest",
     "OsFiles",
@@ -158,6 +162,7 @@ __all__ = [
     "RecordingWriter",
     "RecoveredRecording",
     "Remains",
+    "RemoteFault",
     "Retention",
     "SealError",
     "SealFacts",
@@ -183,6 +188,8 @@ __all__ = [
     "TruncatedRecording",
     "Trusted",
     "UnsafeDirectory",
+    "UploadReport",
+    "Uploader",
     "Verdict",
     "VerifyFault",
     "WalError",

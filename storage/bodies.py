@@ -23,6 +23,7 @@ from storage.age import (
 from storage.durable import parent, sync_directories
 from storage.errors import BodyMissing, FileFault, FileMissing
 from storage.files import Files
+from storage.objects import Objects
 from storage.openbody import BODIES_DIRECTORY, OPEN_SUFFIX, SEALED_SUFFIX, BodyFacts, NewBody, OpenBody
 
 _READ_BYTES: Final = 1 << 20
@@ -51,10 +52,12 @@ class Bodies:
 
     Args:
         files: The data directory.
+        objects: Where sealed bodies may be instead; None if they are all in the data directory.
     """
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: Files, objects: Objects | None = None) -> None:
         self._files = files
+        self._objects = objects
 
     def create(self, path: str, key: bytes, nonce: bytes) -> OpenBody:
         """Create the ``.part`` file with its nonce; its name is durable on return.
@@ -218,10 +221,12 @@ class Bodies:
         return BodyFacts(size_bytes, self._hash(path + SEALED_SUFFIX, size_bytes).hexdigest())
 
     def find(self, path: str) -> str | None:
-        """Path with suffix of a body, sealed or open; None if there is neither."""
+        """Path with suffix of a body, sealed or open, here or in the object store; None if nowhere."""
         for suffix in (SEALED_SUFFIX, OPEN_SUFFIX):
             if self._files.size(path + suffix) is not None:
                 return path + suffix
+        if self._objects is not None and self._objects.size(path + SEALED_SUFFIX) is not None:
+            return path + SEALED_SUFFIX
         return None
 
     def size(self, path: str) -> int:
@@ -230,7 +235,10 @@ class Bodies:
         Args:
             path: Path with suffix.
         """
-        return self._files.size(path) or 0
+        size = self._files.size(path)
+        if size is None and self._objects is not None:
+            size = self._objects.size(path)
+        return size or 0
 
     def pieces(self, path: str) -> Iterator[bytes]:
         """Read a body from its start, in pieces of bounded size.
@@ -250,14 +258,17 @@ class Bodies:
             try:
                 piece = self._files.read(path, offset, _READ_BYTES)
             except FileMissing as err:
-                raise BodyMissing(f"the body {path} is missing") from err
+                if self._objects is None:
+                    raise BodyMissing(f"the body {path} is missing") from err
+                yield from self._objects.pieces(path, offset)  # perhaps moved just now
+                return
             if not piece:
                 return
             yield piece
             offset += len(piece)
 
     def unlink(self, path: str) -> bool:
-        """Remove a body in either form, durably; may be repeated.
+        """Remove a body in either form, here and in the object store, durably; may be repeated.
 
         Args:
             path: Path without suffix.
@@ -275,11 +286,15 @@ class Bodies:
                 found = True
         if self._files.names(parent(path)) or found:
             self._files.sync_directory(parent(path))
+        if self._objects is not None:
+            found = self._objects.delete(path + SEALED_SUFFIX) or found
         return found
 
     def all_paths(self) -> Iterator[str]:
-        """Yield the path, with suffix, of every file below the directory of bodies."""
+        """Yield the path, with suffix, of every file below the directory of bodies, and of every object."""
         yield from self._walk(BODIES_DIRECTORY, 3)
+        if self._objects is not None:
+            yield from self._objects.keys()
 
     def _walk(self, path: str, depth: int) -> Iterator[str]:
         for name in self._files.names(path):

@@ -45,6 +45,10 @@ class FileFault(StorageError):
         self.code = code
 
 
+class RemoteFault(FileFault):
+    """The object store refused, or cannot be reached; what was asked may be repeated."""
+
+
 class DiskFull(FileFault):
     """No space, or no quota, is left: free some, then go on."""
 
@@ -127,6 +131,10 @@ class CatalogueBusy(CatalogueError):
 
 class RecordingNotFound(CatalogueError):
     """No recording has this id."""
+
+
+class ForeignRecording(CatalogueError):
+    """Another node has the key of the recording: only there it can be opened or shredded."""
 
 
 class AmbiguousId(CatalogueError):

@@ -37,6 +37,7 @@ from storage.errors import (
 )
 from storage.files import Files
 from storage.keys import KeyStore
+from storage.objects import Objects
 from storage.openbody import SEALED_SUFFIX
 from storage.tags import Parties, RecordingId
 from storage.writer import open_parties
@@ -103,12 +104,13 @@ class Reader:
     Args:
         files: The data directory.
         catalogue: Its catalogue.
+        objects: Where sealed bodies may be instead; None if they are all in the data directory.
     """
 
-    def __init__(self, files: Files, catalogue: Catalogue) -> None:
+    def __init__(self, files: Files, catalogue: Catalogue, objects: Objects | None = None) -> None:
         self._catalogue = catalogue
         self._keys = KeyStore(files)
-        self._bodies = Bodies(files)
+        self._bodies = Bodies(files, objects)
 
     def verify(self, recording: RecordingId, identities: Sequence[Identity] = ()) -> Verdict:
         """Check a recording and say what is wrong with it.
@@ -130,7 +132,7 @@ class Reader:
             if row.state is not State.SEALED:
                 return Verdict(recording, VerifyFault.NOT_SEALED, f"it is {row.state.value}", decrypted=False)
             for term in row.tags.terms:
-                self._keys.get(recording, term.purpose)
+                self._header(row, term.purpose)
             opened = self._check_chunks(row, identities) if identities else "key present"
             self._check_hash(row)
         except _FAULTS as err:
@@ -239,7 +241,7 @@ class Reader:
     def _open_header(self, row: CatalogueRow, purpose: str, identities: Sequence[Identity]) -> bytes:
         recording = row.tags.recording
         try:
-            return open_header(self._keys.get(recording, purpose), identities)
+            return open_header(self._header(row, purpose), identities)
         except KeyUnavailable:
             if row.state is State.SHREDDING:
                 raise KeyDestroyed(f"recording {recording} is being shredded: its key is gone") from None
@@ -248,6 +250,18 @@ class Reader:
             raise _NoIdentityError(f"recording {recording}: {err}") from err
         except (HeaderError, HeaderMacError) as err:
             raise _KeyDamagedError(f"the key of recording {recording} is damaged: {err}") from err
+
+    def _header(self, row: CatalogueRow, purpose: str) -> bytes:
+        """A header, which the key store of another node may have."""
+        try:
+            return self._keys.get(row.tags.recording, purpose)
+        except KeyUnavailable as err:
+            if self._catalogue.owns(row):
+                raise
+            raise KeyUnavailable(
+                f"the key of recording {row.tags.recording} is in the key store of node {row.tags.node}: "
+                "do it there"
+            ) from err
 
     def _pieces(self, row: CatalogueRow, file_key: bytes) -> Iterator[bytes]:
         path = self._bodies.find(row.body)

@@ -22,6 +22,7 @@ from storage.catalogue import Catalogue, CatalogueRow, SealedRow, State
 from storage.errors import BodyMissing, FileFault, KeyUnavailable, RecordingDamaged, RecordingNotFound
 from storage.files import Files
 from storage.keys import KeyStore
+from storage.objects import Objects
 from storage.openbody import OPEN_SUFFIX, SEALED_SUFFIX, BodyFacts
 from storage.places import header_path
 from storage.tags import RecordingId, SealFacts
@@ -102,7 +103,7 @@ def recover(store: RecordingStore, now: datetime) -> list[RecoveredRecording]:
         raise ValueError("recover comes before the first open")
     parts = store.parts
     parts.wal.restart()
-    rows = {row.tags.recording: row for row in parts.catalogue.select(states=_UNFINISHED)}
+    rows = {row.tags.recording: row for row in parts.catalogue.select(states=_UNFINISHED, own=True)}
     results = _forget_finished(parts, rows)
     results += [
         _discard(parts, row, now, row.cause) for row in rows.values() if row.state is State.DISCARDING
@@ -136,7 +137,7 @@ def recover(store: RecordingStore, now: datetime) -> list[RecoveredRecording]:
     return results
 
 
-def find_orphans(files: Files, catalogue: Catalogue) -> tuple[str, ...]:
+def find_orphans(files: Files, catalogue: Catalogue, objects: Objects | None = None) -> tuple[str, ...]:
     """Look for headers and bodies that no row accounts for.
 
     Recording never leaves any: the row comes first and goes last. They come from a
@@ -146,6 +147,7 @@ def find_orphans(files: Files, catalogue: Catalogue) -> tuple[str, ...]:
     Args:
         files: The data directory.
         catalogue: Its catalogue.
+        objects: Where sealed bodies may be instead; None if they are all in the data directory.
 
     Returns:
         Their paths, sorted.
@@ -154,7 +156,7 @@ def find_orphans(files: Files, catalogue: Catalogue) -> tuple[str, ...]:
         StorageError: The directory or the catalogue cannot be read.
     """
     paths = [header_path(recording, purpose) for recording, purpose in KeyStore(files).headers()]
-    paths += Bodies(files).all_paths()
+    paths += Bodies(files, objects).all_paths()
     known = {recording.text for recording in catalogue.ids()}  # read last: a row precedes its files
     return tuple(sorted(path for path in paths if path.rpartition("/")[2].partition(".")[0] not in known))
 

@@ -1,6 +1,6 @@
 """Retention: what is due, and a clock that is not believed blindly.
 
-``due`` and ``judge`` are pure. ``Retention.sweep`` shreds what is due, up to a
+``due`` is pure. ``Retention.sweep`` shreds what is due, up to a
 limit, and returns; there is no thread and no sleep here. The caller reads the
 clocks (``read_clock``) and decides when to call again.
 
@@ -13,85 +13,27 @@ still until the clock is right again or a person accepts it (``accept_clock``).
 
 from __future__ import annotations
 
-import json
 import secrets
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Final, TypeAlias
+from datetime import datetime, timedelta
+from typing import Final
 
 from storage.age import Random
 from storage.audit import AuditLog
-from storage.catalogue import EXPIRY, Catalogue, CatalogueRow, State, Tombstone
-from storage.durable import replace
-from storage.errors import ClockStateError, HeldRecording, StorageError
+from storage.catalogue import EXPIRY, LEASE, Catalogue, CatalogueRow, Lease, State, Tombstone
+from storage.clock import ClockGuard, ClockReading, StandStill
+from storage.errors import HeldRecording, StorageError
 from storage.files import Files
 from storage.holds import Hold
 from storage.numberindex import destroy_month, month_of, months_with_secret
+from storage.objects import Objects
 from storage.shred import ShredCertificate, Shredder
 from storage.tags import PurposeTerm, RecordingId
 
-CLOCK_PATH: Final = "retention.clock"
-LOCK_PATH: Final = "retention.lock"
-_MAX_STATE_BYTES: Final = 4096
 _MONTH_MARGIN: Final = timedelta(days=2)  # a call that began in the old month may still be opened
-_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
-
-
-@dataclass(frozen=True, slots=True)
-class ClockReading:
-    """Both clocks, read together.
-
-    Attributes:
-        wall: Wall clock (aware).
-        boot_seconds: CLOCK_BOOTTIME: seconds since boot, suspend included.
-        boot: Random id of this boot.
-    """
-
-    wall: datetime
-    boot_seconds: float
-    boot: str
-
-
-@dataclass(frozen=True, slots=True)
-class ClockBounds:
-    """How far clocks may disagree before retention stands still.
-
-    Attributes:
-        drift: Within one boot: wall against monotonic time, since the last run.
-        absence: Across boots, and behind the newest recording if there was no run
-            before: how far the wall clock may have moved on.
-    """
-
-    drift: timedelta = timedelta(minutes=5)
-    absence: timedelta = timedelta(days=31)
-
-
-@dataclass(frozen=True, slots=True)
-class Trusted:
-    """The clock may be used.
-
-    Attributes:
-        now: The instant it shows.
-    """
-
-    now: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class StandStill:
-    """The clock may not be used; nothing is shredded.
-
-    Attributes:
-        reason: One sentence for a person.
-    """
-
-    reason: str
-
-
-ClockVerdict: TypeAlias = Trusted | StandStill
+_LATE: Final = timedelta(hours=2)  # twice the longest time between two sweeps
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +52,7 @@ class SweepReport:
         lapsed: Holds whose date came.
         months_forgotten: Months whose numbers can no longer be looked up.
         purposes_ended: What remains of each purpose that ended of a recording that lives on.
+        overdue_elsewhere: Recordings that another node should have shredded two hours ago or earlier.
     """
 
     run: str
@@ -122,6 +65,7 @@ class SweepReport:
     lapsed: tuple[Hold, ...] = ()
     months_forgotten: tuple[str, ...] = ()
     purposes_ended: tuple[Tombstone, ...] = ()
+    overdue_elsewhere: int = 0
 
 
 def due(rows: Iterable[CatalogueRow], now: datetime) -> tuple[CatalogueRow, ...]:
@@ -153,125 +97,6 @@ def expired_purposes(row: CatalogueRow, now: datetime) -> tuple[PurposeTerm, ...
     return () if row.held else tuple(term for term in row.tags.terms if term.expiry <= now)
 
 
-def judge(
-    last: ClockReading | None,
-    current: ClockReading,
-    newest: datetime | None,
-    bounds: ClockBounds,
-) -> ClockVerdict:
-    """Decide whether the wall clock may be believed.
-
-    Args:
-        last: Reading of the last run whose clock was trusted; None if there was none.
-        current: Reading of this run.
-        newest: Start of the newest recording, a second witness; None if there is none.
-        bounds: What is tolerated.
-
-    Returns:
-        The verdict.
-    """
-    if newest is not None and current.wall < newest - bounds.drift:
-        return StandStill(
-            f"the clock shows {_show(current.wall)}, but a recording was started at {_show(newest)}"
-        )
-    if last is None:
-        if newest is not None and current.wall - newest > bounds.absence:
-            return StandStill(
-                f"first run: the clock shows {_show(current.wall)}, more than {bounds.absence.days} days "
-                f"after the newest recording ({_show(newest)})"
-            )
-        return Trusted(current.wall)
-    moved = current.wall - last.wall
-    if current.boot == last.boot:
-        elapsed = timedelta(seconds=current.boot_seconds - last.boot_seconds)
-        if abs(moved - elapsed) > bounds.drift:
-            return StandStill(
-                f"since the last run the clock moved by {moved}, but {elapsed} passed: "
-                f"it shows {_show(current.wall)}"
-            )
-    elif moved < -bounds.drift:
-        return StandStill(f"the clock shows {_show(current.wall)}, before the last run ({_show(last.wall)})")
-    elif moved > bounds.absence:
-        return StandStill(
-            f"the clock shows {_show(current.wall)}, more than {bounds.absence.days} days after the last "
-            f"run ({_show(last.wall)}), and the machine was restarted in between"
-        )
-    return Trusted(current.wall)
-
-
-class ClockGuard:
-    """Remembers the last trusted clock reading in the data directory.
-
-    Args:
-        files: The data directory.
-        bounds: What is tolerated.
-    """
-
-    def __init__(self, files: Files, bounds: ClockBounds | None = None) -> None:
-        self._files = files
-        self._bounds = bounds or ClockBounds()
-
-    def check(self, current: ClockReading, newest: datetime | None) -> ClockVerdict:
-        """Judge a reading, and remember it if it is trusted.
-
-        Args:
-            current: The reading.
-            newest: Start of the newest recording.
-
-        Returns:
-            The verdict.
-
-        Raises:
-            ClockStateError: The remembered reading is damaged.
-            FileFault: It cannot be read or written.
-        """
-        with self._files.lock(LOCK_PATH):
-            verdict = judge(self.last(), current, newest, self._bounds)
-            if isinstance(verdict, Trusted):
-                self._remember(current)
-        return verdict
-
-    def accept(self, current: ClockReading) -> None:
-        """Remember a reading as right, whatever came before.
-
-        Raises:
-            FileFault: It cannot be written.
-        """
-        with self._files.lock(LOCK_PATH):
-            self._remember(current)
-
-    def last(self) -> ClockReading | None:
-        """The remembered reading; None before the first run.
-
-        Raises:
-            ClockStateError: It is damaged.
-            FileFault: It cannot be read.
-        """
-        if self._files.size(CLOCK_PATH) is None:
-            return None
-        try:
-            values = json.loads(self._files.read(CLOCK_PATH, 0, _MAX_STATE_BYTES))
-            wall = datetime.fromisoformat(values["wall"])
-            if wall.tzinfo is None:
-                raise ValueError("no time zone")  # noqa: TRY301  -- one message for all damage
-            return ClockReading(wall, float(values["boot_seconds"]), str(values["boot"]))
-        except (ValueError, KeyError, TypeError) as err:
-            raise ClockStateError(
-                f"{CLOCK_PATH} is damaged: check the clock, then accept it "
-                '("recproxy retention --accept-clock")'
-            ) from err
-
-    def _remember(self, current: ClockReading) -> None:
-        text = json.dumps(
-            {
-                "wall": current.wall.astimezone(UTC).isoformat(),
-                "boot_seconds": current.boot_seconds,
-                "boot": current.boot,
-            }
-        )
-        replace(self._files, CLOCK_PATH, text.encode() + b"\n")
-
-
 class Retention:
     """Shreds what is due.
 
@@ -281,6 +106,7 @@ class Retention:
         audit: Its audit chain.
         guard: Judges the clock.
         random: Source of randomness for run ids.
+        objects: Where sealed bodies may be instead; None if they are all in the data directory.
     """
 
     def __init__(
@@ -290,13 +116,14 @@ class Retention:
         audit: AuditLog,
         guard: ClockGuard,
         random: Random = secrets.token_bytes,
+        objects: Objects | None = None,
     ) -> None:
         self._files = files
         self._catalogue = catalogue
         self._audit = audit
         self._guard = guard
         self._random = random
-        self._shredder = Shredder(files, catalogue, audit)
+        self._shredder = Shredder(files, catalogue, audit, objects)
 
     def sweep(self, reading: ClockReading, limit: int = 1000) -> SweepReport:
         """Shred what is due, oldest expiry first.
@@ -322,13 +149,18 @@ class Retention:
             self._audit.flush()
             return SweepReport(run, 0, (), (), 0, timedelta(0), verdict.reason)
         lapsed = self._lapse(verdict.now, run)
-        rows = due(self._catalogue.expiring(verdict.now, limit), verdict.now)
+        with self._taken(verdict.now, limit, run) as taken:
+            return self._sweep(due(taken, verdict.now), lapsed, verdict.now, run)
+
+    def _sweep(
+        self, rows: tuple[CatalogueRow, ...], lapsed: tuple[Hold, ...], now: datetime, run: str
+    ) -> SweepReport:
         shredded: list[ShredCertificate] = []
         failed: list[tuple[RecordingId, str]] = []
         ended: list[Tombstone] = []
         for row in rows:
             try:
-                certificate = self._end(row, verdict.now, run, ended)
+                certificate = self._end(row, now, run, ended)
             except HeldRecording:
                 continue  # held since it was listed
             except StorageError as err:
@@ -338,10 +170,10 @@ class Retention:
                     shredded.append(certificate)
         if shredded or ended:
             self._catalogue.checkpoint()
-        forgotten = self._forget_months(verdict.now, run)
-        held = self._catalogue.held_past(verdict.now)
+        forgotten = self._forget_months(now, run)
+        held = self._catalogue.held_past(now)
         overdue = max(
-            (verdict.now - term.expiry for row in rows for term in expired_purposes(row, verdict.now)),
+            (now - term.expiry for row in rows for term in expired_purposes(row, now)),
             default=timedelta(0),
         )
         self._audit.append(
@@ -368,7 +200,22 @@ class Retention:
             lapsed,
             forgotten,
             tuple(ended),
+            self._catalogue.overdue(now - _LATE, elsewhere=True).recordings,
         )
+
+    @contextmanager
+    def _taken(self, now: datetime, limit: int, run: str) -> Iterator[tuple[CatalogueRow, ...]]:
+        """What may have to be shredded; on lease meanwhile, where workers do not take turns anyway."""
+        if not self._catalogue.shared:
+            yield self._catalogue.expiring(now, limit)
+            return
+        leases = self._catalogue.leases
+        taken = leases.take(now, limit, Lease(run, now, now + LEASE))
+        try:
+            yield self._catalogue.several(taken)
+        finally:
+            if taken:
+                leases.release(run)
 
     def _end(
         self, row: CatalogueRow, now: datetime, run: str, ended: list[Tombstone]
@@ -420,16 +267,3 @@ class Retention:
         self._audit.append("clock.accepted", {"actor": by, "outcome": "accepted"})
         self._guard.accept(reading)
         self._audit.flush()
-
-
-def read_clock() -> ClockReading:
-    """Read both clocks of this machine; for the process that calls ``sweep``."""
-    return ClockReading(
-        wall=datetime.now(UTC),
-        boot_seconds=time.clock_gettime(time.CLOCK_BOOTTIME),
-        boot=_BOOT_ID.read_text().strip(),
-    )
-
-
-def _show(instant: datetime) -> str:
-    return instant.astimezone(UTC).isoformat(timespec="seconds")

@@ -1,7 +1,8 @@
 """Shredding one recording: cryptographic erase in a fixed, repeatable order.
 
 Claim (row SHREDDING; refused if held) → audit ``shred.started`` → key destroyed →
-log key destroyed → body unlinked → looked for again and not found → audit
+log key destroyed → body unlinked, here and in the object store, with all its versions →
+looked for again and not found → audit
 ``shred.verified`` → tombstone in place of the row → audit ``tombstone.written``.
 A crash after any step leaves a row in SHREDDING, and shredding it again does
 what is left. A lock makes two processes take turns; the second finds the
@@ -23,6 +24,7 @@ from storage.catalogue import EXPIRY, Catalogue, CatalogueRow, State, Tombstone,
 from storage.errors import FileFault, RecordingNotFound, ShredError
 from storage.files import Files
 from storage.keys import KeyStore
+from storage.objects import Objects
 from storage.tags import RecordingId
 from storage.wal import destroy_keys
 from storage.writer.parts import erase_purpose
@@ -54,14 +56,17 @@ class Shredder:
         files: The data directory.
         catalogue: Its catalogue.
         audit: Its audit chain.
+        objects: Where sealed bodies may be instead; None if they are all in the data directory.
     """
 
-    def __init__(self, files: Files, catalogue: Catalogue, audit: AuditLog) -> None:
+    def __init__(
+        self, files: Files, catalogue: Catalogue, audit: AuditLog, objects: Objects | None = None
+    ) -> None:
         self._files = files
         self._catalogue = catalogue
         self._audit = audit
         self._keys = KeyStore(files)
-        self._bodies = Bodies(files)
+        self._bodies = Bodies(files, objects)
 
     def shred(self, recording: RecordingId, cause: str, now: datetime, run: str = "") -> ShredCertificate:
         """Destroy the key, remove the body, leave a tombstone. May be repeated.
@@ -166,6 +171,7 @@ class Shredder:
                 verified=gone,
                 chain_seq=entry.seq,
                 chain_sha256=entry.sha256,
+                node=row.tags.node,
                 **key_facts(wraps, term.purpose),
             )
             for term, cause in terms

@@ -19,7 +19,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 ON_REQUEST = ("soak", "pbx")
 
 if TYPE_CHECKING:
+    import sqlalchemy as sa
     from daemon import Settings
+    from postgres import Postgres
     from rig import Rig
 
     from rtp.relay import IoChoice
@@ -55,6 +57,32 @@ def make_rig(tmp_path: Path, prompts: Path) -> Iterator[Callable[..., Rig]]:
             return stack.enter_context(rigs.rig(directory, prompts, settings))
 
         yield make
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server for all tests of the run; each takes a database of its own."""
+    import postgres as servers  # noqa: PLC0415 - on the path only since this file put it there
+
+    with servers.postgres() as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def catalogue_engine(request: pytest.FixtureRequest) -> Iterator[sa.Engine]:
+    """An empty catalogue's engine, of each database that it can be in."""
+    from postgres import PASSWORD  # noqa: PLC0415
+    from storage_machine import memory_engine  # noqa: PLC0415
+
+    from storage.catalogue import postgresql_engine  # noqa: PLC0415 - only some tests need it
+
+    if request.param == "sqlite":
+        engine = memory_engine()
+    else:
+        server: Postgres = request.getfixturevalue("postgres")
+        engine = postgresql_engine(server.database(), PASSWORD)
+    yield engine
+    engine.dispose()
 
 
 @pytest.fixture(params=["epoll", "io_uring"])

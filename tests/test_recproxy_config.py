@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from recproxy import config
 from recproxy.config import Config, Latch, PortRange, SipTarget, Transport
+from recproxy.config.storing import NodeName
 from recproxy.errors import ConfigError
 from recproxy.eventlog import LogFormat, LogLevel
 from storage.tags import Direction
@@ -631,3 +632,68 @@ def test_a_key_may_be_a_credential_of_the_service(tmp_path: Path, monkeypatch: p
     # Elsewhere it names no file, and whoever needs the key is told so by that name.
     monkeypatch.delenv("CREDENTIALS_DIRECTORY")
     assert config.load(place).storage.audit_key == tmp_path / "${CREDENTIALS_DIRECTORY}" / "audit.key"
+
+
+# The catalogue.
+
+POSTGRESQL = "postgresql+psycopg://recproxy@/recproxy?host=/run/postgresql"
+
+
+def with_storage(*lines: str) -> str:
+    return changed("storage:\n", "storage:\n" + "".join(f"  {line}\n" for line in lines))
+
+
+def test_a_catalogue_that_nodes_share() -> None:
+    storage = parse(
+        with_storage(f"catalogue: {POSTGRESQL}", "catalogue_password_file: pw", "former_nodes: [rec2]")
+    ).storage
+    assert (storage.catalogue_url, storage.catalogue_file) == (POSTGRESQL, None)
+    assert storage.catalogue_password_file == Path("/etc/recproxy/pw")
+    assert storage.nodes(NodeName("rec1")) == ("rec1", "rec2")
+
+
+def test_a_catalogue_of_ones_own_has_all_rows_whatever_the_node_is_called() -> None:
+    storage = parse(LEAST).storage
+    assert storage.nodes(NodeName("rec1")) is None
+    assert storage.catalogue_file == Path("/var/lib/recproxy/catalogue.sqlite")
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (
+            ("catalogue: postgresql+psycopg://recproxy:swordfish@/recproxy",),
+            "storage.catalogue: holds a password, which is not for this file; give catalogue_password_file",
+        ),
+        (
+            ("catalogue: postgresql+psycopg://recproxy@/recproxy?password=swordfish",),
+            "storage.catalogue: holds a password, which is not for this file; give catalogue_password_file",
+        ),
+        (
+            ("catalogue: mysql://recproxy@/recproxy",),
+            "storage.catalogue: is for mysql; write sqlite:///… or postgresql+psycopg://…",
+        ),
+        (("catalogue: sqlite:///a.sqlite",), "storage.catalogue: is not sqlite:/// and an absolute path"),
+        (
+            ("catalogue: postgresql+psycopg://recproxy@[/x",),
+            "storage.catalogue: is no URL such as postgresql+psycopg://recproxy@/recproxy?host=/run/postgresql",
+        ),
+        (
+            ("catalogue: postgresql+psycopg://recproxy@db.example",),
+            "storage.catalogue: names no database: postgresql+psycopg://ROLE@HOST/DATABASE",
+        ),
+        (
+            ("catalogue_password_file: pw",),
+            "storage.catalogue_password_file: is for a catalogue in PostgreSQL; take it out",
+        ),
+        (("former_nodes: [a]",), "storage.former_nodes: is for a catalogue in PostgreSQL; take it out"),
+        (
+            (f"catalogue: {POSTGRESQL}", "former_nodes: [a, recproxy]"),
+            "storage.former_nodes[1]: recproxy a second time; take it out",
+        ),
+    ],
+)
+def test_a_bad_catalogue_is_named_and_no_password_is_shown(lines: tuple[str, ...], message: str) -> None:
+    (problem,) = problems(with_storage(*lines))
+    assert problem.endswith(f": {message}")
+    assert "swordfish" not in problem

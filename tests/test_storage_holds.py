@@ -6,8 +6,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
-from storage_machine import NOW, legal_hold, memory_engine, seal_facts, tags
+from storage_machine import NOW, legal_hold, seal_facts, tags
 
 from storage import (
     AudioFacts,
@@ -27,8 +28,8 @@ ID = "a" * 32
 
 
 @pytest.fixture
-def catalogue() -> Catalogue:
-    catalogue = Catalogue(memory_engine())
+def catalogue(catalogue_engine: sa.Engine) -> Catalogue:
+    catalogue = Catalogue(catalogue_engine)
     for number in (1, 2):
         row = OpenRow(tags(number), AudioFacts("ULAW", 8000, 2), f"recordings/{number}", b"")
         catalogue.insert_open([row])

@@ -9,10 +9,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 from simulated_files import SimulatedFiles
-from storage_machine import AUDIO, NOW, Machine, memory_engine, tags
+from storage_machine import AUDIO, NOW, Machine, tags
 
 from storage import (
     AudioFacts,
@@ -106,8 +107,8 @@ def test_foreign_files_are_no_months() -> None:
     assert months_with_secret(files) == ()
 
 
-def test_rows_are_found_by_token_until_they_are_buried() -> None:
-    catalogue = Catalogue(memory_engine())
+def test_rows_are_found_by_token_until_they_are_buried(catalogue_engine: sa.Engine) -> None:
+    catalogue = Catalogue(catalogue_engine)
     facts = AudioFacts("ULAW", 8000, 2)
     both, one = NumberTokens("2026-11", ("aa" * 16, "bb" * 16)), NumberTokens("2026-11", ("bb" * 16,))
     catalogue.insert_open(

@@ -60,7 +60,7 @@ from storage import (
     verify_chain,
 )
 from storage.catalogue import CATALOGUE_NAME, CatalogueRow
-from storage.retention import CLOCK_PATH
+from storage.clock import CLOCK_PATH
 
 DAY = timedelta(days=1)
 YEAR = timedelta(days=365)

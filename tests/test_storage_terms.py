@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 from storage_machine import AUDIO, IDENTITY, NOW, PARTIES, Machine, seal_facts, tags
 
 from storage import LegalBasis, OpenRequest, PurposeTerm, StorageError, Term, TermChange, TermError
@@ -17,9 +18,9 @@ SHORT = Term(7 * DAY, {"agreed": 20 * DAY})
 
 
 @pytest.fixture
-def catalogue() -> Catalogue:
+def catalogue(catalogue_engine: sa.Engine) -> Catalogue:
     """One recording for training (30 days) and as a sample (14), one for training alone."""
-    machine = Machine()
+    machine = Machine(engine=catalogue_engine)
     sample = PurposeTerm("sample", LegalBasis.LEGITIMATE_INTEREST, NOW + 14 * DAY)
     both = replace(tags(1, expiry=NOW + 30 * DAY), further=(sample,))
     requests = [

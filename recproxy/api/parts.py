@@ -17,7 +17,7 @@ from recproxy.api.tokens import Token
 from recproxy.call.events import Event
 from recproxy.metrics import Metrics
 from recproxy.policy import Policy
-from storage import AuditLog, Catalogue, Files, NumberIndex
+from storage import AuditLog, Catalogue, Files, NumberIndex, Objects
 
 __all__ = ["ApiParts", "Chain", "Parts", "TokenSource", "Who"]
 
@@ -82,6 +82,7 @@ class ApiParts:
         new_id: Gives 32 random hex digits.
         console: Directory of the web console; None if there is none.
         failed: Told of what is our fault.
+        objects: Where sealed bodies may be instead; None if they are all in the data directory.
     """
 
     version: str
@@ -100,6 +101,7 @@ class ApiParts:
     new_id: Callable[[], str]
     console: Path | None
     failed: Callable[[str], None]
+    objects: Objects | None = None
 
 
 def _parts(request: Request) -> ApiParts:

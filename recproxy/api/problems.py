@@ -18,6 +18,7 @@ from storage import (
     AmbiguousId,
     BodyMissing,
     CatalogueBusy,
+    ForeignRecording,
     HoldError,
     KeyDestroyed,
     KeyUnavailable,
@@ -32,6 +33,7 @@ MEDIA_TYPE: Final = "application/problem+json"
 
 _STORAGE: Final[tuple[tuple[type[StorageError], int, str], ...]] = (
     (AmbiguousId, 409, "give the whole id"),
+    (ForeignRecording, 409, "ask the API of that node"),
     (RecordingNotFound, 404, "look it up with GET /v1/recordings"),
     (KeyDestroyed, 410, "it was shredded; GET /v1/recordings/{id} tells when and why"),
     (KeyUnavailable, 503, "restore keys/ from its backup"),

@@ -25,7 +25,7 @@ from recproxy.call.events import Event
 from recproxy.config import ApiConfig
 from recproxy.metrics import Metrics, StoreFigures
 from recproxy.policy import Policy
-from storage import AuditLog, Catalogue, Files, NumberIndex, State
+from storage import AuditLog, Catalogue, Files, NumberIndex, Objects, State
 
 __all__ = ["ApiService", "Outside"]
 
@@ -47,6 +47,7 @@ class Outside:
         recorder_fault: Why nothing can be recorded at present; None if it can.
         sync_age_s: Seconds since the write-ahead log was last synced.
         failed: Told of what goes wrong; any thread.
+        objects: Where sealed bodies may be instead; None if they are all in the data directory.
     """
 
     node: str
@@ -59,6 +60,7 @@ class Outside:
     recorder_fault: Callable[[], str | None]
     sync_age_s: Callable[[], float]
     failed: Callable[[str], None]
+    objects: Objects | None = None
 
 
 class ApiService:
@@ -102,6 +104,7 @@ class ApiService:
                 new_id=lambda: secrets.token_hex(16),
                 console=_CONSOLE if _CONSOLE.is_dir() else None,
                 failed=outside.failed,
+                objects=outside.objects,
             )
         )
         self._thread: ApiThread | None = None
@@ -161,10 +164,12 @@ class ApiService:
             active_calls=len(self._live.all()),
             free_bytes=self._outside.files.free_bytes(),
             sync_age_s=self._outside.sync_age_s(),
-            open=catalogue.count(State.OPEN),
-            sealed=catalogue.count(State.SEALED),
+            open=catalogue.count(State.OPEN, own=True),
+            sealed=catalogue.count(State.SEALED, own=True),
             held=catalogue.held(),
-            shredded=catalogue.count(State.SHREDDED) + catalogue.count(State.SHRED_COMPLETE),
+            shredded=sum(
+                catalogue.count(state, own=True) for state in (State.SHREDDED, State.SHRED_COMPLETE)
+            ),
             overdue=overdue.recordings,
             oldest_overdue_s=late.total_seconds(),
         )

@@ -16,14 +16,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-import sqlalchemy as sa
-
 from recproxy.config import Config, load
 from recproxy.errors import NoCatalogue, RecproxyError, UsageError
+from recproxy.stores import open_catalogue, open_objects
 from storage import (
     AuditLog,
     Catalogue,
     CatalogueRow,
+    Objects,
     OsFiles,
     Reader,
     Tombstone,
@@ -46,16 +46,18 @@ class Archive:
         config: What names it.
         files: The directory.
         catalogue: Its catalogue.
+        objects: Where sealed bodies may be instead; None if they are all in the directory.
     """
 
     config: Config
     files: OsFiles
     catalogue: Catalogue
+    objects: Objects | None = None
 
     @property
     def reader(self) -> Reader:
         """Reads its recordings."""
-        return Reader(self.files, self.catalogue)
+        return Reader(self.files, self.catalogue, self.objects)
 
     def find(self, prefix: str) -> CatalogueRow | Tombstone:
         """A recording, or what remains of it, by the first digits of its id.
@@ -102,15 +104,15 @@ def open_archive(config: Path, euid: int | None = None) -> Iterator[Archive]:
     places = settings.storage
     files = OsFiles(places.directory)
     _check_owner(places.directory, os.geteuid() if euid is None else euid)
-    database = sa.make_url(places.catalogue_url).database
-    if database and not Path(database).exists():
+    database = places.catalogue_file
+    if database is not None and not database.exists():
         raise NoCatalogue(
             f"{database}: no catalogue of recordings",
             hint='check storage.directory; "recproxy run" makes the catalogue when it first starts',
         )
-    catalogue = Catalogue.open(files, places.catalogue_url)
+    catalogue = open_catalogue(places, settings.node, files)
     try:
-        yield Archive(settings, files, catalogue)
+        yield Archive(settings, files, catalogue, open_objects(places))
     finally:
         catalogue.close()
 

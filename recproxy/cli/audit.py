@@ -68,7 +68,7 @@ def verify(config: Path, public_key: Path | None, seen: str | None, as_json: boo
             raise
         found = cross_check(
             lambda: read_events(archive.files),
-            lambda: (archive.catalogue.select(), archive.catalogue.tombstones()),
+            lambda: (archive.catalogue.select(own=True), archive.catalogue.tombstones(own=True)),
             datetime.now(UTC),
         )
     if as_json:

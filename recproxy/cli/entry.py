@@ -34,6 +34,9 @@ program = LazyGroup(
         "retention": Entry(
             "recproxy.cli.retention", "retention", "Shred recordings when they expire, until SIGTERM."
         ),
+        "upload": Entry(
+            "recproxy.cli.upload", "upload", "Move sealed bodies into the object store, until SIGTERM."
+        ),
         "doctor": Entry("recproxy.cli.doctor", "doctor", _DOCTOR_HELP),
         "keys": Entry("recproxy.cli.keys", "keys", "Make the keys that a configuration needs."),
         "recordings": Entry(

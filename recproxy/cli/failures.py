@@ -108,6 +108,7 @@ _STORAGE_CODES: Final = (
     ("KeyUnavailable", VerificationFailed.exit_code),
     ("RecordingNotFound", FAILED),
     ("AmbiguousId", FAILED),
+    ("ForeignRecording", FAILED),
     ("CatalogueError", NoCatalogue.exit_code),
 )
 

@@ -41,7 +41,7 @@ from storage import (
 )
 from storage.audit import read_head
 
-__all__ = ["Result", "Sweeper", "Wait", "retention", "serve"]
+__all__ = ["Result", "Sweeper", "Wait", "retention", "serve", "signals_blocked", "wait_for_signal"]
 
 BATCH: Final = 100
 INTERRUPTED: Final = 130
@@ -154,6 +154,8 @@ class Sweeper:
                 expiry=stone.expiry.astimezone(UTC).isoformat(timespec="seconds"),
                 reason=stone.cause,
             )
+        if report.overdue_elsewhere:
+            self.log.emit("retention.late_elsewhere", count=report.overdue_elsewhere)
         for recording, why in report.failed:
             self.log.emit("retention.failed", recording=recording.text, why=why)
         self.log.emit(
@@ -258,11 +260,12 @@ def retention(config: Path, once: bool, interval: timedelta | None, accept_clock
     why. Where the policy keeps a purpose's recordings for a shorter time by now,
     they expire sooner: it is read at the start and on SIGHUP.
     """
-    with _signals_blocked(), open_archive(config) as archive:
+    with signals_blocked(), open_archive(config) as archive:
         settings = archive.config.retention
         bounds = ClockBounds(settings.max_clock_step, settings.max_downtime)
         with archive.audit("retention") as chain:
-            shredding = Retention(archive.files, archive.catalogue, chain, ClockGuard(archive.files, bounds))
+            guard = ClockGuard(archive.files, bounds)
+            shredding = Retention(archive.files, archive.catalogue, chain, guard, objects=archive.objects)
             if accept_clock:
                 reading = read_clock()
                 shredding.accept_clock(reading, actor())
@@ -297,7 +300,7 @@ def retention(config: Path, once: bool, interval: timedelta | None, accept_clock
 
 
 @contextmanager
-def _signals_blocked() -> Iterator[None]:
+def signals_blocked() -> Iterator[None]:
     """Keep SIGTERM, SIGINT and SIGHUP waiting until they are asked for: no shredding is cut short."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:

@@ -30,6 +30,7 @@ from recproxy.config.settings import (
     TrunkConfig,
     TrunkName,
 )
+from recproxy.config.storing import check_storage
 from recproxy.syslog import SyslogTarget
 from recproxy.syslog import parse_target as parse_syslog_target
 
@@ -87,6 +88,7 @@ def parse(text: str, name: str, directory: Path = Path("/"), credentials: Path |
     _check_trunks(config, document)
     _check_media(config, document)
     _check_trunk_media(config, document)
+    check_storage(config, document)
     _check_retention(config, document)
     check_api(config.api, document)
     check_cdr(config.cdr, config.storage.directory, document)

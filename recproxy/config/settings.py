@@ -17,6 +17,7 @@ from recproxy.config.cdr import CdrConfig, CdrFormat, CdrNumbers
 from recproxy.config.header_names import HeaderName
 from recproxy.config.http import ApiConfig, ApiListen
 from recproxy.config.numbers import NumberParty, NumberRule, NumbersConfig
+from recproxy.config.storing import NodeName, StorageConfig
 from recproxy.eventlog import LogConfig, LogFormat, LogLevel
 from recproxy.syslog import SyslogTarget
 from storage.tags import Direction
@@ -72,7 +73,6 @@ UDP_PORTS_PER_CALL: Final = 4  # RTP and RTCP, on either side
 MAX_CALLS: Final = 4_096  # what our build of the SIP stack holds, two legs each
 PORT_MIN: Final = 1_024  # of the ports for media: the ones below are others'
 
-NodeName = NewType("NodeName", str)
 TrunkName = NewType("TrunkName", str)
 NumberPrefix = NewType("NumberPrefix", str)  # digits, perhaps behind a plus
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -374,35 +374,6 @@ class MediaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 def _of_version(addresses: tuple[IpAddress, ...], ip_version: int) -> IpAddress | None:
     return next((one for one in addresses if ipaddress.ip_address(one).version == ip_version), None)
-
-
-class StorageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where recordings live.
-
-    Attributes:
-        directory: Holds ``recordings/``, ``keys/``, ``wal/``, the catalogue and the audit log.
-        recipients: File of age recipients (public keys), one a line.
-        audit_key: File with the Ed25519 key that signs the audit log.
-        index_key: File with the key of the number index; None for no index: then a
-            person's recordings are found by date, time and line only.
-        catalogue: SQLAlchemy URL; empty for SQLite in ``directory``.
-        sync_interval_ms: Milliseconds between two syncs of the write-ahead log: what a
-            power failure can cost.
-    """
-
-    directory: Path
-    recipients: Path
-    audit_key: Path
-    index_key: Path | None = None
-    catalogue: str = ""
-    sync_interval_ms: Annotated[
-        int, Meta(ge=50, le=600, description="a whole number of milliseconds from 50 to 600")
-    ] = 400
-
-    @property
-    def catalogue_url(self) -> str:
-        """URL of the catalogue, the default filled in."""
-        return self.catalogue or f"sqlite:///{self.directory / 'catalogue.sqlite'}"
 
 
 class AnnouncerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -61,7 +61,7 @@ def by_time(
     number: str,
     lookup: Lookup,
 ) -> tuple[CatalogueRow, ...]:
-    """Recordings that no number finds, by when and on which line they were made.
+    """Recordings of this node that no number finds, by when and on which line they were made.
 
     Opens the parties of those that began about then, which leaves nothing behind.
 
@@ -80,7 +80,7 @@ def by_time(
         KeyUnavailable: The identities do not open one of them.
     """
     around = catalogue.select(
-        states=_FINDABLE, since=lookup.at - lookup.within, until=lookup.at + lookup.within
+        states=_FINDABLE, since=lookup.at - lookup.within, until=lookup.at + lookup.within, own=True
     )
     indexed = catalogue.indexed()
     found = []

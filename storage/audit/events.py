@@ -53,6 +53,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "playback.requested": "A person asked to hear a recording that needs the word of two.",
     "playback.opened": "A recording was given out, encrypted, to be heard.",
     "rec.asked": "A recording was asked for in the call.",
+    "rec.body_moved": "The body of a recording was moved to the object store, and read back.",
     "rec.discarded": "A recording that was never complete was erased.",
     "rec.expiry_changed": "A recording expires sooner: the policy's term became shorter.",
     "rec.failed": "A recording failed.",

@@ -1,6 +1,8 @@
 """The catalogue of recordings: rows, tombstones and the changes of state between them."""
 
+from storage.catalogue.engines import open_engine, postgresql_engine, sqlite_engine, sqlite_url
 from storage.catalogue.holds import HoldRegister
+from storage.catalogue.leases import LEASE, Lease, LeaseRegister
 from storage.catalogue.register import CATALOGUE_NAME, EXPIRY, Catalogue
 from storage.catalogue.rows import (
     AudioFacts,
@@ -15,7 +17,6 @@ from storage.catalogue.rows import (
     key_facts,
     length_bucket,
 )
-from storage.catalogue.schema import sqlite_engine, sqlite_url
 from storage.catalogue.stones import Horizon, MonthTotal, StoneRegister
 from storage.catalogue.terms import Term, TermChange, TermRegister
 from storage.catalogue.tickets import Ticket, TicketRegister
@@ -24,12 +25,15 @@ from storage.catalogue.wraps import EpochUse, Standing, WrapRegister
 __all__ = [
     "CATALOGUE_NAME",
     "EXPIRY",
+    "LEASE",
     "AudioFacts",
     "Catalogue",
     "CatalogueRow",
     "EpochUse",
     "HoldRegister",
     "Horizon",
+    "Lease",
+    "LeaseRegister",
     "MonthTotal",
     "OpenRow",
     "SealedRow",
@@ -48,6 +52,8 @@ __all__ = [
     "encode_facts",
     "key_facts",
     "length_bucket",
+    "open_engine",
+    "postgresql_engine",
     "sqlite_engine",
     "sqlite_url",
 ]

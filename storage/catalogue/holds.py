@@ -6,10 +6,12 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
+from enum import Enum
 from typing import Final
 
 import sqlalchemy as sa
 
+from storage.catalogue.engines import lock_rows
 from storage.catalogue.queries import named_errors
 from storage.catalogue.rows import State
 from storage.catalogue.schema import HELD, HOLDS, RECORDINGS
@@ -19,6 +21,14 @@ from storage.tags import RecordingId
 
 _HOLDABLE: Final = (State.OPEN.value, State.SEALED.value, State.ABORTED.value)
 _REFERENCES: Final = 128
+
+
+class _Lock(Enum):
+    """Which of the holds that are read nobody else may change until the transaction ends."""
+
+    NONE = "none"
+    ALL = "all"
+    THE_FREE = "those that nobody else is changing; the others are left out"
 
 
 class HoldRegister:
@@ -45,6 +55,7 @@ class HoldRegister:
             raise HoldError(f"hold {hold.id} has ended already")
         wanted = {recording.text for recording in hold.recordings}
         with self._transaction() as connection:
+            lock_rows(connection, wanted)
             there = set(
                 connection.scalars(
                     sa.select(RECORDINGS.c.id).where(
@@ -108,7 +119,7 @@ class HoldRegister:
             CatalogueError: The catalogue cannot be written.
         """
         with self._transaction() as connection:
-            over = _select(connection, HOLDS.c.ended_at.is_(None), HOLDS.c.ends <= now)
+            over = _select(connection, HOLDS.c.ended_at.is_(None), HOLDS.c.ends <= now, lock=_Lock.THE_FREE)
             return tuple(self._change(connection, replace(hold, ended_at=now)) for hold in over)
 
     def find(self, prefix: str) -> Hold:
@@ -187,14 +198,18 @@ def forget(connection: sa.Connection, recording: str) -> None:
 
 
 def _one(connection: sa.Connection, hold_id: str) -> Hold:
-    found = _select(connection, HOLDS.c.id == hold_id)
+    found = _select(connection, HOLDS.c.id == hold_id, lock=_Lock.ALL)
     if not found:
         raise HoldError(f"no hold {hold_id}")
     return found[0]
 
 
-def _select(connection: sa.Connection, *clauses: sa.ColumnElement[bool]) -> Sequence[Hold]:
+def _select(
+    connection: sa.Connection, *clauses: sa.ColumnElement[bool], lock: _Lock = _Lock.NONE
+) -> Sequence[Hold]:
     query = sa.select(HOLDS).where(*clauses).order_by(HOLDS.c.requested_at, HOLDS.c.id)
+    if lock is not _Lock.NONE:  # what SQLite leaves out
+        query = query.with_for_update(skip_locked=lock is _Lock.THE_FREE)
     found = connection.execute(query).mappings().all()
     kept: dict[str, list[RecordingId]] = {row["id"]: [] for row in found}
     links = sa.select(HELD).where(HELD.c.hold.in_(kept)).order_by(HELD.c.id)
@@ -231,6 +246,7 @@ def _columns(hold: Hold) -> dict[str, object]:
 
 def _mark(connection: sa.Connection, recordings: Collection[str]) -> None:
     """Write on each row whether an active hold keeps it, and the case references of those that do."""
+    lock_rows(connection, recordings)
     for text in recordings:
         references = connection.scalars(
             sa.select(HOLDS.c.case_ref)

@@ -7,22 +7,36 @@ from collections.abc import Mapping
 from typing import Final
 
 import sqlalchemy as sa
+from sqlalchemy.schema import CreateColumn
 
-from storage.catalogue.schema import TOMBSTONES
+from storage.catalogue.schema import METADATA, TOMBSTONES
 from storage.durable import sync_directories
 from storage.files import Files
 from storage.places import KEYS_DIRECTORY, header_path
 from storage.tags import RecordingId
 
 __all__ = [
+    "add_missing_columns",
     "headers_of_earlier_form",
     "key_tombstones_by_purpose",
     "name_headers_by_purpose",
-    "widen_tombstones",
 ]
 
 _OLD: Final = "tombstones_by_recording"
 _OLD_HEADER: Final = re.compile(r"[0-9a-f]{32}\Z")
+
+
+def add_missing_columns(connection: sa.Connection) -> None:
+    """Give tables of an earlier version the columns they lack; each has a default, or may be null."""
+    inspector = sa.inspect(connection)
+    for table in METADATA.sorted_tables:
+        if not inspector.has_table(table.name):
+            continue
+        there = {column["name"] for column in inspector.get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in there:
+                written = CreateColumn(column).compile(dialect=connection.dialect)
+                connection.execute(sa.text(f"ALTER TABLE {table.name} ADD COLUMN {written}"))
 
 
 def key_tombstones_by_purpose(connection: sa.Connection) -> None:
@@ -32,28 +46,13 @@ def key_tombstones_by_purpose(connection: sa.Connection) -> None:
         return
     if "purpose" in inspector.get_pk_constraint(TOMBSTONES.name)["constrained_columns"]:
         return
+    there = {column["name"] for column in inspector.get_columns(TOMBSTONES.name)}
     connection.execute(sa.text("DROP INDEX IF EXISTS tombstones_by_day"))
     connection.execute(sa.text(f"ALTER TABLE {TOMBSTONES.name} RENAME TO {_OLD}"))
     TOMBSTONES.create(connection)
-    had = {column["name"] for column in inspector.get_columns(TOMBSTONES.name)}
-    names = ", ".join(column.name for column in TOMBSTONES.columns if column.name in had)
+    names = ", ".join(column.name for column in TOMBSTONES.columns if column.name in there)
     connection.execute(sa.text(f"INSERT INTO {TOMBSTONES.name} ({names}) SELECT {names} FROM {_OLD}"))  # noqa: S608  -- names of ours
     connection.execute(sa.text(f"DROP TABLE {_OLD}"))
-
-
-def widen_tombstones(connection: sa.Connection) -> None:
-    """Give tombstones of an earlier version the columns they lack; nothing to do in a new catalogue."""
-    inspector = sa.inspect(connection)
-    if not inspector.has_table(TOMBSTONES.name):
-        return
-    had = {column["name"] for column in inspector.get_columns(TOMBSTONES.name)}
-    for column in TOMBSTONES.columns:
-        if column.name not in had:
-            kind = column.type.compile(connection.dialect)
-            rest = "" if column.nullable else " NOT NULL DEFAULT ''"
-            connection.execute(
-                sa.text(f"ALTER TABLE {TOMBSTONES.name} ADD COLUMN {column.name} {kind}{rest}")
-            )
 
 
 def headers_of_earlier_form(files: Files) -> tuple[RecordingId, ...]:

@@ -11,9 +11,10 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
+from storage.catalogue.engines import is_shared, one_instant
 from storage.catalogue.rows import CatalogueRow, State, Tombstone, decode_row, decode_tombstone
 from storage.catalogue.schema import FURTHER, NUMBERS, RECORDINGS, TOMBSTONES, Instant
-from storage.errors import AmbiguousId, CatalogueBusy, CatalogueError, RecordingNotFound
+from storage.errors import AmbiguousId, CatalogueBusy, CatalogueError, ForeignRecording, RecordingNotFound
 from storage.tags import RecordingId
 
 _GONE: Final = frozenset({State.SHREDDED, State.SHRED_COMPLETE, State.DISCARDED})
@@ -27,6 +28,28 @@ def serves(purpose: str) -> sa.ColumnElement[bool]:
         sa.exists().where(
             FURTHER.c.id == RECORDINGS.c.id, FURTHER.c.purpose == purpose, FURTHER.c.cause == ""
         ),
+    )
+
+
+def due_query(until: datetime, limit: int, which: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    """Rows that retention may have to shred, those already claimed first, then by expiry.
+
+    Args:
+        until: Expiry at or before this instant.
+        limit: At most so many.
+        which: A further condition on RECORDINGS.
+    """
+    further = FURTHER.c.id == RECORDINGS.c.id
+    claimed = sa.or_(
+        RECORDINGS.c.state == State.SHREDDING.value,
+        sa.and_(_ENDED, sa.exists().where(further, FURTHER.c.cause != "")),
+    )
+    expired = sa.or_(RECORDINGS.c.expiry <= until, sa.exists().where(further, FURTHER.c.expiry <= until))
+    return (
+        sa.select(RECORDINGS)
+        .where(which, sa.or_(claimed, sa.and_(_ENDED, expired, RECORDINGS.c.held.is_(sa.false()))))
+        .order_by(sa.case((claimed, 0), else_=1), RECORDINGS.c.expiry, RECORDINGS.c.id)
+        .limit(limit)
     )
 
 
@@ -48,10 +71,38 @@ class Queries:
 
     Args:
         engine: Where they are.
+        nodes: Names of the nodes whose recordings are ours, where several share a catalogue:
+            their headers are in our key store. None if all are ours.
     """
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, nodes: Collection[str] | None = None) -> None:
         self._engine = engine
+        self._nodes = None if nodes is None else frozenset(nodes)
+
+    @property
+    def shared(self) -> bool:
+        """Whether other nodes may use this catalogue."""
+        return is_shared(self._engine)
+
+    def owns(self, row: CatalogueRow) -> bool:
+        """Whether the headers, the log and the audit chain of a recording are ours."""
+        return self._nodes is None or row.tags.node in self._nodes
+
+    def check_own(self, row: CatalogueRow) -> None:
+        """Refuse what only the node that has a recording's headers can do.
+
+        Raises:
+            ForeignRecording: They are another node's.
+        """
+        if not self.owns(row):
+            raise ForeignRecording(
+                f"recording {row.tags.recording} is kept by node {row.tags.node}, "
+                "which has its key: do it there"
+            )
+
+    @property
+    def _own(self) -> sa.ColumnElement[bool]:
+        return sa.true() if self._nodes is None else RECORDINGS.c.node.in_(sorted(self._nodes))
 
     def get(self, recording: RecordingId) -> CatalogueRow:
         """The row of one recording.
@@ -105,6 +156,7 @@ class Queries:
         since: datetime | None = None,
         until: datetime | None = None,
         limit: int | None = None,
+        own: bool = False,
     ) -> tuple[CatalogueRow, ...]:
         """Rows, newest start first.
 
@@ -114,6 +166,7 @@ class Queries:
             since: Only started at or after this instant.
             until: Only started before this instant.
             limit: At most so many.
+            own: Only those of this node, if several share the catalogue.
 
         Returns:
             The rows.
@@ -127,6 +180,8 @@ class Queries:
             query = query.where(RECORDINGS.c.started >= since)
         if until is not None:
             query = query.where(RECORDINGS.c.started < until)
+        if own:
+            query = query.where(self._own)
         return self._rows(query.limit(limit))
 
     def expiring(self, until: datetime, limit: int) -> tuple[CatalogueRow, ...]:
@@ -138,26 +193,15 @@ class Queries:
 
         Returns:
             Rows in SHREDDING or with a purpose that is ending, then SEALED and ABORTED ones
-            by expiry, of which a purpose at least has expired; never held.
+            by expiry, of which a purpose at least has expired; never held, never another node's.
         """
-        further = FURTHER.c.id == RECORDINGS.c.id
-        claimed = sa.or_(
-            RECORDINGS.c.state == State.SHREDDING.value,
-            sa.and_(_ENDED, sa.exists().where(further, FURTHER.c.cause != "")),
-        )
-        expired = sa.or_(RECORDINGS.c.expiry <= until, sa.exists().where(further, FURTHER.c.expiry <= until))
-        query = (
-            sa.select(RECORDINGS)
-            .where(
-                sa.or_(
-                    claimed,
-                    sa.and_(_ENDED, expired, RECORDINGS.c.held.is_(sa.false())),
-                )
-            )
-            .order_by(sa.case((claimed, 0), else_=1), RECORDINGS.c.expiry, RECORDINGS.c.id)
-            .limit(limit)
-        )
-        return self._rows(query)
+        return self._rows(due_query(until, limit, self._own))
+
+    def several(self, recordings: Sequence[RecordingId]) -> tuple[CatalogueRow, ...]:
+        """Rows of recordings, in the order given; without those that have none (any more)."""
+        wanted = RECORDINGS.c.id.in_([recording.text for recording in recordings])
+        found = {row.tags.recording: row for row in self._rows(sa.select(RECORDINGS).where(wanted))}
+        return tuple(found[recording] for recording in recordings if recording in found)
 
     def expiring_between(self, begin: datetime, end: datetime | None) -> Mapping[str, int]:
         """Number of recordings by purpose whose expiry is after ``begin`` and not after ``end``.
@@ -177,12 +221,18 @@ class Queries:
         with self._reading() as connection:
             return {row[0]: row[1] for row in connection.execute(query)}
 
-    def overdue(self, instant: datetime) -> Overdue:
-        """What should have been shredded at an instant, and is not held."""
+    def overdue(self, instant: datetime, *, elsewhere: bool = False) -> Overdue:
+        """What should have been shredded at an instant, and is not held.
+
+        Args:
+            instant: An instant (aware).
+            elsewhere: What other nodes should have shredded, not this one.
+        """
         query = sa.select(sa.func.count(), sa.func.min(RECORDINGS.c.expiry, type_=Instant)).where(
             RECORDINGS.c.state.in_([State.SEALED.value, State.ABORTED.value, State.SHREDDING.value]),
             RECORDINGS.c.expiry <= instant,
             RECORDINGS.c.held.is_(sa.false()),
+            sa.not_(self._own) if elsewhere else self._own,
         )
         with self._reading() as connection:
             count, oldest = connection.execute(query).one()
@@ -195,17 +245,20 @@ class Queries:
         )
 
     def held_past(self, instant: datetime) -> int:
-        """Number of recordings whose expiry has passed but that a hold keeps."""
+        """Number of recordings of this node whose expiry has passed but that a hold keeps."""
         return self._count(
             sa.select(sa.func.count())
             .select_from(RECORDINGS)
-            .where(RECORDINGS.c.held.is_(sa.true()), RECORDINGS.c.expiry <= instant)
+            .where(RECORDINGS.c.held.is_(sa.true()), RECORDINGS.c.expiry <= instant, self._own)
         )
 
-    def count(self, state: State) -> int:
-        """Number of rows or tombstones in a state."""
+    def count(self, state: State, *, own: bool = False) -> int:
+        """Number of rows or tombstones in a state; of all nodes, or only of this one."""
         table = TOMBSTONES if state in _GONE else RECORDINGS
-        return self._count(sa.select(sa.func.count()).select_from(table).where(table.c.state == state.value))
+        query = sa.select(sa.func.count()).select_from(table).where(table.c.state == state.value)
+        if own and self._nodes is not None:
+            query = query.where(table.c.node.in_(sorted(self._nodes)))
+        return self._count(query)
 
     def ids(self) -> frozenset[RecordingId]:
         """Ids of all rows; tombstones do not count."""
@@ -227,20 +280,28 @@ class Queries:
             return frozenset(RecordingId(text) for text in connection.scalars(sa.select(NUMBERS.c.id)))
 
     def indexed_months(self) -> frozenset[str]:
-        """Months, ``YYYY-MM``, of which a recording is still indexed."""
+        """Months, ``YYYY-MM``, of which a recording of this node is still indexed."""
+        months = sa.select(NUMBERS.c.month).distinct()
+        if self._nodes is not None:
+            months = months.where(sa.exists().where(RECORDINGS.c.id == NUMBERS.c.id, self._own))
         with self._reading() as connection:
-            return frozenset(connection.scalars(sa.select(NUMBERS.c.month).distinct()))
+            return frozenset(connection.scalars(months))
 
     def latest_start(self) -> datetime | None:
-        """Start of the newest recording that has a row; None if there is no row."""
+        """Start of the newest recording of this node that has a row; None if there is no row."""
         with self._reading() as connection:
             found: datetime | None = connection.execute(
-                sa.select(sa.func.max(RECORDINGS.c.started, type_=Instant))
+                sa.select(sa.func.max(RECORDINGS.c.started, type_=Instant)).where(self._own)
             ).scalar()
         return found
 
     def tombstones(
-        self, *, since: datetime | None = None, until: datetime | None = None, limit: int | None = None
+        self,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int | None = None,
+        own: bool = False,
     ) -> tuple[Tombstone, ...]:
         """Tombstones, newest first.
 
@@ -248,6 +309,7 @@ class Queries:
             since: Only gone at or after this instant.
             until: Only gone before this instant.
             limit: At most so many.
+            own: Only those of this node, if several share the catalogue.
 
         Returns:
             The tombstones.
@@ -257,6 +319,8 @@ class Queries:
             query = query.where(TOMBSTONES.c.gone_at >= since)
         if until is not None:
             query = query.where(TOMBSTONES.c.gone_at < until)
+        if own and self._nodes is not None:
+            query = query.where(TOMBSTONES.c.node.in_(sorted(self._nodes)))
         return self._tombstones(query.limit(limit))
 
     def tombstone(self, recording: RecordingId) -> Tombstone | None:
@@ -275,15 +339,11 @@ class Queries:
     def _rows(self, query: sa.Select[Any]) -> tuple[CatalogueRow, ...]:
         ids = sa.select(query.subquery().c.id)
         others = sa.select(FURTHER).where(FURTHER.c.id.in_(ids)).order_by(FURTHER.c.expiry, FURTHER.c.purpose)
-        with self._reading() as connection:
-            connection.exec_driver_sql("BEGIN")  # both from one instant
-            try:
-                rows = connection.execute(query).mappings().all()
-                further: dict[str, list[sa.RowMapping]] = {}
-                for other in connection.execute(others).mappings():
-                    further.setdefault(other["id"], []).append(other)
-            finally:
-                connection.exec_driver_sql("COMMIT")
+        with self._reading() as connection, one_instant(connection):
+            rows = connection.execute(query).mappings().all()
+            further: dict[str, list[sa.RowMapping]] = {}
+            for other in connection.execute(others).mappings():
+                further.setdefault(other["id"], []).append(other)
         return tuple(decode_row(found, further.get(found["id"], ())) for found in rows)
 
     def _tombstones(self, query: sa.Select[Any]) -> tuple[Tombstone, ...]:

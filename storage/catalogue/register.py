@@ -1,7 +1,10 @@
 """The catalogue: one row for each recording, one tombstone for each that is gone.
 
-SQLAlchemy Core on SQLite (write-ahead journal, every commit synced). A row moves
-OPEN → SEALED → SHREDDING → (row removed, tombstone SHREDDED, later SHRED_COMPLETE), or OPEN → ABORTED →
+SQLAlchemy Core on SQLite (write-ahead journal, every commit synced), or on a PostgreSQL
+server that several nodes share; each row then has the name of the node that has its
+headers, and only that node erases it. A row moves
+OPEN → SEALED → SHREDDING → (row removed, tombstone SHREDDED, later
+SHRED_COMPLETE), or OPEN → ABORTED →
 SHREDDING, or OPEN → DISCARDING → (row removed, tombstone DISCARDED). The row says
 so before anything is destroyed, so that a missing file is never taken for a wish
 to erase. A change of state names the states it may start from in its WHERE
@@ -14,19 +17,22 @@ Instants are stored in UTC. SQLite is told to overwrite what is deleted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Final, Self
 
 import sqlalchemy as sa
 
+from storage.catalogue.engines import is_shared, lock_rows, lock_schema, open_engine
 from storage.catalogue.holds import HoldRegister, blocked_by, forget
+from storage.catalogue.leases import LeaseRegister
+from storage.catalogue.membership import join
 from storage.catalogue.migration import (
+    add_missing_columns,
     headers_of_earlier_form,
     key_tombstones_by_purpose,
     name_headers_by_purpose,
-    widen_tombstones,
 )
 from storage.catalogue.queries import Queries, named_errors
 from storage.catalogue.rows import (
@@ -50,7 +56,6 @@ from storage.catalogue.schema import (
     SCHEMA_VERSION,
     TOMBSTONES,
     WRAPS,
-    sqlite_engine,
 )
 from storage.catalogue.stones import StoneRegister
 from storage.catalogue.terms import TermRegister, forget_promotion
@@ -77,20 +82,23 @@ class Catalogue(Queries):
 
     Args:
         engine: Where they are; ``Catalogue.open`` makes the usual one.
+        nodes: Names of the nodes whose recordings are ours; None if all are.
 
     Attributes:
         holds: What keeps recordings beyond their expiry.
+        leases: Which worker of retention sees to what.
         terms: Moves the expiry of recordings that exist.
         tickets: Who may hear what needs the word of two.
         stones: What becomes of tombstones with time.
         wraps: To which key pair headers are wrapped.
     """
 
-    def __init__(self, engine: sa.Engine) -> None:
-        super().__init__(engine)
+    def __init__(self, engine: sa.Engine, nodes: Collection[str] | None = None) -> None:
+        super().__init__(engine, nodes)
         with self._transaction() as connection:
+            lock_schema(connection)
             key_tombstones_by_purpose(connection)
-            widen_tombstones(connection)
+            add_missing_columns(connection)
             METADATA.create_all(connection)
             found = connection.execute(sa.select(sa.func.max(SCHEMA.c.version))).scalar()
             if found is None:
@@ -99,35 +107,53 @@ class Catalogue(Queries):
                 raise CatalogueError(
                     f"the catalogue has schema {found}, this version knows {SCHEMA_VERSION}: upgrade recproxy"
                 )
-            elif found < SCHEMA_VERSION:  # what is new are tables and columns, made above
+            elif found < SCHEMA_VERSION:  # what is new was made above
                 connection.execute(SCHEMA.update().values(version=SCHEMA_VERSION))
         self.holds = HoldRegister(engine)
-        self.terms = TermRegister(engine)
+        self.leases = LeaseRegister(engine, self._own)
+        self.terms = TermRegister(engine, self._own)
         self.tickets = TicketRegister(engine)
-        self.stones = StoneRegister(engine)
+        self.stones = StoneRegister(engine, nodes)
         self.wraps = WrapRegister(engine)
 
     @classmethod
-    def open(cls, files: Files, url: str) -> Self:
-        """Open or create the catalogue in a data directory.
+    def open(cls, files: Files, url: str, *, password: str = "", nodes: Sequence[str] | None = None) -> Self:
+        """Open or create the catalogue of a data directory.
 
         Args:
-            files: The data directory; gives the file its mode 0600, which SQLite
+            files: The data directory; gives a SQLite file its mode 0600, which SQLite
                 copies to its journal.
-            url: SQLAlchemy URL of the same file (``sqlite_url``).
+            url: SQLAlchemy URL: of that file (``sqlite_url``), or of a PostgreSQL server.
+            password: Of the role at that server, if it asks for one.
+            nodes: Name of this node, then of those whose data directory was moved into this
+                one, if others share the catalogue; None if all recordings are ours.
 
         Returns:
             The catalogue.
 
         Raises:
-            CatalogueError: It cannot be opened or is of a newer version.
+            CatalogueError: It cannot be opened or is of a newer version, or the name of the
+                node is another data directory's.
             FileFault: The file cannot be created.
         """
-        if files.size(CATALOGUE_NAME) is None:
+        engine = open_engine(url, password)
+        try:
+            return cls._opened(files, engine, nodes)
+        except BaseException:
+            engine.dispose()
+            raise
+
+    @classmethod
+    def _opened(cls, files: Files, engine: sa.Engine, nodes: Sequence[str] | None) -> Self:
+        if not is_shared(engine) and files.size(CATALOGUE_NAME) is None:
             with suppress(FilePresent):  # another process was faster
                 files.create(CATALOGUE_NAME).close()
             files.sync_directory(".")
-        catalogue = cls(sqlite_engine(url))
+        catalogue = cls(engine, nodes)
+        if nodes is not None:
+            with catalogue._transaction() as connection:
+                lock_schema(connection)
+                join(connection, files, nodes)
         old = headers_of_earlier_form(files)
         if old:
             known = {row.tags.recording: row.tags.purpose for row in catalogue.select()}
@@ -243,14 +269,17 @@ class Catalogue(Queries):
         Raises:
             HeldRecording: A hold stands.
             RecordingNotFound: There is no such row (any more).
+            ForeignRecording: Another node has its headers.
             CatalogueError: It is still open or not due, or the catalogue cannot be written.
         """
         row = self.get(recording)
+        self.check_own(row)
         if row.state is State.SHREDDING:
             return row
         held = blocked_by(BLOCKING[cause == EXPIRY])
         in_time = sa.true() if due is None else _all_expired(due)
         with self._transaction() as connection:
+            lock_rows(connection, [recording.text])
             changed = connection.execute(
                 RECORDINGS.update()
                 .where(
@@ -287,10 +316,12 @@ class Catalogue(Queries):
         Raises:
             HeldRecording: A hold stands.
             RecordingNotFound: There is no such row (any more).
+            ForeignRecording: Another node has its headers.
             CatalogueError: It has no such purpose, no other, or it is not due; or the catalogue
                 cannot be written.
         """
         row = self.get(recording)
+        self.check_own(row)
         while purpose not in {ending.term.purpose for ending in row.ending}:
             term = next((term for term in row.tags.terms if term.purpose == purpose), None)
             if term is None or not row.tags.further:
@@ -307,6 +338,7 @@ class Catalogue(Queries):
         left = tags.without(term.purpose)
         identity = tags.recording.text
         with self._transaction() as connection:
+            lock_rows(connection, [identity])
             changed = connection.execute(
                 RECORDINGS.update()
                 .where(
@@ -340,6 +372,7 @@ class Catalogue(Queries):
         """
         identity, purpose = tombstone.recording.text, tombstone.purpose
         with self._transaction() as connection:
+            lock_rows(connection, [identity])
             removed = connection.execute(
                 FURTHER.delete().where(
                     FURTHER.c.id == identity, FURTHER.c.purpose == purpose, FURTHER.c.cause != ""
@@ -367,6 +400,7 @@ class Catalogue(Queries):
         allowed = State.SHREDDING if tombstone.state is State.SHREDDED else State.DISCARDING
         identity = tombstone.recording.text
         with self._transaction() as connection:
+            lock_rows(connection, [identity])
             there = connection.execute(sa.select(RECORDINGS.c.id).where(RECORDINGS.c.id == identity)).first()
             known = connection.execute(sa.select(TOMBSTONES.c.id).where(TOMBSTONES.c.id == identity)).first()
             if there is None and known is not None:
@@ -392,12 +426,14 @@ class Catalogue(Queries):
         return True
 
     def checkpoint(self) -> None:
-        """Move the journal into the database and empty it, so that deleted content is gone.
+        """Move SQLite's journal into the database and empty it, so that deleted content is gone.
+
+        On PostgreSQL deleted rows go when the server vacuums; its own log and copies keep them longer.
 
         Raises:
             CatalogueError: The catalogue cannot be written.
         """
-        if self._engine.dialect.name == "sqlite":
+        if not self.shared:
             with self._reading() as connection:
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 

@@ -196,6 +196,7 @@ class Tombstone:
             it had one; empty in tombstones of an earlier version.
         out_of_backups: When the last backup of the key is gone; None until retention has said so.
         complete_at: When that had come, by a trusted clock; None before.
+        node: Node that had its key and whose chain that is; empty if written before nodes shared catalogues.
     """
 
     recording: RecordingId
@@ -217,6 +218,7 @@ class Tombstone:
     key_id: str = ""
     out_of_backups: datetime | None = None
     complete_at: datetime | None = None
+    node: str = ""
 
 
 class KeyFacts(TypedDict):

@@ -1,17 +1,15 @@
-"""Tables of the catalogue and the engine that keeps them durable."""
+"""Tables of the catalogue."""
 
 from __future__ import annotations
 
-import sqlite3
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 
 from storage.errors import CatalogueError
 
-SCHEMA_VERSION: Final = 4
-_BUSY_SECONDS: Final = 10.0
+SCHEMA_VERSION: Final = 5
 
 
 class Instant(sa.TypeDecorator[datetime]):
@@ -72,6 +70,8 @@ RECORDINGS: Final = sa.Table(
     sa.Column("sha256", sa.String(64), nullable=False, default=""),
     sa.Column("reason", sa.String(128), nullable=False, default=""),
     sa.Column("cause", sa.String(64), nullable=False, default=""),
+    sa.Column("leased_by", sa.String(32), nullable=False, default="", server_default=""),
+    sa.Column("leased_until", Instant, nullable=True),
     sa.CheckConstraint(
         "state in ('open', 'sealed', 'aborted', 'shredding', 'discarding')", name="known_state"
     ),
@@ -81,6 +81,9 @@ RECORDINGS: Final = sa.Table(
     sa.Index("recordings_by_expiry", "state", "expiry"),
     sa.Index("recordings_by_start", "started"),
 )
+
+"""``node`` has the recording's headers, its log and, until it is sealed, its body; a worker of its
+retention may have the row on lease."""
 
 FURTHER: Final = sa.Table(
     "further_purposes",
@@ -116,6 +119,7 @@ TOMBSTONES: Final = sa.Table(
     sa.Column("key_id", sa.String(96), nullable=False, server_default=""),
     sa.Column("out_of_backups", Instant, nullable=True),
     sa.Column("complete_at", Instant, nullable=True),
+    sa.Column("node", sa.String(64), nullable=False, default="", server_default=""),
     sa.Index("tombstones_by_day", "gone_at"),
 )
 
@@ -193,6 +197,14 @@ TICKETS: Final = sa.Table(
     sa.Index("tickets_by_recording", "recording"),
 )
 
+NODES: Final = sa.Table(
+    "nodes",
+    METADATA,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("directory", sa.String(32), nullable=False),
+)
+"""Which data directory is which node, where several share the catalogue."""
+
 PROMOTIONS: Final = sa.Table(
     "promotions",
     METADATA,
@@ -200,45 +212,3 @@ PROMOTIONS: Final = sa.Table(
     sa.Column("purpose", sa.String(63), primary_key=True),
     sa.Column("tag", sa.String(64), nullable=False),
 )
-
-
-def sqlite_url(path: str) -> str:
-    """SQLAlchemy URL of a SQLite file.
-
-    Args:
-        path: Absolute path of the file.
-
-    Returns:
-        The URL.
-    """
-    return f"sqlite:///{path}"
-
-
-def sqlite_engine(url: str, **options: Any) -> sa.Engine:  # noqa: ANN401  -- handed to SQLAlchemy as it is
-    """Make an engine with the settings that durability and erasure need.
-
-    Args:
-        url: SQLAlchemy URL of a SQLite file.
-        **options: Passed on to ``sqlalchemy.create_engine``.
-
-    Returns:
-        The engine: write-ahead journal, every commit synced, deleted content
-        overwritten, transactions that take the write lock at once.
-    """
-    engine = sa.create_engine(url, **options)
-    sa.event.listen(engine, "connect", _set_up)
-    sa.event.listen(engine, "begin", _begin)
-    return engine
-
-
-def _set_up(connection: sqlite3.Connection, _record: object) -> None:
-    connection.isolation_level = None  # transactions are begun by _begin alone
-    connection.execute(f"PRAGMA busy_timeout={int(_BUSY_SECONDS * 1000)}")
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA secure_delete=ON")
-
-
-def _begin(connection: sa.Connection) -> None:
-    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
-        connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -60,10 +60,12 @@ class StoneRegister:
 
     Args:
         engine: Of the catalogue.
+        nodes: Names of the nodes whose tombstones are ours, as for ``Queries``; None if all are.
     """
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, nodes: Collection[str] | None = None) -> None:
         self._engine = engine
+        self._own = sa.true() if nodes is None else TOMBSTONES.c.node.in_(sorted(nodes))
 
     def incomplete(self) -> tuple[Tombstone, ...]:
         """Tombstones whose key may still be in a backup, the oldest first."""
@@ -87,7 +89,9 @@ class StoneRegister:
     def purposes(self) -> tuple[str, ...]:
         """Purposes of which there is a tombstone, sorted."""
         with self._transaction() as connection:
-            return tuple(sorted(connection.scalars(sa.select(TOMBSTONES.c.purpose).distinct())))
+            return tuple(
+                sorted(connection.scalars(sa.select(TOMBSTONES.c.purpose).where(self._own).distinct()))
+            )
 
     def note_horizons(self, horizons: Sequence[Horizon]) -> None:
         """Write down when the backups of keys are gone.
@@ -161,7 +165,7 @@ class StoneRegister:
     def _stones(self, *conditions: sa.ColumnElement[bool], limit: int | None = None) -> tuple[Tombstone, ...]:
         query = (
             sa.select(TOMBSTONES)
-            .where(*conditions)
+            .where(self._own, *conditions)
             .order_by(TOMBSTONES.c.gone_at, TOMBSTONES.c.id, TOMBSTONES.c.purpose)
             .limit(limit)
         )

@@ -10,6 +10,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from storage.catalogue.engines import lock_rows
 from storage.catalogue.queries import named_errors
 from storage.catalogue.rows import State
 from storage.catalogue.schema import FURTHER, PROMOTIONS, RECORDINGS
@@ -60,13 +61,15 @@ class TermRegister:
 
     Args:
         engine: Of the catalogue.
+        own: The condition on RECORDINGS for those of this node; the others are for their node to move.
     """
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(self, engine: sa.Engine, own: sa.ColumnElement[bool]) -> None:
         self._engine = engine
+        self._own = own
 
     def longer_than(self, purpose: str, term: Term) -> tuple[TermChange, ...]:
-        """Recordings that are kept longer than this term, and until when it would keep them.
+        """Recordings of this node that are kept longer than this term, and until when it would keep them.
 
         Args:
             purpose: Of which purpose.
@@ -83,7 +86,7 @@ class TermRegister:
                     (PROMOTIONS.c.id == RECORDINGS.c.id) & (PROMOTIONS.c.purpose == RECORDINGS.c.purpose),
                 )
             )
-            .where(RECORDINGS.c.purpose == purpose, RECORDINGS.c.state.in_(_KEPT))
+            .where(RECORDINGS.c.purpose == purpose, RECORDINGS.c.state.in_(_KEPT), self._own)
         )
         further = (
             sa.select(FURTHER.c.id, RECORDINGS.c.started, FURTHER.c.expiry, PROMOTIONS.c.tag)
@@ -93,7 +96,9 @@ class TermRegister:
                     (PROMOTIONS.c.id == FURTHER.c.id) & (PROMOTIONS.c.purpose == FURTHER.c.purpose),
                 )
             )
-            .where(FURTHER.c.purpose == purpose, FURTHER.c.cause == "", RECORDINGS.c.state.in_(_KEPT))
+            .where(
+                FURTHER.c.purpose == purpose, FURTHER.c.cause == "", RECORDINGS.c.state.in_(_KEPT), self._own
+            )
         )
         with self._transaction() as connection:
             found = connection.execute(sa.union_all(leading, further)).all()
@@ -111,6 +116,7 @@ class TermRegister:
             CatalogueError: The catalogue cannot be written; nothing was changed.
         """
         with self._transaction() as connection:
+            lock_rows(connection, [change.recording.text for change in changes])
             for change in changes:
                 if change.after >= change.before:
                     raise TermError(f"recording {change.recording} would be kept longer by a shorter term")
@@ -128,6 +134,7 @@ class TermRegister:
             CatalogueError: The catalogue cannot be written.
         """
         with self._transaction() as connection:
+            lock_rows(connection, [change.recording.text])
             had = connection.scalar(
                 sa.select(PROMOTIONS.c.tag).where(
                     PROMOTIONS.c.id == change.recording.text, PROMOTIONS.c.purpose == change.purpose

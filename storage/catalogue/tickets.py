@@ -133,7 +133,9 @@ def forget_tickets(connection: sa.Connection, recording: str) -> None:
 
 
 def _one(connection: sa.Connection, prefix: str) -> Ticket:
-    query = sa.select(TICKETS).where(TICKETS.c.id.startswith(prefix, autoescape=True)).limit(2)
+    query = (
+        sa.select(TICKETS).where(TICKETS.c.id.startswith(prefix, autoescape=True)).limit(2).with_for_update()
+    )
     found = _decoded(connection.execute(query).mappings().all()) if prefix else ()
     if len(found) != 1:
         many = "more than one request begins" if found else "no request begins"

@@ -122,6 +122,7 @@ def erase_purpose(
         verified=True,
         chain_seq=entry.seq,
         chain_sha256=entry.sha256,
+        node=row.tags.node,
         **key_facts(wraps, purpose),
     )
     catalogue.bury_purpose(tombstone)
@@ -174,6 +175,7 @@ def erase_unsealed(parts: StoreParts, tags: RecordingTags, path: str, reason: st
                 verified=verified,
                 chain_seq=entry.seq,
                 chain_sha256=entry.sha256,
+                node=row.tags.node,
                 **key_facts(wraps, term.purpose),
             )
             for term, cause in terms

@@ -58,7 +58,7 @@ find "$site" -name '__pycache__' -prune -exec rm -rf {} +
 
 install -d "$tree/usr/bin" "$tree/lib/systemd/system" "$tree/etc/recproxy" "$tree/etc/logrotate.d"
 ln -s /opt/recproxy/bin/recproxy "$tree/usr/bin/recproxy"
-install -m 644 "$root"/etc/recproxy{,-retention}.service "$tree/lib/systemd/system"
+install -m 644 "$root"/etc/recproxy{,-retention,-upload}.service "$tree/lib/systemd/system"
 install -m 644 "$root"/etc/{recproxy,policy}.yaml "$tree/etc/recproxy"
 install -D -m 644 "$root/etc/recproxy.bash-completion" "$tree/usr/share/bash-completion/completions/recproxy"
 if [ -e "$root/etc/recproxy.logrotate" ]; then

@@ -139,7 +139,7 @@ def file(recording: Id, use: Use, parts: Parts, who: Who) -> StreamingResponse:
     row = _playable(parts, recording)
     facts = leave(parts, row, who, use)
     header = KeyStore(parts.files).get(row.tags.recording, row.tags.purpose)
-    body = Bodies(parts.files).pieces(body_path(row))
+    body = Bodies(parts.files, parts.objects).pieces(body_path(row))
     first = next(body, b"")
     parts.chain.append("playback.opened", actor(who.name), facts)
     return StreamingResponse(
@@ -166,6 +166,7 @@ def _playable(parts: ApiParts, recording: str) -> CatalogueRow:
         )
     if found.state is not State.SEALED:
         raise Problem(409, f"the recording is {found.state.value}", "it can be had once it is sealed")
+    parts.catalogue.check_own(found)
     restriction = parts.catalogue.holds.restricted(RecordingId(recording))
     if restriction is not None:
         raise Problem(409, f"its use is restricted ({restriction.case_ref})", "the case file says until when")

@@ -65,6 +65,7 @@ def _taggable(parts: ApiParts, recording: str, who: Token) -> CatalogueRow:
     found = parts.catalogue.find(recording)
     if isinstance(found, Tombstone):
         raise Problem(410, f"the recording is {found.state.value}", "it cannot be kept longer")
+    parts.catalogue.check_own(found)
     tags = found.tags
     denied = playback_denied(parts.policy().file, tags.purpose, tags.purpose, who.name)
     if denied is not None:

@@ -64,6 +64,7 @@ def _row(archive: Archive, text: str) -> CatalogueRow:
     found = archive.find(text)
     if isinstance(found, Tombstone):
         raise RecproxyError(f"recording {found.recording} is {found.state.value}: it cannot be kept longer")
+    archive.catalogue.check_own(found)
     return found
 
 

@@ -57,7 +57,7 @@ def verifying(
 
 
 def _sealed(archive: Archive) -> tuple[RecordingId, ...]:
-    return tuple(row.tags.recording for row in archive.catalogue.select(states=(State.SEALED,)))
+    return tuple(row.tags.recording for row in archive.catalogue.select(states=(State.SEALED,), own=True))
 
 
 def _named(archive: Archive, prefixes: tuple[str, ...]) -> Iterator[RecordingId]:

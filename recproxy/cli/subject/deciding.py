@@ -102,7 +102,7 @@ def shred_granted(
     """
     archive, done, failed = desk.archive, [], []
     with archive.audit(actor()) as chain:
-        shredder = Shredder(archive.files, archive.catalogue, chain)
+        shredder = Shredder(archive.files, archive.catalogue, chain, archive.objects)
         for row in rows:
             try:
                 shredder.shred(row.tags.recording, CAUSES[kind], desk.now)

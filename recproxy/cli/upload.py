@@ -1,0 +1,112 @@
+"""``recproxy upload``: the process that moves sealed bodies into the object store."""
+
+from __future__ import annotations
+
+import os
+import signal
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import click
+
+from recproxy.cli.archive import open_archive
+from recproxy.cli.options import config_option
+from recproxy.cli.retention import signals_blocked, wait_for_signal
+from recproxy.config import parse_duration
+from recproxy.errors import ConfigError, PartlyDone, RecproxyError
+from recproxy.eventlog import EventLog
+from recproxy.sdnotify import ServiceManager
+from storage import StorageError, Uploader, UploadReport
+
+__all__ = ["upload"]
+
+_INTERRUPTED: Final = 130
+_PIECE_S: Final = 60.0  # WatchdogSec= of the unit is five times this
+
+
+def _interval(ctx: click.Context, param: click.Parameter, value: str) -> timedelta:
+    try:
+        found = parse_duration(value)
+    except ValueError as err:
+        raise click.BadParameter(f"{value!r} {err}", ctx, param) from err
+    if not timedelta(seconds=1) <= found <= timedelta(hours=1):
+        raise click.BadParameter(f"{value!r} is not from PT1S to PT1H", ctx, param)
+    return found
+
+
+@click.command("upload", short_help="Move sealed bodies into the object store, until SIGTERM.")
+@config_option
+@click.option("--once", is_flag=True, help="Move what is there, then end: 0 done, 3 partly, 1 nothing done.")
+@click.option(
+    "--interval",
+    metavar="DURATION",
+    default="PT1M",
+    show_default=True,
+    callback=_interval,
+    help="Time between two rounds, PT1S to PT1H.",
+)
+def upload(config: Path, once: bool, interval: timedelta) -> int:
+    """Move the bodies of sealed recordings into the bucket that storage.bucket names, until SIGTERM.
+
+    A body is removed from the disk only after it was read back from the bucket
+    and is what was sealed. What was begun is taken up again. Keys stay here.
+    """
+    with signals_blocked(), open_archive(config) as archive, archive.audit("upload") as chain:
+        if archive.objects is None:
+            raise ConfigError(f"{config}: storage.bucket: missing; name where bodies are to go")
+        log = EventLog.to_stdout(archive.config.log)
+        uploader = Uploader(archive.files, archive.catalogue, chain, archive.objects)
+        log.emit(
+            "upload.started", node=archive.config.node, pid=os.getpid(), seconds=interval.total_seconds()
+        )
+        if once:
+            return _once(uploader, log)
+        manager = ServiceManager(os.environ, lambda why: log.emit("upload.failed", why=why))
+        manager.ready()
+        ended_by = _serve(uploader, log, interval.total_seconds(), manager)
+        manager.stopping()
+        code = 0 if ended_by == signal.SIGTERM else _INTERRUPTED
+        log.emit("upload.stopped", code=code)
+        return code
+
+
+def _serve(uploader: Uploader, log: EventLog, interval_s: float, manager: ServiceManager) -> int:
+    """Go round until a signal ends it; returns the signal."""
+    ended: list[int] = []
+
+    def stopping(seconds: float = 0.0) -> bool:
+        manager.watchdog()
+        came = wait_for_signal(seconds)
+        if came is not None and came != signal.SIGHUP:
+            ended.append(came)
+        return bool(ended)
+
+    while True:
+        try:
+            _tell(uploader.run(stopping), log)
+        except StorageError as err:
+            log.emit("upload.failed", why=str(err))
+        left = interval_s
+        while not ended and left > 0:
+            stopping(min(left, _PIECE_S))
+            left -= _PIECE_S
+        if ended:
+            return ended[0]
+
+
+def _once(uploader: Uploader, log: EventLog) -> int:
+    report = uploader.run()
+    _tell(report, log)
+    if report.failed and report.moved:
+        raise PartlyDone("some bodies could not be moved", hint="the event log names them; run it again")
+    if report.failed:
+        raise RecproxyError(f"nothing was moved: {report.failed[0][1]}", hint="bodies are safe on the disk")
+    return 0
+
+
+def _tell(report: UploadReport, log: EventLog) -> None:
+    for recording, why in report.failed:
+        log.emit("upload.failed", recording=recording.text, why=why)
+    if report.moved or report.failed:
+        log.emit("upload.moved", count=len(report.moved), bytes=report.size_bytes, failed=len(report.failed))

@@ -1,0 +1,56 @@
+"""Opens what ``storage`` of the configuration names."""
+
+from __future__ import annotations
+
+from recproxy.config.storing import NodeName, StorageConfig
+from recproxy.secretfile import secret_lines
+from storage import Catalogue, Files, Objects
+
+__all__ = ["open_catalogue", "open_objects"]
+
+
+def open_catalogue(places: StorageConfig, node: NodeName, files: Files) -> Catalogue:
+    """Open or create the catalogue.
+
+    Args:
+        places: What names it.
+        node: Name of this node.
+        files: The data directory.
+
+    Raises:
+        ConfigError: Its password cannot be read.
+        CatalogueError: It cannot be opened or is of a newer version, or the node's name is another's.
+        FileFault: Its file cannot be created.
+    """
+    password = ""
+    if places.catalogue_password_file is not None:
+        (password,) = secret_lines("storage.catalogue_password_file", places.catalogue_password_file)
+    return Catalogue.open(files, places.catalogue_url, password=password, nodes=places.nodes(node))
+
+
+def open_objects(places: StorageConfig) -> Objects | None:
+    """The object store that holds sealed bodies; None if none is configured. Asks nobody yet.
+
+    Args:
+        places: What names it.
+
+    Raises:
+        ConfigError: Its credentials cannot be read.
+    """
+    bucket = places.bucket
+    if bucket is None:
+        return None
+    from storage.s3 import Bucket, BucketPlace  # noqa: PLC0415 - it takes a second to load
+
+    access_key, secret_key = secret_lines("storage.bucket.credentials_file", bucket.credentials_file, 2)
+    return Bucket(
+        BucketPlace(
+            name=bucket.name,
+            region=bucket.region,
+            endpoint=bucket.endpoint,
+            prefix=bucket.prefix,
+            access_key=access_key,
+            secret_key=secret_key,
+            authorities=str(bucket.authorities or ""),
+        )
+    )

@@ -1,0 +1,124 @@
+"""A PostgreSQL server of a test: Debian's, a process of its own on a Unix socket of its own.
+
+It runs as an unprivileged user (it refuses to be root), asks for a password, and is
+reached by nobody through the network.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+import pytest
+from processes import Process
+from psycopg import sql
+
+ROLE = "recproxy"
+PASSWORD = "swordfish of the tests"  # noqa: S105 - of a server that lives as long as a test
+_UNPRIVILEGED = "nobody"
+
+
+def programs() -> Path:
+    """Where the server's programs are; skips the test if they are nowhere."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if found:
+        return found[-1].parent
+    on_path = shutil.which("initdb")
+    if on_path is None:
+        pytest.skip("PostgreSQL is not installed: make dev does that")
+    return Path(on_path).resolve().parent
+
+
+@dataclass(slots=True)
+class Postgres:
+    """A running server.
+
+    Attributes:
+        socket: Directory of its Unix socket.
+        process: It.
+    """
+
+    socket: Path
+    process: Process
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def url(self, database: str) -> str:
+        """SQLAlchemy URL of a database, without the password."""
+        return f"postgresql+psycopg://{ROLE}@/{database}?host={self.socket}"
+
+    def database(self) -> str:
+        """Make an empty database; returns its URL."""
+        name = f"catalogue_{next(self._numbers)}"
+        with self.connect("postgres") as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
+        return self.url(name)
+
+    def connect(self, database: str) -> psycopg.Connection:
+        """A connection of the test's own; every statement commits by itself."""
+        return psycopg.connect(
+            host=str(self.socket), user=ROLE, password=PASSWORD, dbname=database, autocommit=True
+        )
+
+
+def _as_unprivileged(*argv: str) -> list[str]:
+    if os.geteuid() != 0:
+        return list(argv)
+    group = subprocess.run(
+        ["id", "-g", _UNPRIVILEGED], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    return ["setpriv", f"--reuid={_UNPRIVILEGED}", f"--regid={group}", "--clear-groups", "--", *argv]
+
+
+@contextlib.contextmanager
+def postgres() -> Iterator[Postgres]:
+    """Start a server; it and all that it holds are gone afterwards."""
+    bin_directory = programs()
+    # Not below the directory of the test, which is closed to other users; and a socket's path is short.
+    home = Path(tempfile.mkdtemp(prefix="recproxy-pg-", dir="/tmp"))
+    try:
+        (home / "password").write_text(PASSWORD + "\n")
+        if os.geteuid() == 0:
+            for path in (home, home / "password"):
+                shutil.chown(path, _UNPRIVILEGED)
+        data = home / "data"
+        made = subprocess.run(
+            _as_unprivileged(
+                *(str(bin_directory / "initdb"), "--pgdata", str(data), "--username", ROLE),
+                *("--pwfile", str(home / "password"), "--auth=scram-sha-256"),
+                *("--no-locale", "--encoding=UTF8", "--no-sync"),
+            ),
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=home,
+        )
+        assert made.returncode == 0, made.stdout + made.stderr
+        # Without fsync: nothing here outlives the machine, and what survives kill -9 is in the page cache.
+        settings = ("listen_addresses=", f"unix_socket_directories={home}", "fsync=off", "max_connections=60")
+        with Process(
+            _as_unprivileged(
+                *(str(bin_directory / "postgres"), "-D", str(data)),
+                *itertools.chain.from_iterable(("-c", setting) for setting in settings),
+            ),
+            name="postgres",
+            directory=home,
+        ) as process:
+            process.wait_line(
+                lambda line: "ready to accept connections" in line, what="that it is ready", within_s=60
+            )
+            try:
+                yield Postgres(home, process)
+            finally:
+                process.signal(signal.SIGQUIT)  # at once: what it holds is not wanted any more
+                process.wait(within_s=30)
+    finally:
+        shutil.rmtree(home)
