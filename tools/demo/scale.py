@@ -165,7 +165,9 @@ def _sweep(sides: tuple[Rig, Rig]) -> set[str]:
         thread.start()
     for thread in threads:
         thread.join()
-    done = sides[0].daemon.cli("recordings", "list", "--json", "--state", "shredded")
+    done = sides[0].daemon.cli(
+        "recordings", "list", "--json", "--state", "shredded", "--state", "shred_complete"
+    )
     return {stone["id"] for stone in json.loads(done.stdout)["gone"]}
 
 
