@@ -243,6 +243,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "notice.completed": Event(
         _I, "purpose", "prompt", "prompt_sha256", "language", "heard_by", "duration_ms"
     ),
+    "notice.asserted": Event(_I, "purpose", "what", "prompt", "language", "heard_by"),
     "notice.failed": Event(_W, "purpose", "prompt", "language", "why"),
     "recording.opened": Event(_I, "recording", "purpose", "expiry"),
     "recording.paused": Event(_I, "recording", "why"),

@@ -67,6 +67,8 @@ def sip_settings(config: Config) -> SipSettings:
                 users=_users(trunk.authenticate),
                 deny=trunk.deny,
                 headers=HeaderRules(trunk.trusted, trunk.headers.carry, trunk.headers.hide),
+                siprec=trunk.siprec,
+                notice_header=trunk.notice_header,
             )
             for name, trunk in config.trunks.items()
         ),
@@ -153,4 +155,4 @@ def media_trunks(config: Config, places: Mapping[int, MediaPlace]) -> dict[str, 
 
 
 def _next(config: Config, trunk: settings.TrunkConfig) -> settings.TrunkConfig:
-    return config.trunks[TrunkName(trunk.forward_to)]
+    return trunk if trunk.siprec else config.trunks[TrunkName(trunk.forward_to)]

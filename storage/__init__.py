@@ -83,6 +83,7 @@ from storage.remains import Aged, Remains, TraceTerm
 from storage.retention import Retention, SweepReport, due
 from storage.shred import ShredCertificate, Shredder
 from storage.tags import (
+    CLIENTS_PROMPT,
     ChannelFacts,
     Direction,
     LegalBasis,
@@ -99,6 +100,7 @@ from storage.writer import OpenRequest, RecordingFault, RecordingStore, Recordin
 
 __all__ = [
     "CATALOGUE_NAME",
+    "CLIENTS_PROMPT",
     "LEGAL_REASONS",
     "Aged",
     "AmbiguousId",

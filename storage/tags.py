@@ -17,6 +17,8 @@ from storage.errors import TagError
 
 _ID: Final = re.compile(r"[0-9a-f]{32}\Z")
 _PURPOSE: Final = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
+#: Before the name of an announcement that a recording client (SIPREC) played, not recproxy.
+CLIENTS_PROMPT: Final = "src:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,9 @@ class NoticeProof:
     """The announcement as it was played; without it nothing may be recorded.
 
     Attributes:
-        prompt: The prompt's name in the policy.
-        sha256: Hash of the audio file that was played, 64 hex digits.
+        prompt: The prompt's name in the policy; behind ``CLIENTS_PROMPT`` if a recording client played it.
+        sha256: Hash of the audio file that was played, 64 hex digits; of a client's, hash of what
+            shows that it did: its words in the call, or the policy's declaration.
         language: BCP 47 tag, e.g. ``nl``.
         heard_by: Who heard it to the end: ``caller``, ``callee`` or both.
         started: When its first frame left (aware, UTC).

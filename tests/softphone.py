@@ -240,6 +240,7 @@ class Softphone:
         headers: tuple[tuple[str, str], ...] = (),
         answer_in_ack: bytes = b"",
         service: str = "",
+        kind: str = "application/sdp",
     ) -> Dialog:
         """Send an INVITE to ``sip:number@to``, or to a ``service`` URN, and return its dialog at once."""
         call_id = f"{_CRED}-{next(_ids)}@{self.address}"
@@ -256,7 +257,7 @@ class Softphone:
             ("Contact", self._contact()),
             ("Allow", _ALLOW),
             *headers,
-            *((("Content-Type", "application/sdp"),) if sdp else ()),
+            *((("Content-Type", kind),) if sdp else ()),
         ]
         invite = SipMessage(start, tuple(lines), sdp)
         dialog = Dialog(self, call_id, local, f"<{uri}>", uri, sdp or answer_in_ack, invite, outgoing=True)

@@ -43,6 +43,13 @@ def one(**changes: Any) -> dict[str, Any]:
 
 
 SAMPLED: Mapping[str, Any] = {**SAMPLE, "top__sample_key_file": "sample.key"}
+FORK: Mapping[str, Any] = {
+    "trunks": ["provider"],
+    "evidence": "declared",
+    "authorised_by": "FG",
+    "ref": "DOC-1",
+    "date": "2026-11-24",
+}
 
 # Code, policy, key, and a piece of what is said: the value and the mend.
 BROKEN: list[tuple[str, dict[str, Any], str, str]] = [
@@ -329,6 +336,36 @@ BROKEN: list[tuple[str, dict[str, Any], str, str]] = [
         "purposes.training.choice.effect",
         "set stop_and_shred",
     ),
+    ("E021", one(announce__fork={**FORK, "trunks": []}), "purposes.training.announce.fork.trunks", "empty"),
+    (
+        "E021",
+        one(announce__fork={**FORK, "trunks": ["provider", "sbc"]}),
+        "purposes.training.announce.fork.trunks[1]",
+        "no trunk is called 'sbc'; there are provider",
+    ),
+    ("E021", one(announce__fork={**FORK, "date": None}), "purposes.training.announce.fork.date", "missing"),
+    *(
+        ("E021", one(announce__fork={**FORK, key: ""}), f"purposes.training.announce.fork.{key}", "missing")
+        for key in ("authorised_by", "ref")
+    ),
+    (
+        "E021",
+        one(announce__fork={**FORK, "date": "2026-11-25"}),
+        "purposes.training.announce.fork.date",
+        "2026-11-25 is to come",
+    ),
+    (
+        "E021",
+        one(announce__fork=FORK, announce__staff="beep"),
+        "purposes.training.announce.staff",
+        "cannot play into a fork",
+    ),
+    (
+        "E021",
+        one(announce__fork=FORK, selection={"mode": "manual", "keys": ["*2"]}),
+        "purposes.training.selection.mode",
+        "set all",
+    ),
     ("E001", one(selection={"mode": "manual"}), "purposes.training.selection.keys", "give both or none"),
     ("E001", one(choice__mode="opt_out"), "purposes.training.choice.keys", "no key refuses"),
     ("E100", one(announce__staff="whisper"), "purposes.training.announce.staff", "no whisper"),
@@ -404,6 +441,13 @@ QUESTIONABLE: list[tuple[str, dict[str, Any], str, str]] = [
     ("W110", one(top__audit_keep="P732D"), "audit_keep", "P732D"),
     ("W111", one(staff__assessment_use=True), "purposes.training.staff.assessment_use", "works council"),
     ("W112", one(top__controller__public_body=True), "purposes.training.basis.caller", "public_task"),
+    ("W114", one(announce__fork=FORK), "purposes.training.announce.fork.evidence", "set asserted"),
+    (
+        "W114",
+        one(announce__fork=FORK, failure__recorder_down="block_call"),
+        "purposes.training.failure.recorder_down",
+        "only the fork is refused",
+    ),
 ]
 FILES = {"sample.key": b"5a" * 32, "bad.key": b"secret", "lia.pdf": b"weighed"}
 AROUND: Mapping[str, Any] = {

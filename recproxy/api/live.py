@@ -13,7 +13,7 @@ from threading import Condition
 from typing import Final
 
 from recproxy.call.commands import Note
-from recproxy.call.events import Event, InviteReceived
+from recproxy.call.events import Event, ForkInvited, InviteReceived
 from recproxy.eventlog import mask_number
 
 __all__ = ["LiveCall", "LiveCalls", "LiveRecording"]
@@ -83,7 +83,7 @@ class LiveCalls:
 
     def posted(self, call: str, event: Event) -> None:
         """An event was handed to the driver; only the first of a call matters."""
-        if isinstance(event, InviteReceived):
+        if isinstance(event, InviteReceived | ForkInvited):
             facts = event.facts
             found = LiveCall(
                 call,

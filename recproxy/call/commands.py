@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
-from recproxy.call.events import CallFacts, Codec, CryptoOffer, LegName, LocalMedia, StreamFacts
+from recproxy.call.events import CallFacts, Codec, CryptoOffer, LegName, LocalMedia, Sdp, StreamFacts
 from recproxy.policy import RecordPlan
 from storage.tags import LegalBasis
 
@@ -128,8 +128,47 @@ class AcknowledgeReoffer:
     sdp: SdpToSend | None
 
 
+@dataclass(frozen=True, slots=True)
+class ForkStream:
+    """How one m= section of a recording client is taken.
+
+    Attributes:
+        local: Where we receive it.
+        codecs: What of the offered payload types may be sent.
+        crypto: Our key, under the tag of the one that was chosen; None for plain RTP.
+        active: Whether anything is to come; else it is answered ``a=inactive``.
+    """
+
+    local: LocalMedia
+    codecs: tuple[Codec, ...]
+    crypto: CryptoOffer | None
+    active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFork:
+    """Send 200 to a recording client: to its INVITE, or to what is pending in its dialog.
+
+    Attributes:
+        offer: As received.
+        streams: For each m= section of it; None refuses the section.
+        again: The dialog is up.
+    """
+
+    offer: Sdp
+    streams: tuple[ForkStream | None, ...]
+    again: bool = False
+
+
 SipCommand: TypeAlias = (
-    InviteCallee | ProgressCaller | AnswerCaller | EndLeg | SendReoffer | AnswerReoffer | AcknowledgeReoffer
+    InviteCallee
+    | ProgressCaller
+    | AnswerCaller
+    | AnswerFork
+    | EndLeg
+    | SendReoffer
+    | AnswerReoffer
+    | AcknowledgeReoffer
 )
 
 

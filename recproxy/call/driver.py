@@ -19,6 +19,7 @@ from recproxy.call.commands import (
     AcknowledgeReoffer,
     AllocateMedia,
     AnswerCaller,
+    AnswerFork,
     AnswerReoffer,
     AuditNote,
     Command,
@@ -41,7 +42,8 @@ from recproxy.call.commands import (
     SipCommand,
     StopPrompt,
 )
-from recproxy.call.events import DrainExpired, Event, InviteReceived, LegFault
+from recproxy.call.events import DrainExpired, Event, ForkInvited, InviteReceived, LegFault
+from recproxy.call.forked import ForkedCall
 from recproxy.call.machine import CallMachine, Decider, Limits
 from recproxy.errors import IllegalEvent
 
@@ -108,7 +110,7 @@ class Driver:
         self._limits = limits
         self._clock = clock
         self._queue: queue.SimpleQueue[tuple[str, Event]] = queue.SimpleQueue()
-        self._calls: dict[str, CallMachine] = {}
+        self._calls: dict[str, CallMachine | ForkedCall] = {}
         self._due: list[tuple[float, str]] = []  # a heap; what a machine no longer waits for stays in it
         self._unreported = 0
         self._ports: Ports | None = None
@@ -181,13 +183,16 @@ class Driver:
     def _treat(self, call: str, event: Event) -> None:
         machine = self._calls.get(call)
         if machine is None:
-            if not isinstance(event, InviteReceived):
+            if not isinstance(event, InviteReceived | ForkInvited):
                 return  # the call has ended meanwhile
-            machine = CallMachine(self._policy(), self._limits, recorder_fault=self._out.media.fault())
+            kind = ForkedCall if isinstance(event, ForkInvited) else CallMachine
+            machine = kind(self._policy(), self._limits, recorder_fault=self._out.media.fault())
             self._calls[call] = machine
         self._advance(call, machine, type(event).__name__, partial(machine.receive, event, self._clock()))
 
-    def _advance(self, call: str, machine: CallMachine, what: str, step: Callable[[], list[Command]]) -> None:
+    def _advance(
+        self, call: str, machine: CallMachine | ForkedCall, what: str, step: Callable[[], list[Command]]
+    ) -> None:
         """Let the machine take a step and carry out what it says; a step that fails ends the call."""
         before = machine.deadline()
         try:
@@ -240,6 +245,7 @@ class Driver:
                 InviteCallee()
                 | ProgressCaller()
                 | AnswerCaller()
+                | AnswerFork()
                 | EndLeg()
                 | SendReoffer()
                 | AnswerReoffer()

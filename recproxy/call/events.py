@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from recproxy.policy import RecordPreference
 from storage.tags import Direction
@@ -97,6 +97,7 @@ class StreamFacts:
         ptime_ms: From a=ptime, None if not given.
         codecs: In order of preference; empty if the protocol is not RTP.
         crypto: Keys that its sender offers for SRTP, in order of preference.
+        label: From a=label (RFC 4574), empty if not given.
     """
 
     kind: str
@@ -108,6 +109,7 @@ class StreamFacts:
     ptime_ms: int | None
     codecs: tuple[Codec, ...]
     crypto: tuple[CryptoOffer, ...] = ()
+    label: str = ""
 
     @property
     def held(self) -> bool:
@@ -283,6 +285,55 @@ class ReofferConfirmed:
     sdp: Sdp | None
 
 
+class ForkSides(NamedTuple):
+    """Index of the m= section in which either party of a forked call speaks; None if in none."""
+
+    caller: int | None
+    callee: int | None
+
+    def of(self, leg: LegName) -> int | None:
+        """That of one party."""
+        return self.caller if leg is LegName.CALLER else self.callee
+
+
+@dataclass(frozen=True, slots=True)
+class ForkNotice:
+    """What a recording client says of the announcement that it played.
+
+    Attributes:
+        completed: It has been heard to its end; else it is still to come.
+        prompt: Its name in the policy; empty if it is not named.
+        language: BCP 47 tag of its words; empty if not named.
+        heard_by: By whom; empty for everybody who must hear it.
+        text: The words of the client: the evidence.
+    """
+
+    completed: bool
+    prompt: str
+    language: str
+    heard_by: tuple[LegName, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForkInvited:
+    """A recording client's INVITE (RFC 7866), instead of ``InviteReceived``; ``notice`` came with it."""
+
+    facts: CallFacts
+    offer: Sdp
+    sides: ForkSides
+    notice: ForkNotice | None
+
+
+@dataclass(frozen=True, slots=True)
+class ForkChanged:
+    """A re-INVITE or UPDATE of a recording client; without an offer it has been answered."""
+
+    offer: Sdp | None
+    sides: ForkSides
+    notice: ForkNotice | None
+
+
 @dataclass(frozen=True, slots=True)
 class LegFault:
     """The SIP adapter failed on this leg; it is treated as ended with 500."""
@@ -373,6 +424,8 @@ Event: TypeAlias = (
     | ReofferAnswered
     | ReofferConfirmed
     | LegFault
+    | ForkInvited
+    | ForkChanged
     | PromptStarted
     | PromptCompleted
     | PromptFailed

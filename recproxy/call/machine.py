@@ -33,6 +33,8 @@ from recproxy.call.events import (
     DigitPressed,
     DrainExpired,
     Event,
+    ForkChanged,
+    ForkInvited,
     InviteReceived,
     LegEnded,
     LegFault,
@@ -209,6 +211,8 @@ class CallMachine:
                 return permission.recording.resume(PauseCause.OPERATOR, now)
             case DrainExpired():
                 return self.end_for(200, "", now)
+            case ForkInvited() | ForkChanged():
+                raise IllegalEvent("an event of a forked call in a call of ours")
         assert_never(event)
 
     def expire(self, now: float) -> list[Command]:

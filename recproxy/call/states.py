@@ -1,4 +1,7 @@
-"""The law of a call: five coupled tables, and nothing else.
+"""The law of a call: coupled tables, and nothing else.
+
+A call that passes through has five; one that is forked to us has a table of its own for
+the announcement, and shares those of the caller's leg, the choice and the recording.
 
 Each machine is an enum of states and a table ``state -> {symbol: next state}``.
 A symbol a row does not list is illegal in that state: the machine refuses it
@@ -50,6 +53,15 @@ class Notice(Enum):
     DECLINED = auto()  # a party said no before its end; nothing will be recorded
 
 
+class ForkTold(Enum):
+    """What is known of an announcement that a recording client plays (SIPREC), not recproxy."""
+
+    DUE = auto()  # not heard to its end, as far as we are told
+    COMPLETED = auto()  # its client says so, or the policy declares it
+    FAILED = auto()  # nothing that the policy takes for evidence; nothing will be recorded
+    DECLINED = auto()  # a party said no; nothing will be recorded
+
+
 class Choice(Enum):
     """What the outside party says to being recorded."""
 
@@ -96,6 +108,7 @@ class Symbol(Enum):
     NOTICE_COMPLETED = auto()
     NOTICE_FAILED = auto()
     NOTICE_DECLINED = auto()
+    NOTICE_ASSERTED = auto()
     CHOICE_OFFERED = auto()
     CHOICE_ACCEPTED = auto()
     CHOICE_REFUSED = auto()
@@ -114,6 +127,7 @@ CallerTable: TypeAlias = dict[CallerLeg, dict[Symbol, CallerLeg]]
 CalleeTable: TypeAlias = dict[CalleeLeg, dict[Symbol, CalleeLeg]]
 NoticeTable: TypeAlias = dict[Notice, dict[Symbol, Notice]]
 ChoiceTable: TypeAlias = dict[Choice, dict[Symbol, Choice]]
+ForkToldTable: TypeAlias = dict[ForkTold, dict[Symbol, ForkTold]]
 RecordingTable: TypeAlias = dict[Recording, dict[Symbol, Recording]]
 
 CALLER: Final[CallerTable] = {
@@ -180,6 +194,17 @@ NOTICE: Final[NoticeTable] = {
     Notice.COMPLETED: {},
     Notice.FAILED: {},
     Notice.DECLINED: {},
+}
+
+FORK_TOLD: Final[ForkToldTable] = {
+    ForkTold.DUE: {
+        _S.NOTICE_ASSERTED: ForkTold.COMPLETED,
+        _S.NOTICE_FAILED: ForkTold.FAILED,
+        _S.NOTICE_DECLINED: ForkTold.DECLINED,
+    },
+    ForkTold.COMPLETED: {_S.NOTICE_DECLINED: ForkTold.DECLINED},
+    ForkTold.FAILED: {},
+    ForkTold.DECLINED: {},
 }
 
 CHOICE: Final[ChoiceTable] = {

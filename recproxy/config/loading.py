@@ -243,11 +243,12 @@ def _check_trunks(config: Config, document: Document) -> None:
 
 def _check_route(config: Config, name: TrunkName, trunk: TrunkConfig, document: Document) -> None:
     key = ("trunks", name)
-    if trunk.forward_to not in config.trunks:
-        known = ", ".join(other for other in config.trunks if other != name) or "none"
-        document.note((*key, "forward_to"), f"no trunk is called {trunk.forward_to!r}; others here: {known}")
-    elif trunk.forward_to == name:
-        document.note((*key, "forward_to"), "calls would go back to where they came from; name another trunk")
+    if trunk.max_calls is not None and trunk.max_calls > config.sip.max_calls:
+        document.note((*key, "max_calls"), f"{trunk.max_calls} is more than sip.max_calls allows in all")
+    if trunk.siprec:
+        _check_fork(trunk, key, document)
+        return
+    _check_next(config, name, trunk, document)
     if not trunk.targets:
         document.note((*key, "targets"), "empty; name where calls to this trunk go")
     for at, target in enumerate(trunk.targets):
@@ -260,8 +261,29 @@ def _check_route(config: Config, name: TrunkName, trunk: TrunkConfig, document: 
         _check_target(config, trunk.register.registrar, (*key, "register", "registrar"), document)
         if not _EXPIRES_MIN <= trunk.register.expires <= _EXPIRES_MAX:
             document.note((*key, "register", "expires"), "not from PT1M to P1D")
-    if trunk.max_calls is not None and trunk.max_calls > config.sip.max_calls:
-        document.note((*key, "max_calls"), f"{trunk.max_calls} is more than sip.max_calls allows in all")
+
+
+def _check_next(config: Config, name: TrunkName, trunk: TrunkConfig, document: Document) -> None:
+    key = ("trunks", name, "forward_to")
+    if trunk.forward_to not in config.trunks:
+        known = ", ".join(other for other in config.trunks if other != name) or "none"
+        document.note(key, f"no trunk is called {trunk.forward_to!r}; others here: {known}")
+    elif trunk.forward_to == name:
+        document.note(key, "calls would go back to where they came from; name another trunk")
+    elif config.trunks[TrunkName(trunk.forward_to)].siprec:
+        document.note(key, f"{trunk.forward_to} sends forks and takes no calls; name another trunk")
+
+
+def _check_fork(trunk: TrunkConfig, key: Key, document: Document) -> None:
+    """A recording client's forks end here: nothing that leads on has a meaning."""
+    for name, given in (
+        ("targets", trunk.targets),
+        ("forward_to", trunk.forward_to),
+        ("keepalive", trunk.keepalive),
+        ("register", trunk.register),
+    ):
+        if given:
+            document.note((*key, name), "has no meaning with siprec: its calls end here; take it out")
 
 
 def _check_target(config: Config, target: SipTarget, key: Key, document: Document) -> None:

@@ -305,12 +305,14 @@ class TrunkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         media: Whether recorded calls go to this trunk as SRTP (RFC 3711, keys in the SDP).
         media_advertise: Address that SDP shows to this trunk; None for that of ``media``.
         authenticate: Digest that INVITEs from this trunk must carry; None for none.
+        siprec: Whether its peers are recording clients (RFC 7866) whose forks end here, without a target.
+        notice_header: Header in which a recording client says what it announced.
     """
 
     peers: tuple[Network, ...]
-    targets: tuple[TargetConfig, ...]
     direction: Direction
-    forward_to: str
+    targets: tuple[TargetConfig, ...] = ()
+    forward_to: str = ""
     keepalive: timedelta | None = None
     register: RegisterConfig | None = None
     max_calls: (
@@ -331,6 +333,8 @@ class TrunkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     media: TrunkMedia = TrunkMedia.AS_OFFERED
     media_advertise: IpAddress | None = None
     authenticate: AuthenticateConfig | None = None
+    siprec: bool = False
+    notice_header: HeaderName = HeaderName("X-Recording-Notice")
 
     @property
     def ip_version(self) -> int:

@@ -12,6 +12,7 @@ from recproxy.policy.decision import (
     ChoiceMode,
     ChoicePlan,
     Decision,
+    ForkAnnouncement,
     Pass,
     PassReason,
     PausePlan,
@@ -22,6 +23,7 @@ from recproxy.policy.decision import (
 )
 from recproxy.policy.emergency import COUNTRY_CODES, Country
 from recproxy.policy.file import Line, PolicyFile, UnknownParty
+from recproxy.policy.forks import fork_announcement
 from recproxy.policy.hidden import ConfidentialNumbers, Sampler
 from recproxy.policy.numbers import Numbering, NumberPattern, plain
 from recproxy.policy.profiles import STRICTEST, Profile, effective, profile_of, together
@@ -260,7 +262,17 @@ class Policy:
             on_new_party=purpose.announce.on_new_party,
             indexed=all(self.purposes[name].access.index is Index.NUMBER for name in taking),
             jurisdiction=profile.name,
+            fork=self._fork(taking, question.trunk),
         )
+
+    def _fork(self, taking: tuple[PurposeName, ...], trunk: str) -> ForkAnnouncement | None:
+        """What a fork from this trunk must show; None unless each purpose of the call is announced there."""
+        announces = [self.purposes[name].announce for name in taking]
+        shown = [
+            fork_announcement(announce.fork, trunk, frozenset(announce.prompts.values()))
+            for announce in announces
+        ]
+        return shown[0] if all(one is not None for one in shown) else None
 
 
 def _choice(purpose: Purpose) -> ChoicePlan:

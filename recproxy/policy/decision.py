@@ -183,6 +183,23 @@ class PurposePlan:
 
 
 @dataclass(frozen=True, slots=True)
+class ForkAnnouncement:
+    """What must be shown before a call that a recording client forks to us may be recorded.
+
+    Attributes:
+        declared: The policy declares that its parties are always told; else each call must say so.
+        prompts: Announcements that the client may name.
+        ref: Where the declaration is written down.
+        sha256: Of the declaration, 64 hex digits; empty without one.
+    """
+
+    declared: bool
+    prompts: frozenset[str]
+    ref: str = ""
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RecordPlan:
     """How a call is to be recorded.
 
@@ -203,6 +220,7 @@ class RecordPlan:
         on_new_party: What happens when somebody joins.
         indexed: Whether the recording may be found by a party's number.
         jurisdiction: Countries whose rules were applied, such as ``DE+NL``.
+        fork: What must be shown if a recording client forks the call to us; None: nobody announces there.
     """
 
     purpose: str
@@ -221,6 +239,7 @@ class RecordPlan:
     on_new_party: NewParty = NewParty.REPLAY
     indexed: bool = True
     jurisdiction: str = ""
+    fork: ForkAnnouncement | None = None
 
 
 @dataclass(frozen=True, slots=True)

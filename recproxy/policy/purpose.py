@@ -21,6 +21,7 @@ from recproxy.policy.decision import (
     StaffNotice,
 )
 from recproxy.policy.emergency import Country
+from recproxy.policy.forks import ForkAnnounce
 from storage.tags import Direction, LegalBasis
 
 __all__ = [
@@ -287,6 +288,7 @@ class Announce(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         staff: How staff learn of it each time.
         speak_term: Whether the words say how long the recording is kept.
         on_new_party: What happens when somebody joins.
+        fork: Who announces in calls that a recording client forks to us; None: nobody, so none is recorded.
     """
 
     prompts: Mapping[Language, PromptId]
@@ -294,6 +296,7 @@ class Announce(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     staff: StaffNotice
     speak_term: bool
     on_new_party: NewParty
+    fork: ForkAnnounce | None = None
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

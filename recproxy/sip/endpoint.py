@@ -17,6 +17,7 @@ import pjsua2 as pj
 from recproxy.call.commands import (
     AcknowledgeReoffer,
     AnswerCaller,
+    AnswerFork,
     AnswerReoffer,
     EndLeg,
     InviteCallee,
@@ -29,17 +30,21 @@ from recproxy.call.commands import (
 from recproxy.call.events import (
     CallFacts,
     Event,
+    ForkInvited,
     InviteReceived,
     LegFault,
     LegName,
 )
 from recproxy.errors import PeerError, SipError
 from recproxy.policy import RecordPreference
-from recproxy.sip import headers, native, sdp
+from recproxy.sip import failures, headers, native, sdp
 from recproxy.sip.authentication import Authentication, ChallengedError, DigestUsers
 from recproxy.sip.bridge import Bridge
-from recproxy.sip.carrying import HeaderRules, carried
+from recproxy.sip.carrying import carried
 from recproxy.sip.concerned import further_numbers, is_emergency_callback, record_preference
+from recproxy.sip.fork_dialog import ForkDialog
+from recproxy.sip.fork_leg import ForkLeg
+from recproxy.sip.forks import Forks
 from recproxy.sip.headers import Message, Reason
 from recproxy.sip.leg import Leg, received
 from recproxy.sip.limits import Refusal, TrunkLimits
@@ -53,8 +58,7 @@ from recproxy.sip.session_id import LoopMark, made_session_id, session_uuid
 from recproxy.sip.stack import Arrivals, Listen, Log, SipSettings, Stack, Tls
 from recproxy.sip.targets import Below
 from recproxy.sip.transfers import Transfers
-from recproxy.sip.trunks import TrunkTable, source_host
-from recproxy.sip.uri import Address
+from recproxy.sip.trunks import Trunk, TrunkTable, source_host
 from storage.tags import Direction
 
 __all__ = ["DigestUsers", "Listen", "SipEndpoint", "SipSettings", "Tls"]
@@ -123,6 +127,7 @@ class SipEndpoint:
         self._outgoing = Outgoing(
             self, self._stack, settings, self._servers.router, post, monotonic, is_emergency
         )
+        self._forks = Forks(settings, now, is_emergency)
         self._transfers = Transfers(settings, post, self._leg_of, self._bridge_of)
         self._post = post
         self._mint = mint
@@ -146,6 +151,7 @@ class SipEndpoint:
         """
         self._stack.open()
         native.allow(self._trunks.peers, silent=self._settings.silent)
+        native.fork_clients(self._trunks.fork_clients)
         self._ask_for_passwords()
         native.exempt(self._emergency)
         self._admitted = None
@@ -194,6 +200,7 @@ class SipEndpoint:
         """
         trunks = TrunkTable(settings.trunks)
         native.allow(trunks.peers, silent=settings.silent)
+        native.fork_clients(trunks.fork_clients)
         self._trunks = trunks
         self._ask_for_passwords()
         self._servers.replace(trunks.routes)
@@ -250,6 +257,8 @@ class SipEndpoint:
                 self._respond(bridge, code, reason, answer)
             case AnswerCaller(answer):
                 self._respond(bridge, 200, "OK", answer)
+            case AnswerFork():
+                self._with(bridge, LegName.CALLER, "answer", lambda leg: self._forks.answer(leg, command))
             case EndLeg():
                 self._end(call, bridge, command)
             case SendReoffer(leg, offer):
@@ -315,12 +324,13 @@ class SipEndpoint:
     # ------------------------------------------------------------ incoming
 
     def _arrived(self, pj_id: int, rdata: pj.SipRxData) -> None:
-        call = self._mint()
-        leg = Leg(self, self._stack.account, call, LegName.CALLER, pj_id)
+        call, host = self._mint(), source_host(rdata.srcAddress)
+        trunk = self._trunks.source(host)
+        leg = self._leg_from(trunk, call, pj_id)
         self._refused[call] = leg
         try:
             invite = headers.read_message(received(rdata.wholeMsg))
-            bridge, event = self._invite_event(call, source_host(rdata.srcAddress), invite)
+            bridge, event = self._invite_event(leg, trunk, host, invite)
         except PeerError as err:
             self._refuse(leg, err)
             return
@@ -340,8 +350,14 @@ class SipEndpoint:
         self._admit()
         self._post(call, event)
 
-    def _invite_event(self, call: str, host: str, invite: Message) -> tuple[Bridge, InviteReceived]:
-        trunk = self._trunks.source(host)
+    def _leg_from(self, trunk: Trunk | None, call: str, pj_id: int) -> Leg:
+        if trunk is not None and trunk.siprec:
+            return ForkLeg(self, self._stack.account, call, pj_id, ForkDialog(trunk.notice_header))
+        return Leg(self, self._stack.account, call, LegName.CALLER, pj_id)
+
+    def _invite_event(
+        self, leg: Leg, trunk: Trunk | None, host: str, invite: Message
+    ) -> tuple[Bridge, InviteReceived | ForkInvited]:
         if trunk is None:
             raise SipError("source address", "belongs to no trunk", code=403)
         hops = headers.max_forwards(invite)
@@ -350,12 +366,18 @@ class SipEndpoint:
         sip_call_id = invite.first("Call-ID") or ""
         if sip_call_id in self._by_call_id:
             raise SipError("header Call-ID", "this call has been here before", code=482)
+        if isinstance(leg, ForkLeg):
+            self._authentication.check(
+                trunk.name, host, invite, headers.request_uri(invite), self._monotonic()
+            )
+            self._check_limits(trunk, trunk)
+            return self._forks.invited(leg, trunk, host, invite)
         onward = self._trunks.named(trunk.forward_to)
         if onward is None:
             raise SipError("trunk", "has nowhere to forward to", code=404)
         dialled = headers.request_uri(invite)
         uuid = session_uuid(invite)
-        made = "" if uuid else made_session_id(call, sip_call_id)
+        made = "" if uuid else made_session_id(leg.call, sip_call_id)
         mark = LoopMark(trunk.name, uuid or made.partition(";")[0], dialled.number)
         if mark in self._marks and invite.first("Replaces") is None:
             raise SipError("header Session-ID", "this call has been here before", code=482)
@@ -368,9 +390,8 @@ class SipEndpoint:
         if trunk.denies(asked.number) and not sos:
             self._tell(Note("call.denied", (("trunk", trunk.name),)))
             raise SipError("Request-URI", "a number that this trunk may not reach", code=403)
-        refusal = None if sos else self._limits.admit(trunk.name, onward.name, self._monotonic())
-        if refusal is not None:
-            raise _TrunkLimitError(refusal)
+        if not sos:
+            self._check_limits(trunk, onward)
         who = headers.identity(invite)
         facts = CallFacts(
             trunk=trunk.name,
@@ -402,6 +423,11 @@ class SipEndpoint:
             emergency=sos,
         )
         return bridge, InviteReceived(facts, sdp.parse(body) if body else None)
+
+    def _check_limits(self, trunk: Trunk, onward: Trunk) -> None:
+        refusal = self._limits.admit(trunk.name, onward.name, self._monotonic())
+        if refusal is not None:
+            raise _TrunkLimitError(refusal)
 
     def _ask_for_passwords(self) -> None:
         users = self._trunks.users
@@ -459,8 +485,8 @@ class SipEndpoint:
         extra = [pair for pair in extra if to.headers.passes(pair[0])]
         code = command.code if command.code >= 300 else _NOT_AVAILABLE  # noqa: PLR2004
         if command.leg is LegName.CALLER and bridge.failure is not None:
-            targets = _targets(bridge.failure)
-            extra += targets + _passed_on(bridge.failure, bridge.trunk.headers)
+            targets = failures.targets(bridge.failure)
+            extra += targets + failures.passed_on(bridge.failure, bridge.trunk.headers)
             if code < 400 and not targets:  # noqa: PLR2004 - a redirection to nowhere
                 code = _NOT_AVAILABLE
         elif (wait := command.retry_after_s or bridge.retry_after_s) is not None:
@@ -507,20 +533,3 @@ def _standing(to_send: SdpToSend | None) -> bytes | None:
 
 def _rewritten(to_send: SdpToSend | None) -> bytes:
     return sdp.rewrite(to_send) if to_send is not None else b""
-
-
-def _targets(redirection: Message) -> list[tuple[str, str]]:
-    """Contact headers of a 3xx, built anew; malformed ones are left out."""
-    if not isinstance(redirection.start, headers.StatusLine) or redirection.start.code >= 400:  # noqa: PLR2004
-        return []
-    try:
-        return [("Contact", str(Address.parse(value))) for value in redirection.values("Contact")]
-    except SipError:
-        return []
-
-
-def _passed_on(failure: Message, rules: HeaderRules) -> list[tuple[str, str]]:
-    """Headers of a failure response that go on to the caller; Date is the sender's own."""
-    passed = [pair for pair in carried(failure, rules).headers if pair[0] != "Date"]
-    wait = headers.retry_after(failure)
-    return passed if wait is None else [*passed, ("Retry-After", str(wait))]

@@ -15,13 +15,23 @@ from typing import Final
 from recproxy.errors import SipError
 from recproxy.sip.uri import Address, shown, split_list
 
-__all__ = ["Header", "Message", "RequestLine", "StatusLine", "read_message", "sdp_body", "whole_number"]
+__all__ = [
+    "Header",
+    "Message",
+    "RequestLine",
+    "StatusLine",
+    "body_of_kind",
+    "read_message",
+    "sdp_body",
+    "whole_number",
+]
 
 MAX_MESSAGE_BYTES: Final = 65_535
 MAX_HEADERS: Final = 256
 MAX_HEADER_BYTES: Final = 8_192
 MAX_PARTS: Final = 16
 _MAX_DEPTH: Final = 2  # multipart/alternative inside multipart/mixed
+_SDP: Final = frozenset({"application/sdp"})
 _NAME: Final = re.compile(rb"([A-Za-z0-9\-.!%*_+`'~]+)[ \t]*:[ \t]*(.*)\Z", re.DOTALL)
 _REQUEST: Final = re.compile(r"([A-Za-z0-9\-.!%*_+`'~]{1,32}) (\S+) SIP/2\.0\Z", re.IGNORECASE)
 _STATUS: Final = re.compile(r"SIP/2\.0 ([1-6][0-9]{2})(?: (.*))?\Z", re.IGNORECASE)
@@ -154,13 +164,29 @@ def sdp_body(message: Message) -> bytes | None:
     Raises:
         SipError: The body is encoded (415), or a multipart is malformed.
     """
+    return body_of_kind(message, _SDP)
+
+
+def body_of_kind(message: Message, kinds: frozenset[str]) -> bytes | None:
+    """The body of a message, or the first part of a multipart body, that is of one of these media types.
+
+    Args:
+        message: A request or response.
+        kinds: Media types, lower case.
+
+    Returns:
+        None if there is none.
+
+    Raises:
+        SipError: The body is encoded (415), or a multipart is malformed.
+    """
     kind = message.first("Content-Type")
     if not message.body or kind is None:
         return None
     encoding = (message.first("Content-Encoding") or "identity").strip().lower()
     if encoding != "identity":
         raise SipError("header Content-Encoding", "not identity", shown(encoding), code=415)
-    return _find_sdp(kind, message.body, _MAX_DEPTH)
+    return _find(kind, message.body, kinds, _MAX_DEPTH)
 
 
 def whole_number(name: str, value: str) -> int:
@@ -235,12 +261,12 @@ def _address(name: str, value: str) -> Address:
         raise SipError(f"header {name}", f"{err.where}: {err.what}", err.value, code=400) from err
 
 
-# Finding the SDP of a body.
+# Finding one part of a body.
 
 
-def _find_sdp(kind: str, body: bytes, depth: int) -> bytes | None:
+def _find(kind: str, body: bytes, kinds: frozenset[str], depth: int) -> bytes | None:
     media_type = kind.partition(";")[0].strip().lower()
-    if media_type == "application/sdp":
+    if media_type in kinds:
         return body
     if not media_type.startswith("multipart/") or depth == 0:
         return None
@@ -249,9 +275,9 @@ def _find_sdp(kind: str, body: bytes, depth: int) -> bytes | None:
         raise SipError("header Content-Type", "a multipart without a boundary", shown(kind))
     for part in _parts(body, (found[1] or found[2]).encode()):
         part_kind, content = _part(part)
-        sdp = _find_sdp(part_kind, content, depth - 1)
-        if sdp is not None:
-            return sdp
+        inner = _find(part_kind, content, kinds, depth - 1)
+        if inner is not None:
+            return inner
     return None
 
 

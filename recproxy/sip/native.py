@@ -28,6 +28,7 @@ __all__ = [
     "challenge",
     "counters",
     "exempt",
+    "fork_clients",
     "held",
     "locate",
     "lock_out",
@@ -37,7 +38,7 @@ __all__ = [
     "start",
 ]
 
-ABI: Final = 4
+ABI: Final = 5
 _COUNTERS: Final[Mapping[str, str]] = {
     "refused_address": "RECPROXY_REFUSED_ADDRESS",
     "refused_admission": "RECPROXY_REFUSED_ADMISSION",
@@ -126,6 +127,20 @@ def allow(nets: Iterable[str], *, silent: bool = False) -> None:
             f"not an address or network: {listed[wrong]!r}", hint="write it as 192.0.2.0/24 or 2001:db8::/32"
         )
     pj.recproxy_acl_set_silent(int(silent))
+
+
+def fork_clients(nets: Iterable[str]) -> None:
+    """Let requests from these addresses and networks, and from no others, require ``siprec`` (RFC 7866).
+
+    Raises:
+        SipStackError: One of them is malformed; the old ones stay.
+    """
+    listed = list(nets)
+    wrong = pj.recproxy_fork_clients(",".join(listed).encode())
+    if wrong >= 0:
+        raise SipStackError(
+            f"not an address or network: {listed[wrong]!r}", hint="write it as 192.0.2.0/24 or 2001:db8::/32"
+        )
 
 
 def locate(name: str, address: str) -> None:

@@ -75,6 +75,7 @@ _PAST_THE_RELAY: Final = frozenset(
 )
 _ICE_PREFIX: Final = b"ice-"
 _PER_PAYLOAD_TYPE: Final = frozenset({b"rtpmap", b"fmtp", b"rtcp-fb"})
+_TOKEN: Final = re.compile(rb"[!#-'*+.0-9A-Z^-~-]{1,64}")
 _RTPMAP: Final = re.compile(rb"([0-9]{1,3}) +([^\s/]+)/([0-9]{1,10})(?:/(\S+))? *\Z")
 _FAMILIES: Final[dict[bytes, type[ipaddress.IPv4Address | ipaddress.IPv6Address]]] = {
     b"IP4": ipaddress.IPv4Address,
@@ -177,6 +178,7 @@ def _facts(section: Section, address: str | None, direction: MediaDirection) -> 
         ptime_ms=_ptime(attributes),
         codecs=_codecs(section, attributes) if section.is_rtp else (),
         crypto=read_crypto(value for name, value, _ in attributes if name == b"crypto"),
+        label=next((_label(value) for name, value, _ in attributes if name == b"label"), ""),
     )
 
 
@@ -230,6 +232,11 @@ def _ptime(attributes: _Attributes) -> int | None:
         if name == b"ptime":
             return decimal(value.partition(b".")[0], 1, _PTIME_MAX)
     return None
+
+
+def _label(value: bytes) -> str:
+    """A label; empty if it is no token (RFC 4574 section 4), and so names nothing."""
+    return value.decode("ascii") if _TOKEN.fullmatch(value) else ""
 
 
 def _codecs(section: Section, attributes: _Attributes) -> tuple[Codec, ...]:

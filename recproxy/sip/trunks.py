@@ -42,6 +42,8 @@ class Trunk:
         deny: Beginnings of the numbers that its calls may not reach.
         headers: Which headers go on to it.
         credentials: For its registrar, and for its challenges of INVITEs; None for none.
+        siprec: Its calls are forks of a recording client (RFC 7866): they end here.
+        notice_header: Header in which such a client says what it announced.
     """
 
     name: str
@@ -71,6 +73,8 @@ class Trunk:
         return any(address in ipaddress.ip_network(peer) for peer in self.peers)
 
     credentials: Credentials | None = None
+    siprec: bool = False
+    notice_header: str = ""
 
 
 class TrunkTable:
@@ -96,6 +100,11 @@ class TrunkTable:
     def peers(self) -> tuple[str, ...]:
         """Every network that requests may come from."""
         return tuple(str(network) for network, _ in self._networks)
+
+    @property
+    def fork_clients(self) -> tuple[str, ...]:
+        """Every network of a recording client."""
+        return tuple(str(network) for network, trunk in self._networks if trunk.siprec)
 
     def source(self, host: str) -> Trunk | None:
         """The trunk that ``host``, a numeric address, belongs to; a name is nobody's."""

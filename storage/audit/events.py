@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 EVENTS: Final[Mapping[str, str]] = {
+    "announce.asserted": "A recording client says, or the policy declares, that it announced a forked call.",
     "announce.completed": "The announcement was heard to its end by those who must hear it.",
     "announce.failed": "The announcement was not heard to its end.",
     "announce.started": "The announcement began.",

@@ -71,9 +71,16 @@ static pj_bool_t answer_options(pjsip_rx_data *rdata, pjsip_hdr *headers)
     }
     add_values((pjsip_generic_array_hdr *)allow, recproxy_methods, recproxy_method_count);
     add_values((pjsip_generic_array_hdr *)supported, recproxy_extensions, recproxy_extension_count);
+    if (recproxy_fork_knows(rdata)) {
+        static const char *const siprec[] = {"siprec"};
+
+        add_values((pjsip_generic_array_hdr *)supported, siprec, 1);
+    }
     pj_list_push_back(headers, allow);
     pj_list_push_back(headers, supported);
-    add_text_header(rdata, headers, "Accept", "application/sdp");
+    add_text_header(rdata, headers, "Accept",
+                    recproxy_fork_knows(rdata) ? "application/sdp, application/rs-metadata"
+                                               : "application/sdp");
     return recproxy_respond(rdata, PJSIP_SC_OK, headers);
 }
 
@@ -86,7 +93,9 @@ static pjsip_unsupported_hdr *unsupported(pjsip_rx_data *rdata)
 
     while ((require = pjsip_msg_find_hdr(rdata->msg_info.msg, PJSIP_H_REQUIRE, after)) != NULL) {
         for (unsigned i = 0; i < require->count; i++) {
-            if (recproxy_listed(&require->values[i], recproxy_extensions, recproxy_extension_count))
+            if (recproxy_listed(&require->values[i], recproxy_extensions,
+                                recproxy_extension_count) ||
+                recproxy_fork_grants(rdata, &require->values[i]))
                 continue;
             if (!out)
                 out = pjsip_unsupported_hdr_create(rdata->tp_info.pool);
@@ -139,6 +148,8 @@ static pj_bool_t new_call(pjsip_rx_data *rdata, pjsip_hdr *headers)
     if (recproxy_auth_refuses(rdata, headers))
         return PJ_TRUE;
     drop_takeover(rdata->msg_info.msg);
+    if (recproxy_fork_knows(rdata))
+        recproxy_fork_take(rdata->msg_info.msg);
     return PJ_FALSE;
 }
 
@@ -168,6 +179,18 @@ static pj_bool_t pass(pjsip_rx_data *rdata, pjsip_hdr *headers)
         return recproxy_respond(rdata, PJSIP_SC_BAD_EXTENSION, headers);
     }
     return recproxy_held_pass(rdata);
+}
+
+/* What a recording client says of the call is read elsewhere, from the message as it came. */
+static void bare_of_fork(const pjsip_rx_data *rdata)
+{
+    pjsip_msg *msg = rdata->msg_info.msg;
+
+    if (!recproxy_fork_knows(rdata))
+        return;
+    recproxy_fork_take(msg);
+    if (!recproxy_sdp_carried(msg))
+        msg->body = NULL;
 }
 
 static void keep_cancel(const pjsip_rx_data *rdata)
@@ -210,17 +233,22 @@ pj_bool_t recproxy_door_request(pjsip_rx_data *rdata)
         return refuse_method(rdata, &headers);
     if (recproxy_held_passes(method))
         return in_dialog ? pass(rdata, &headers) : refuse_method(rdata, &headers);
-    if (method->id == PJSIP_INVITE_METHOD && in_dialog)
-        return rdata->msg_info.msg->body ? recproxy_held_collides(rdata)
-                                         : recproxy_held_keep(rdata);
+    if (method->id == PJSIP_INVITE_METHOD && in_dialog) {
+        bare_of_fork(rdata);
+        return recproxy_sdp_carried(rdata->msg_info.msg) ? recproxy_held_collides(rdata)
+                                                         : recproxy_held_keep(rdata);
+    }
     if (method->id == PJSIP_INVITE_METHOD)
         return new_call(rdata, &headers);
     if (method->id == PJSIP_ACK_METHOD && in_dialog)
         recproxy_held_acknowledged(rdata);
     if (method->id == PJSIP_CANCEL_METHOD)
         keep_cancel(rdata);
-    if (rdata->msg_info.msg->body && pj_stricmp2(&method->name, "UPDATE") == 0)
+    if ((rdata->msg_info.msg->body || recproxy_fork_knows(rdata)) &&
+        pj_stricmp2(&method->name, "UPDATE") == 0) {
+        bare_of_fork(rdata);
         return recproxy_held_keep(rdata);
+    }
     return PJ_FALSE;
 }
 
@@ -228,6 +256,7 @@ void recproxy_door_reset(void)
 {
     recproxy_nets_drop(&acl);
     acl_silent = admission = admission_retry_after = 0;
+    recproxy_fork_reset();
     recproxy_exempt_reset();
     cancel_call_id[0] = cancel_text[0] = '\0';
 }

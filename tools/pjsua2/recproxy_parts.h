@@ -49,6 +49,13 @@ pj_bool_t recproxy_door_stranger(pjsip_rx_data *rdata);
 pj_bool_t recproxy_door_request(pjsip_rx_data *rdata);
 void recproxy_door_reset(void);
 
+/* Recording clients: whether a request is from one, whether it may require an extension that
+ * nobody else may, and the same taken out of what PJSIP reads. */
+int recproxy_fork_knows(const pjsip_rx_data *rdata);
+int recproxy_fork_grants(const pjsip_rx_data *rdata, const pj_str_t *extension);
+void recproxy_fork_take(pjsip_msg *msg);
+void recproxy_fork_reset(void);
+
 /* What passes though new calls are refused. */
 int recproxy_exempt_repeated(pjsip_rx_data *rdata);
 int recproxy_exempt_emergency(const pjsip_rx_data *rdata);
@@ -57,6 +64,7 @@ void recproxy_exempt_reset(void);
 /* Bodies.  `slot` is the module's index into a message's mod_data. */
 pj_status_t recproxy_sdp_start(void);
 void recproxy_sdp_mask(pjsip_rx_data *rdata);
+int recproxy_sdp_carried(const pjsip_msg *msg);
 void recproxy_sdp_before_print(pjsip_tx_data *tdata, int slot);
 void recproxy_sdp_after_print(pjsip_tx_data *tdata, int slot);
 

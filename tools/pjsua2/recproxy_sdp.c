@@ -48,6 +48,11 @@ static int carries_sdp(const pjsip_msg_body *body)
            pjsip_multipart_find_part(body, &sdp, NULL) != NULL;
 }
 
+int recproxy_sdp_carried(const pjsip_msg *msg)
+{
+    return msg->body && carries_sdp(msg->body);
+}
+
 void recproxy_sdp_mask(pjsip_rx_data *rdata)
 {
     pjsip_msg *msg = rdata->msg_info.msg;
@@ -143,7 +148,8 @@ static pjsip_hdr *take_header(pjsip_msg *msg)
 }
 
 /* A redirection that we pass on names the callee's targets; PJSIP would add
- * itself, and the caller would come back here. */
+ * itself, and the caller would come back here.  Other answers may bring a Contact
+ * with feature tags (RFC 3840) that PJSIP's own lacks. */
 static void drop_own_contact(pjsip_msg *msg)
 {
     static const pj_str_t name = {"Contact", 7};
@@ -176,7 +182,7 @@ void recproxy_sdp_before_print(pjsip_tx_data *tdata, int slot)
         keep_listed(tdata->msg, PJSIP_H_ALLOW, recproxy_methods, recproxy_method_count);
         keep_listed(tdata->msg, PJSIP_H_SUPPORTED, recproxy_extensions, recproxy_extension_count);
     }
-    if (tdata->msg->type == PJSIP_RESPONSE_MSG && tdata->msg->line.status.code / 100 == 3)
+    if (tdata->msg->type == PJSIP_RESPONSE_MSG)
         drop_own_contact(tdata->msg);
     header = take_header(tdata->msg);
     token = token_of(tdata->msg->body, header);

@@ -23,7 +23,7 @@ extern "C" {
 #endif
 
 /* Changes when Python and this module must change together. */
-#define RECPROXY_SIP_ABI 4
+#define RECPROXY_SIP_ABI 5
 
 enum recproxy_admission {
     RECPROXY_ADMIT = 0,          /* new calls are taken; OPTIONS is answered 200 */
@@ -63,6 +63,10 @@ int recproxy_acl_set(const char *nets, size_t size);
 
 /* Drop refused requests without an answer (1) or answer 403 (0, the default). */
 void recproxy_acl_set_silent(int silent);
+
+/* Recording clients (RFC 7866), as for recproxy_acl_set: they alone may require siprec,
+ * and are told that it is supported. */
+int recproxy_fork_clients(const char *nets, size_t size);
 
 /* Digest authentication.  An INVITE from `nets` (as for recproxy_acl_set) that has
  * no Proxy-Authorization is answered 407 with these challenges, without state and

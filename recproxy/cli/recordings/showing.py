@@ -12,7 +12,7 @@ from recproxy.cli.options import config_option, identity_option, json_option, wh
 from recproxy.cli.recordings.permitting import permitted, use_option
 from recproxy.documents import body_path, of_parties, of_row, of_tombstone
 from recproxy.errors import UsageError
-from storage import CatalogueRow, ChannelFacts, Parties, SealFacts, Tombstone
+from storage import CLIENTS_PROMPT, CatalogueRow, ChannelFacts, NoticeProof, Parties, SealFacts, Tombstone
 
 __all__ = ["showing"]
 
@@ -96,7 +96,7 @@ def _print_row(row: CatalogueRow, parties: Parties | None) -> None:
             ("call-ids", "" if parties is None else " ".join(parties.sip_call_ids)),
             ("call", f"{tags.call}, {tags.direction.value} from trunk {tags.trunk}, node {tags.node}"),
             ("policy", tags.policy_version),
-            ("announced", f"{notice.prompt} ({notice.language}) to {' and '.join(notice.heard_by)}"),
+            ("announced", _announced(notice)),
             ("", f"from {instant(notice.started)} to {instant(notice.completed)}"),
             ("", f"sha256 {notice.sha256}"),
             ("audio", f"{audio.encoding}, {audio.rate_hz} Hz, {audio.channels} channels"),
@@ -155,6 +155,13 @@ def _print_row(row: CatalogueRow, parties: Parties | None) -> None:
             *((f"odd on the {name}", _odd(side)) for name, side in channels),
         )
     )
+
+
+def _announced(notice: NoticeProof) -> str:
+    """Which words, to whom; and that a recording client played them, if it did (docs/siprec.md)."""
+    name = notice.prompt.removeprefix(CLIENTS_PROMPT)
+    by = " by the recording client" if name != notice.prompt else ""
+    return f"{name} ({notice.language}){by} to {' and '.join(notice.heard_by)}"
 
 
 def _paused(facts: SealFacts) -> str:

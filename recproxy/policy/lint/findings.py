@@ -35,6 +35,7 @@ ERRORS: Final[Mapping[str, str]] = {
     "E018": "data outside the EEA without safeguard",
     "E019": "backups of keys that outlive the term",
     "E020": "a secret in the policy, or nobody to ask",
+    "E021": "a call forked to us whose announcement nobody vouches for",
     "E100": "a feature that this version does not have yet",
 }
 WARNINGS: Final[Mapping[str, str]] = {
@@ -50,6 +51,7 @@ WARNINGS: Final[Mapping[str, str]] = {
     "W110": "traces kept for very long",
     "W111": "recordings used to assess staff",
     "W112": "an authority that rests on a legitimate interest",
+    "W114": "announcements of others that are taken on trust",
 }
 
 

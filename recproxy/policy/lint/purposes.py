@@ -9,6 +9,7 @@ from typing import Final
 from recproxy.policy.decision import Audience, ChoiceEffect, ChoiceMode, OnFailure, StaffNotice
 from recproxy.policy.emergency import Country
 from recproxy.policy.lint.findings import Lint
+from recproxy.policy.lint.forks import check_forks
 from recproxy.policy.profiles import effective, profile_of
 from recproxy.policy.purpose import (
     Analytics,
@@ -72,6 +73,7 @@ def check_purpose(lint: Lint, name: PurposeName) -> None:
     _check_mifid(lint, name, purpose)
     _check_countries(lint, name, purpose)
     _check_texts(lint, name, purpose)
+    check_forks(lint, name, purpose)
 
 
 def _check_basis(lint: Lint, name: PurposeName, purpose: Purpose) -> None:

@@ -51,7 +51,7 @@ flags="-std=gnu11 -D_GNU_SOURCE -Wall -Wextra -DPJ_AUTOCONF=1 -DPJ_IS_LITTLE_END
 clang $flags -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
     "$here/net_fuzz.c" "$recipe"/recproxy_{bodies,net}.c -o "$out/net_fuzz"
 clang $flags $includes $instrument -fsanitize=fuzzer,undefined -fno-sanitize-recover=all \
-    "$here/door_fuzz.c" "$recipe"/recproxy_{auth,bodies,door,exempt,held,links,net,resolve,sdp,sip}.c $libraries -o "$out/door_fuzz"
+    "$here/door_fuzz.c" "$recipe"/recproxy_{auth,bodies,door,exempt,fork,held,links,net,resolve,sdp,sip}.c $libraries -o "$out/door_fuzz"
 
 mkdir -p "$cache/fuzz-corpus/net" "$cache/fuzz-corpus/door"
 "$out/net_fuzz" -max_total_time="$((seconds / 4 + 1))" -max_len=256 "$cache/fuzz-corpus/net"
