@@ -134,7 +134,12 @@ class LiveCalls:
         fields = dict(note.fields)
         match note.event:
             case "call.offered":
-                return replace(call, decision=str(fields["decision"]), purpose=str(fields["purpose"]))
+                return replace(
+                    call,
+                    decision=str(fields["decision"]),
+                    purpose=str(fields["purpose"]),
+                    direction=str(fields["direction"]),
+                )
             case "call.answered":
                 return replace(call, answered=self._now())
             case "recording.opened" if call.recording_state is LiveRecording.PAUSED:

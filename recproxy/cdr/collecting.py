@@ -7,7 +7,7 @@ and of the notes that it, the media side and the recorder write for the event lo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from threading import Lock
 from typing import Any, Final
@@ -19,6 +19,7 @@ from recproxy.call.events import (
     CallerConfirmed,
     CallFacts,
     Event,
+    ForkInvited,
     InviteReceived,
     LegEnded,
     Sdp,
@@ -27,6 +28,7 @@ from recproxy.cdr.detail import CallDetail, RecordingResult, call_id_hash
 from recproxy.masking import clean_text, mask_number
 from recproxy.policy import PassReason
 from recproxy.quality import is_degraded
+from storage.tags import Direction
 
 __all__ = ["CallDetails", "Parties"]
 
@@ -109,9 +111,11 @@ class CallDetails:
     def posted(self, call: str, event: Event) -> None:
         """An event of SIP is on its way to a call; any thread."""
         with self._lock:
-            if isinstance(event, InviteReceived):
+            if isinstance(event, InviteReceived | ForkInvited):
                 onward = self._onward.get(event.facts.trunk, "")
-                self._calls.setdefault(call, _Call(call, event.facts, onward))
+                made = self._calls.setdefault(call, _Call(call, event.facts, onward))
+                if isinstance(event, ForkInvited):
+                    made.codec = _codec(event.offer)
                 return
             found = self._calls.get(call)
             if found is None:
@@ -134,7 +138,10 @@ class CallDetails:
             found = self._calls.get(call)
             if found is None:
                 return
-            self._take(call, found, note.event, dict(note.fields))
+            fields = dict(note.fields)
+            if note.event == "call.offered":  # of a fork the policy says it, not the trunk
+                found.facts = replace(found.facts, direction=Direction(fields["direction"]))
+            self._take(call, found, note.event, fields)
             finished = [self._calls.pop(name) for name in self._complete(call)]
         for over in finished:
             self._hand_over(over)
