@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from operator import itemgetter
 from typing import Final
 
 import numpy as np
@@ -31,6 +33,8 @@ _STATIC_COMFORT_NOISE: Final = 13
 _MOST_AUDIO_MS: Final = 500
 """A packet with more audio is not believed."""
 _MOST_HZ: Final = 48_000
+_MOST_TABLES: Final = 64
+"""Kept at a time: agreements that calls have in common are few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,16 @@ class G711Table:
 
     clock_hz: int
     lookup: npt.NDArray[np.generic] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Tables:
+    """What `PayloadTypes` shows; one for all sides of all calls that agreed the same."""
+
+    kinds: npt.NDArray[np.int8]
+    clocks_hz: npt.NDArray[np.int64]
+    longest_bytes: npt.NDArray[np.int64]
+    direct: tuple[G711Table | None, ...]
 
 
 class PayloadTypes:
@@ -67,10 +81,6 @@ class PayloadTypes:
             codecs: What each payload type stands for.
         """
         self._audio = audio
-        self.kinds = np.zeros(256, np.int8)
-        self.clocks_hz = np.zeros(256, np.int64)
-        self.longest_bytes = np.zeros(256, np.int64)
-        self.tables: list[G711Table | None] = [None] * 256
         self.codecs: dict[int, CodecSpec] = {}
         self.agree({_STATIC_COMFORT_NOISE: CodecSpec(COMFORT_NOISE, 8000), **codecs})
 
@@ -80,22 +90,38 @@ class PayloadTypes:
         Args:
             codecs: What each payload type stands for from now on.
         """
-        for payload_type, codec in codecs.items():
-            self.codecs[payload_type] = codec
-            self.clocks_hz[payload_type] = codec.clock_hz
-            self.tables[payload_type] = _table_for(codec, self._audio)
-            # In G.711 a byte is a sample; the other codecs make more of theirs.
-            self.longest_bytes[payload_type] = (codec.rate_hz or 0) * _MOST_AUDIO_MS // 1000
-            self.kinds[payload_type] = self._kind_of(codec)
+        self.codecs = {**self.codecs, **codecs}
+        tables = _tables(self._audio, tuple(sorted(self.codecs.items(), key=itemgetter(0))))
+        self.kinds, self.clocks_hz = tables.kinds, tables.clocks_hz
+        self.longest_bytes, self.tables = tables.longest_bytes, tables.direct
 
-    def _kind_of(self, codec: CodecSpec) -> int:
-        if codec.name == TELEPHONE_EVENT:
-            return EVENT
-        if codec.name == COMFORT_NOISE:
-            return NOISE
-        if codec.rate_hz is None or not 0 < codec.clock_hz <= _MOST_HZ:
-            return UNKNOWN
-        return DEFERRED if _table_for(codec, self._audio) is None else DIRECT
+
+@lru_cache(maxsize=_MOST_TABLES)
+def _tables(audio: TimelineFormat, codecs: tuple[tuple[int, CodecSpec], ...]) -> _Tables:
+    """Make the tables of what was agreed: 7 KB that a call would have twice."""
+    kinds = np.zeros(256, np.int8)
+    clocks_hz = np.zeros(256, np.int64)
+    longest_bytes = np.zeros(256, np.int64)
+    direct: list[G711Table | None] = [None] * 256
+    for payload_type, codec in codecs:
+        clocks_hz[payload_type] = codec.clock_hz
+        direct[payload_type] = _table_for(codec, audio)
+        # In G.711 a byte is a sample; the other codecs make more of theirs.
+        longest_bytes[payload_type] = (codec.rate_hz or 0) * _MOST_AUDIO_MS // 1000
+        kinds[payload_type] = _kind_of(codec, audio)
+    for table in (kinds, clocks_hz, longest_bytes):
+        table.flags.writeable = False
+    return _Tables(kinds, clocks_hz, longest_bytes, tuple(direct))
+
+
+def _kind_of(codec: CodecSpec, audio: TimelineFormat) -> int:
+    if codec.name == TELEPHONE_EVENT:
+        return EVENT
+    if codec.name == COMFORT_NOISE:
+        return NOISE
+    if codec.rate_hz is None or not 0 < codec.clock_hz <= _MOST_HZ:
+        return UNKNOWN
+    return DEFERRED if _table_for(codec, audio) is None else DIRECT
 
 
 def _table_for(codec: CodecSpec, audio: TimelineFormat) -> G711Table | None:
