@@ -354,7 +354,7 @@ class Media:
             try:
                 self._relay.set_remote(stream.number, side, remote, latch)
             except RelayError as err:  # an address of the other IP version
-                self._post(call, LegFault(command.leg, str(err)))
+                self._post(call, LegFault(command.leg, str(err), by_sdp=True))
                 return
             state.remotes[place] = remote
 

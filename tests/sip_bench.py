@@ -118,7 +118,7 @@ class Mirror:
                 yield AnswerReoffer(leg.other, code, reason, self.send(sdp) if sdp else None)
             case LegEnded(leg, code, reason, _):
                 yield from self._ended(call, leg, code, reason)
-            case LegFault(leg, _):
+            case LegFault(leg):
                 yield from self._ended(call, leg, 500, "Server Internal Error")
             case ReofferConfirmed(leg, sdp):
                 yield AcknowledgeReoffer(leg.other, self.send(sdp) if sdp else None)

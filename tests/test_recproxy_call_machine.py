@@ -186,6 +186,7 @@ EVENTS: tuple[Event, ...] = (
     LegEnded(CALLEE, 486, "Busy Here", by_us=False),
     LegEnded(CALLEE, 200, "", by_us=False),
     LegFault(CALLEE, "callback failed"),
+    LegFault(CALLER, "an address of another family", by_sdp=True),
     ReofferReceived(CALLER, sdp()),
     ReofferReceived(CALLER, HOLD),
     ReofferReceived(CALLEE, HOLD),

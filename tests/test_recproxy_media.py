@@ -215,6 +215,7 @@ def test_an_address_of_the_other_ip_version_is_the_fault_of_that_leg(stage: Stag
     stage.media.execute("c1", ConnectMedia(CALLEE, (facts("2001:db8::1", 4000),)))
     fault = stage.journal.of(LegFault, "c1")[0]
     assert fault.leg is CALLEE
+    assert fault.by_sdp
     assert "family" in fault.what
 
 

@@ -336,10 +336,14 @@ class ForkChanged:
 
 @dataclass(frozen=True, slots=True)
 class LegFault:
-    """The SIP adapter failed on this leg; it is treated as ended with 500."""
+    """SIP or media failed on this leg; it is treated as ended with 500.
+
+    If the leg's SDP is to blame, a call that is being set up is refused with 488 instead.
+    """
 
     leg: LegName
     what: str
+    by_sdp: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,6 +184,8 @@ class CallMachine:
                 return self._leg_ended(event, now)
             case LegFault():
                 note = Note("leg.failed", (("leg", event.leg.value), ("what", event.what)))
+                if event.by_sdp and self.caller is CallerLeg.INVITED:
+                    return [note, *self.end_for(488, "Not Acceptable Here", now)]
                 return [note, *self._leg_ended(LegEnded(event.leg, 500, "", by_us=False), now)]
             case ReofferReceived():
                 return self._reoffered(event, now)
