@@ -25,6 +25,12 @@
 #define PJSIP_TRANSPORT_SERVER_IDLE_TIME_FIRST 10
 #define PJSIP_TRANSPORT_SERVER_IDLE_TIME 600
 
+/* Connections that may wait to be accepted.  With five, a few dozen that come at
+ * once keep everybody else waiting for seconds, until their SYN is sent again. */
+#define PJ_SOMAXCONN 512
+#define PJSIP_TCP_TRANSPORT_BACKLOG 512
+#define PJSIP_TLS_TRANSPORT_BACKLOG 512
+
 #define PJMEDIA_HAS_VIDEO 0
 
 /* Keys are the RTP engine's business.  libsrtp is one for the whole process, and

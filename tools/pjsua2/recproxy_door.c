@@ -58,32 +58,6 @@ static void add_retry_after(pjsip_rx_data *rdata, pjsip_hdr *headers)
                           pjsip_retry_after_hdr_create(rdata->tp_info.pool, admission_retry_after));
 }
 
-static pj_bool_t answer_options(pjsip_rx_data *rdata, pjsip_hdr *headers)
-{
-    pj_pool_t *pool = rdata->tp_info.pool;
-    pjsip_allow_hdr *allow = pjsip_allow_hdr_create(pool);
-    pjsip_supported_hdr *supported = pjsip_supported_hdr_create(pool);
-
-    recproxy_counters[RECPROXY_OPTIONS_ANSWERED]++;
-    if (admission != RECPROXY_ADMIT) {
-        add_retry_after(rdata, headers);
-        return recproxy_respond(rdata, PJSIP_SC_SERVICE_UNAVAILABLE, headers);
-    }
-    add_values((pjsip_generic_array_hdr *)allow, recproxy_methods, recproxy_method_count);
-    add_values((pjsip_generic_array_hdr *)supported, recproxy_extensions, recproxy_extension_count);
-    if (recproxy_fork_knows(rdata)) {
-        static const char *const siprec[] = {"siprec"};
-
-        add_values((pjsip_generic_array_hdr *)supported, siprec, 1);
-    }
-    pj_list_push_back(headers, allow);
-    pj_list_push_back(headers, supported);
-    add_text_header(rdata, headers, "Accept",
-                    recproxy_fork_knows(rdata) ? "application/sdp, application/rs-metadata"
-                                               : "application/sdp");
-    return recproxy_respond(rdata, PJSIP_SC_OK, headers);
-}
-
 /* Extensions that a caller requires and that we do not have (RFC 3261, 8.2.2.3). */
 static pjsip_unsupported_hdr *unsupported(pjsip_rx_data *rdata)
 {
@@ -109,6 +83,45 @@ static pjsip_unsupported_hdr *unsupported(pjsip_rx_data *rdata)
     return out;
 }
 
+static pj_bool_t refuses_extensions(pjsip_rx_data *rdata, pjsip_hdr *headers)
+{
+    pjsip_unsupported_hdr *missing = unsupported(rdata);
+
+    if (!missing)
+        return PJ_FALSE;
+    recproxy_counters[RECPROXY_REFUSED_EXTENSION]++;
+    pj_list_push_back(headers, missing);
+    return recproxy_respond(rdata, PJSIP_SC_BAD_EXTENSION, headers);
+}
+
+static pj_bool_t answer_options(pjsip_rx_data *rdata, pjsip_hdr *headers)
+{
+    pj_pool_t *pool = rdata->tp_info.pool;
+    pjsip_allow_hdr *allow = pjsip_allow_hdr_create(pool);
+    pjsip_supported_hdr *supported = pjsip_supported_hdr_create(pool);
+
+    if (refuses_extensions(rdata, headers))
+        return PJ_TRUE;
+    recproxy_counters[RECPROXY_OPTIONS_ANSWERED]++;
+    if (admission != RECPROXY_ADMIT) {
+        add_retry_after(rdata, headers);
+        return recproxy_respond(rdata, PJSIP_SC_SERVICE_UNAVAILABLE, headers);
+    }
+    add_values((pjsip_generic_array_hdr *)allow, recproxy_methods, recproxy_method_count);
+    add_values((pjsip_generic_array_hdr *)supported, recproxy_extensions, recproxy_extension_count);
+    if (recproxy_fork_knows(rdata)) {
+        static const char *const siprec[] = {"siprec"};
+
+        add_values((pjsip_generic_array_hdr *)supported, siprec, 1);
+    }
+    pj_list_push_back(headers, allow);
+    pj_list_push_back(headers, supported);
+    add_text_header(rdata, headers, "Accept",
+                    recproxy_fork_knows(rdata) ? "application/sdp, application/rs-metadata"
+                                               : "application/sdp");
+    return recproxy_respond(rdata, PJSIP_SC_OK, headers);
+}
+
 /* A caller that may name a call of ours in Replaces or Join would take it over;
  * recproxy offers neither, and a UAS without them ignores them (RFC 3891, 3). */
 static void drop_takeover(pjsip_msg *msg)
@@ -125,20 +138,14 @@ static void drop_takeover(pjsip_msg *msg)
 
 static pj_bool_t new_call(pjsip_rx_data *rdata, pjsip_hdr *headers)
 {
-    pjsip_unsupported_hdr *missing;
-
     if (admission != RECPROXY_ADMIT && recproxy_exempt_repeated(rdata))
         return PJ_FALSE;
     if (rdata->msg_info.max_fwd && rdata->msg_info.max_fwd->ivalue <= 0) {
         recproxy_counters[RECPROXY_REFUSED_HOPS]++;
         return recproxy_respond(rdata, PJSIP_SC_TOO_MANY_HOPS, headers);
     }
-    missing = unsupported(rdata);
-    if (missing) {
-        recproxy_counters[RECPROXY_REFUSED_EXTENSION]++;
-        pj_list_push_back(headers, missing);
-        return recproxy_respond(rdata, PJSIP_SC_BAD_EXTENSION, headers);
-    }
+    if (refuses_extensions(rdata, headers))
+        return PJ_TRUE;
     if (admission == RECPROXY_REFUSE ||
         (admission == RECPROXY_EMERGENCY_ONLY && !recproxy_exempt_emergency(rdata))) {
         recproxy_counters[RECPROXY_REFUSED_ADMISSION]++;
@@ -171,14 +178,7 @@ static pj_bool_t refuse_method(pjsip_rx_data *rdata, pjsip_hdr *headers)
 /* INFO, REFER, NOTIFY, MESSAGE inside a call: the other leg answers. */
 static pj_bool_t pass(pjsip_rx_data *rdata, pjsip_hdr *headers)
 {
-    pjsip_unsupported_hdr *missing = unsupported(rdata);
-
-    if (missing) {
-        recproxy_counters[RECPROXY_REFUSED_EXTENSION]++;
-        pj_list_push_back(headers, missing);
-        return recproxy_respond(rdata, PJSIP_SC_BAD_EXTENSION, headers);
-    }
-    return recproxy_held_pass(rdata);
+    return refuses_extensions(rdata, headers) || recproxy_held_pass(rdata);
 }
 
 /* What a recording client says of the call is read elsewhere, from the message as it came. */
@@ -220,6 +220,30 @@ pj_bool_t recproxy_door_stranger(pjsip_rx_data *rdata)
     return recproxy_respond(rdata, PJSIP_SC_FORBIDDEN, &headers);
 }
 
+/* What there may be once is there twice, or the method is not that of CSeq (RFC 3261,
+ * 8.1.1.5): PJSIP and whoever reads the message next would not read the same. */
+static int is_ambiguous(const pjsip_rx_data *rdata)
+{
+    static const pjsip_hdr_e once[] = {
+        PJSIP_H_FROM,         PJSIP_H_TO,           PJSIP_H_CALL_ID,
+        PJSIP_H_CSEQ,         PJSIP_H_MAX_FORWARDS, PJSIP_H_CONTENT_LENGTH,
+        PJSIP_H_CONTENT_TYPE,
+    };
+    const pjsip_msg *msg = rdata->msg_info.msg;
+    unsigned seen = 0;
+
+    for (const pjsip_hdr *hdr = msg->hdr.next; hdr != &msg->hdr; hdr = hdr->next) {
+        for (size_t i = 0; i < PJ_ARRAY_SIZE(once); i++) {
+            if (hdr->type != once[i])
+                continue;
+            if (seen & 1u << i)
+                return 1;
+            seen |= 1u << i;
+        }
+    }
+    return pjsip_method_cmp(&rdata->msg_info.cseq->method, &msg->line.req.method) != 0;
+}
+
 pj_bool_t recproxy_door_request(pjsip_rx_data *rdata)
 {
     const pjsip_method *method = &rdata->msg_info.msg->line.req.method;
@@ -227,6 +251,11 @@ pj_bool_t recproxy_door_request(pjsip_rx_data *rdata)
     pjsip_hdr headers;
 
     pj_list_init(&headers);
+    if (is_ambiguous(rdata)) {
+        recproxy_counters[RECPROXY_REFUSED_METHOD]++;
+        return method->id == PJSIP_ACK_METHOD ||
+               recproxy_respond(rdata, PJSIP_SC_BAD_REQUEST, &headers);
+    }
     if (method->id == PJSIP_OPTIONS_METHOD)
         return answer_options(rdata, &headers);
     if (!recproxy_listed(&method->name, recproxy_methods, recproxy_method_count))

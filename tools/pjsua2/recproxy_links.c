@@ -17,6 +17,7 @@
 struct link {
     const pjsip_transport *transport;
     pj_time_val half_since; /* 0: nothing of a message is there */
+    pj_size_t there;        /* bytes that PJSIP was given last, what it had kept included */
 };
 
 static struct link links[LINKS_MAX];
@@ -61,6 +62,7 @@ static void opened(pjsip_transport *transport)
     }
     links[link_count].transport = transport;
     links[link_count].half_since = (pj_time_val){0, 0};
+    links[link_count].there = 0;
     link_count++;
 }
 
@@ -86,18 +88,27 @@ static pj_status_t on_data(pjsip_tp_rx_data *data)
 {
     struct link *link = find(data->tp);
 
-    if (link && link->half_since.sec == 0)
+    if (!link)
+        return PJ_SUCCESS;
+    link->there = data->len;
+    if (link->half_since.sec == 0)
         pj_gettickcount(&link->half_since);
     return PJ_SUCCESS;
 }
 
-/* Where a message ends is lost: what comes next could be read as anything. */
+/* Line ends between messages keep a connection alive (RFC 5626, 4.4.1).  With all
+ * else it is lost where a message ends: what comes next could be read as anything. */
 static void on_dropped(pjsip_tp_dropped_data *data)
 {
     struct link *link = find(data->tp);
 
-    if (!link || data->status == PJ_EIGNORED)
+    if (!link)
         return;
+    if (data->status == PJ_EIGNORED) {
+        if (data->len >= link->there)
+            link->half_since = (pj_time_val){0, 0};
+        return;
+    }
     recproxy_counters[RECPROXY_LINKS_CLOSED]++;
     pjsip_transport_shutdown2(data->tp, PJ_TRUE);
 }

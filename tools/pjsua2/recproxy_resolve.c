@@ -49,12 +49,21 @@ pj_status_t recproxy_resolve_start(pjsip_endpoint *endpt)
 
 int recproxy_resolve_pin(const char *name, const char *address)
 {
-    pj_str_t text = pj_str((char *)address);
+    pj_str_t text = pj_str((char *)address), host;
+    pj_in6_addr bytes;
+    pj_uint16_t port;
+    int family;
 
     pinned_name[0] = '\0';
     if (!name[0])
         return 0;
-    if (pj_sockaddr_parse(pj_AF_UNSPEC(), 0, &text, &pinned_address) != PJ_SUCCESS)
+    if (pj_ansi_strlen(name) >= sizeof(pinned_name))
+        return -1;
+    /* pj_sockaddr_parse would ask the system for what is not numeric, and wait. */
+    if (pj_sockaddr_parse2(pj_AF_UNSPEC(), 0, &text, &host, &port, &family) != PJ_SUCCESS ||
+        host.slen == 0 || host.slen >= PJ_INET6_ADDRSTRLEN ||
+        pj_inet_pton(family, &host, &bytes) != PJ_SUCCESS ||
+        pj_sockaddr_init(family, &pinned_address, &host, port) != PJ_SUCCESS)
         return -1;
     pj_ansi_strxcpy(pinned_name, name, sizeof(pinned_name));
     return 0;

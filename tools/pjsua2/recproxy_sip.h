@@ -34,7 +34,7 @@ enum recproxy_admission {
 enum recproxy_counter {
     RECPROXY_REFUSED_ADDRESS,   /* requests from outside the access list */
     RECPROXY_REFUSED_ADMISSION, /* INVITE answered 503 */
-    RECPROXY_REFUSED_METHOD,    /* 405, 415, 489 */
+    RECPROXY_REFUSED_METHOD,    /* 405, 415, 489; 400 if two readers would differ */
     RECPROXY_REFUSED_EXTENSION, /* 420 */
     RECPROXY_REFUSED_HOPS,      /* 483 */
     RECPROXY_OPTIONS_ANSWERED,
