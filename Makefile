@@ -16,7 +16,7 @@ NATIVE := $(wildcard rtp/*.c rtp/*.h) rtp/_build.py setup.py pyproject.toml
 SIP := $(wildcard tools/pjsua2/*.c tools/pjsua2/*.h tools/pjsua2/*.i tools/pjsua2/*.sh tools/pjsua2/*.py)
 PYTEST = $(BIN)/pytest -p no:cacheprovider
 
-.PHONY: help dev console demo scale-demo test lint unit interop pbx faults load soak test-native wheel-test states clean
+.PHONY: help dev console demo scale-demo test lint unit interop pbx faults load soak test-native fuzz wheel-test states clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -62,7 +62,7 @@ lint: dev ## ruff, mypy --strict, import contracts, spelling, docstrings
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/codespell
 	@$(BIN)/interrogate -q recproxy rtp announcer storage
-	@clang-format --dry-run --Werror $(wildcard rtp/*.c rtp/*.h tools/pjsua2/*.c tools/pjsua2/*.h bench/*.c tests/native/*.c)
+	@clang-format --dry-run --Werror $(wildcard rtp/*.c rtp/*.h tools/pjsua2/*.c tools/pjsua2/*.h tools/pjsua2/fuzz/*.c tools/pjsua2/fuzz/*.h bench/*.c tests/native/*.c)
 
 unit: dev ## tests without peers
 	$(PYTEST) -q -n 2 -m "not interop and not faults and not load"
@@ -88,6 +88,12 @@ soak: dev ## 20,000 calls, and 40 that stand for an hour; RECPROXY_SOAK_SECONDS,
 
 test-native: dev ## C tests and fuzz corpora under ASan and UBSan
 	@$(MAKE) -C tests/native check
+	@tools/pjsua2/fuzz/fuzz.sh check
+
+FUZZ_SECONDS ?= 60
+fuzz: dev ## libFuzzer for FUZZ_SECONDS on each parser in C, under ASan and UBSan
+	@$(MAKE) -C tests/native fuzz SECONDS=$(FUZZ_SECONDS)
+	@tools/pjsua2/fuzz/fuzz.sh $(FUZZ_SECONDS)
 
 wheel-test: dev ## the tests against the installed wheel, away from the sources
 	tools/wheel-test.sh $(BIN)/python

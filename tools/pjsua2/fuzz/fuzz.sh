@@ -1,27 +1,38 @@
 #!/bin/bash
 # Fuzz recproxy's module under AddressSanitizer and UndefinedBehaviorSanitizer.
 #
-#   tools/pjsua2/fuzz/fuzz.sh [SECONDS]
+#   tools/pjsua2/fuzz/fuzz.sh check             the corpora once through, and a little more
+#   tools/pjsua2/fuzz/fuzz.sh SECONDS [NAME…]   libFuzzer, that long for each target
 #
-# net_fuzz runs the parts without PJSIP; door_fuzz sends whole messages through
-# an instrumented PJSIP, which is built once (minutes) from the source archive
-# that build.sh left in the cache. New inputs go to the cache, crashes to the
-# current directory.
+# An instrumented PJSIP is built once (minutes) from the source archive that
+# build.sh left in the cache, the targets whenever a source has changed. New inputs
+# go to the cache; an input that fails goes there too, is named, and belongs into
+# corpus/NAME with the repair.
 # SPDX-License-Identifier: GPL-2.0-or-later
 set -euo pipefail
 
-seconds=${1:-30}
+die() { printf 'pjsua2 fuzz: %s\n' "$*" >&2; exit 1; }
+[ $# -ge 1 ] || die "usage: $0 check | SECONDS [NAME…]"
+what=$1
+shift
+names=("$@")
+[ ${#names[@]} -gt 0 ] || names=(net lists calls resolve links mask print held door)
+
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 recipe=$(dirname "$here")
 cache=${RECPROXY_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/recproxy}/pjsua2
 tarball=${PJPROJECT_TARBALL:-$cache/pjproject.tar.xz}
-[ -s "$tarball" ] || { echo "no source archive; run tools/pjsua2/build.sh first" >&2; exit 1; }
-key=$({ sha256sum <"$tarball"; sha256sum <"$recipe/config_site.h"; clang --version; } | sha256sum | cut -c1-12)
-tree=$cache/fuzz-$key
+[ -s "$tarball" ] || die "no source archive; run tools/pjsua2/build.sh first"
+command -v clang >/dev/null || die "clang is missing; install clang libclang-rt-14-dev"
 instrument="-g -O1 -fno-omit-frame-pointer -fsanitize=address,fuzzer-no-link"
+key=$({ sha256sum <"$tarball"; sha256sum <"$recipe/config_site.h"; clang --version; echo "$instrument"; } |
+    sha256sum | cut -c1-12)
+tree=$cache/fuzz-$key
+sources=$(cat "$recipe"/*.c "$recipe"/*.h "$here"/*.c "$here"/*.h "$here/fuzz.sh" | sha256sum | cut -c1-12)
+bin=$tree/targets-$sources
+mkdir -p "$cache"
 
-if [ ! -e "$tree/.built" ]; then
-    echo "building an instrumented PJSIP, some minutes; log: $tree.log"
+build_pjsip() {
     rm -rf "$tree"
     mkdir -p "$tree"
     tar -xf "$tarball" -C "$tree" --strip-components=1
@@ -30,30 +41,87 @@ if [ ! -e "$tree/.built" ]; then
         "$recipe/config_site.h" >"$tree/pjlib/include/pj/config_site.h"
     echo '#define PJ_POOL_DEBUG 1' >>"$tree/pjlib/include/pj/config_site.h"
     : >"$tree/pjmedia/src/pjmedia-audiodev/bdimad_dev.c"
-    (
-        cd "$tree"
-        CC=clang CXX=clang++ ./aconfigure CFLAGS="$instrument" LDFLAGS="-fsanitize=address" \
-            --with-external-srtp --disable-sound --disable-video --disable-libyuv --disable-libwebrtc \
-            --disable-sdl --disable-ffmpeg --disable-v4l2 --disable-openh264 --disable-resample \
-            --disable-speex-aec --disable-speex-codec --disable-ilbc-codec --disable-gsm-codec \
-            --disable-g7221-codec --disable-upnp --enable-epoll --disable-opus --disable-bcg729
-        make dep
-        make -j"$(nproc)" lib
-    ) >"$tree.log" 2>&1 || { tail -n 20 "$tree.log" >&2; exit 1; }
-    touch "$tree/.built"
-fi
+    cd "$tree"
+    CC=clang CXX=clang++ ./aconfigure CFLAGS="$instrument" LDFLAGS="-fsanitize=address" \
+        --with-external-srtp --disable-sound --disable-video --disable-libyuv --disable-libwebrtc \
+        --disable-sdl --disable-ffmpeg --disable-v4l2 --disable-openh264 --disable-resample \
+        --disable-speex-aec --disable-speex-codec --disable-ilbc-codec --disable-gsm-codec \
+        --disable-g7221-codec --disable-upnp --enable-epoll --disable-opus --disable-bcg729
+    # The tree is new: which file depends on which need not be found out first.
+    make -j"$(nproc)" lib
+}
 
-out=$(mktemp -d)
-trap 'rm -rf "$out"' EXIT
-includes=$(printf -- '-isystem %s/include ' "$tree"/{pjlib,pjlib-util,pjnath,pjmedia,pjsip})
-libraries=$(printf 'include %s/build.mak\nx:\n\t@echo $(PJ_LDFLAGS) $(PJ_LDLIBS)\n' "$tree" | make -sf - x)
-flags="-std=gnu11 -D_GNU_SOURCE -Wall -Wextra -DPJ_AUTOCONF=1 -DPJ_IS_LITTLE_ENDIAN=1 -DPJ_IS_BIG_ENDIAN=0 -I$recipe"
-clang $flags -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-    "$here/net_fuzz.c" "$recipe"/recproxy_{bodies,net}.c -o "$out/net_fuzz"
-clang $flags $includes $instrument -fsanitize=fuzzer,undefined -fno-sanitize-recover=all \
-    "$here/door_fuzz.c" "$recipe"/recproxy_{auth,bodies,door,exempt,fork,held,links,net,resolve,sdp,sip}.c $libraries -o "$out/door_fuzz"
+build_targets() {
+    local includes libraries flags part name new=$bin.new
+    includes=$(printf -- '-isystem %s/include ' "$tree"/{pjlib,pjlib-util,pjnath,pjmedia,pjsip})
+    libraries=$(printf 'include %s/build.mak\nx:\n\t@echo $(PJ_LDFLAGS) $(PJ_LDLIBS)\n' "$tree" | make -sf - x)
+    flags="-std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -DPJ_AUTOCONF=1 -DPJ_IS_LITTLE_ENDIAN=1
+        -DPJ_IS_BIG_ENDIAN=0 -I$recipe -I$here $includes
+        $instrument -fsanitize=undefined -fno-sanitize-recover=all"
+    rm -rf "$tree"/targets-*
+    mkdir -p "$new"
+    cd "$new"
+    for part in "$recipe"/recproxy_*.c "$here"/*.c; do
+        printf '%s\0' "$part"
+    done | xargs -0 -P "$(nproc)" -n 4 clang $flags -c
+    ar rcs module.a recproxy_*.o
+    for name in "$here"/*_fuzz.c; do
+        name=$(basename "$name" .c)
+        case $name in
+        # Without the stage: it needs no PJSUA, and brings the part's surroundings itself.
+        links_fuzz) echo "$name.o $libraries -o $name" ;;
+        *) echo "$name.o stage.o -Wl,--wrap=pj_getaddrinfo,--wrap=pj_gethostbyname -Wl,--start-group module.a $libraries -Wl,--end-group -o $name" ;;
+        esac
+    done | xargs -P "$(nproc)" -I{} bash -c "clang -fsanitize=address,undefined,fuzzer {}"
+    mv "$new" "$bin"
+}
 
-mkdir -p "$cache/fuzz-corpus/net" "$cache/fuzz-corpus/door"
-"$out/net_fuzz" -max_total_time="$((seconds / 4 + 1))" -max_len=256 "$cache/fuzz-corpus/net"
-"$out/door_fuzz" -max_total_time="$seconds" -max_len=16000 -rss_limit_mb=4096 -timeout=20 \
-    "$cache/fuzz-corpus/door" "$here/corpus"
+once() { # WHAT LOG MADE FUNCTION: run it unless it was done
+    local status
+    [ -e "$3" ] && return
+    echo "pjsua2 fuzz: building $1; log: $2"
+    set +e
+    (set -e; "$4") >"$2" 2>&1 9>&-
+    status=$?
+    set -e
+    [ "$status" -eq 0 ] || { tail -n 25 "$2" >&2; die "failed; the whole log is $2"; }
+}
+
+exec 9>"$cache/fuzz.lock"
+flock 9
+started=$SECONDS
+once "an instrumented PJSIP, some minutes" "$tree.log" "$tree/.built" build_pjsip
+touch "$tree/.built"
+once "the targets" "$tree.targets.log" "$bin" build_targets
+flock -u 9
+[ $((SECONDS - started)) -lt 5 ] || echo "pjsua2 fuzz: built in $((SECONDS - started)) s"
+
+fuzz() { # NAME OPTION…
+    local name=$1 log
+    shift
+    mkdir -p "$cache/fuzz-corpus/$name" "$cache/fuzz-found"
+    log=$cache/fuzz-found/$name.log
+    if ! "$bin/${name}_fuzz" -max_len=8000 -timeout=20 -rss_limit_mb=4096 -seed=1 \
+        -artifact_prefix="$cache/fuzz-found/$name-" "$@" >"$log" 2>&1; then
+        tail -n 60 "$log" >&2
+        die "$name failed: the input is named above, the whole log is $log"
+    fi
+    printf 'ok   %s: %s runs\n' "$name" "$(sed -n 's/.*Done \([0-9]*\) runs.*/\1/p' "$log" | tail -n 1)"
+}
+
+for name in "${names[@]}"; do
+    [ -e "$bin/${name}_fuzz" ] || die "no such target: $name"
+    corpus=$here/corpus/$name
+    if [ "$what" = check ]; then
+        case $name in # as many runs as fit in a second or two
+        net | lists | links | resolve) runs=20000 ;;
+        calls | mask | print) runs=3000 ;;
+        *) runs=0 ;;
+        esac
+        scratch=$(mktemp -d)
+        fuzz "$name" -runs=$runs "$scratch" "$corpus"
+        rm -rf "$scratch"
+    else
+        fuzz "$name" -max_total_time="$what" "$cache/fuzz-corpus/$name" "$corpus"
+    fi
+done
