@@ -15,6 +15,12 @@ class ProcessError(AssertionError):
     """A process of the test failed, ended early, or did not say what was waited for."""
 
 
+def resident_kib(pid: int) -> int:
+    """Memory that a process holds, from /proc."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
+
+
 class Process:
     """A running program whose output is collected. A context manager: leaving it ends it."""
 

@@ -7,10 +7,10 @@ import os
 import re
 import socket
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 import sdp_bodies
+from processes import resident_kib
 from rig import NUMBER, Call, Rig
 
 pytestmark = pytest.mark.interop
@@ -35,13 +35,6 @@ def standing(make_rig: Callable[..., Rig]) -> Iterator[tuple[Rig, Call]]:
     call.hang_up()
     sealed = rig.sealed(call)
     assert [sealed[key] for key in ("caller_lost", "callee_lost", "ring_dropped")] == [0, 0, 0]
-
-
-def resident_kib(rig: Rig) -> int:
-    status = Path(f"/proc/{rig.daemon.pid}/status").read_text()
-    found = re.search(r"VmRSS:\s+(\d+) kB", status)
-    assert found is not None
-    return int(found[1])
 
 
 def request(
@@ -84,11 +77,11 @@ def test_a_flood_changes_nothing_for_a_call_and_memory_stays(standing: tuple[Rig
     everything = ("INVITE", "OPTIONS", "REGISTER", "garbage", "SUBSCRIBE", "BYE")
     flood(rig, here.foreign, 5070, everything, 0)
     flood(rig, here.caller, 5071, everything[1:], 100_000)
-    warm = resident_kib(rig)
+    warm = resident_kib(rig.daemon.pid)
     for turn in range(1, 4):
         flood(rig, here.foreign, 5070, everything, turn * 10_000)
     flood(rig, here.caller, 5071, everything[1:], 200_000)
-    grown = resident_kib(rig) - warm
+    grown = resident_kib(rig.daemon.pid) - warm
     print(f"grown by {grown} KiB")
     assert grown < GROWTH_MOST_KIB
     assert len(rig.callee.received) == before
