@@ -30,6 +30,7 @@ from recproxy import config as settings
 from recproxy.call import Driver, Limits, Ports
 from recproxy.cdr import CallDetails
 from recproxy.config import Config
+from recproxy.epochkeys import EpochKeys
 from recproxy.errors import AlreadyRunning, ConfigError, RecproxyError, StartError
 from recproxy.eventlog import EventLog
 from recproxy.media import Media, MediaPlace
@@ -183,6 +184,7 @@ def _build(
     driver = Driver(current.get, Limits(), clock.monotonic)
     # One drain for each sync: what is drained sooner is not safer, and costs.
     interval_s = config.storage.sync_interval_ms / 1000
+    epochs = EpochKeys.at(config.storage.epochs, current.get)
     recorder = Recorder(
         RecorderConfig(node=config.node, interval_s=interval_s),
         store=store,
@@ -192,9 +194,10 @@ def _build(
         post=driver.post,
         note=sink.note,
         index=_indexer(config, store, current),
+        epochs=epochs,
     )
     sink.recorder = recorder
-    api = _api(config, log, store, recorder, driver, current)
+    api = _api(config, log, store, recorder, driver, current, epochs)
     sink.api = api
     recipients = partial(_key, "storage.recipients", config.storage.recipients, load_recipients)
     sink.details = call_details(config, sink.note, recipients, clock.utcnow, stack)
@@ -238,6 +241,7 @@ def _api(
     recorder: Recorder,
     driver: Driver,
     policy: _CurrentPolicy,
+    epochs: EpochKeys,
 ) -> ApiService | None:
     """The HTTP API, not started yet; None if none is configured."""
     if not config.api.listen:
@@ -257,6 +261,7 @@ def _api(
         policy=policy.get,
         post=driver.post,
         recorder_fault=recorder.fault,
+        keys_until=epochs.covered_until,
         sync_age_s=recorder.sync_age_s,
         failed=lambda why: log.emit("api.failed", why=why),
         objects=open_objects(places),

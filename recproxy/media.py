@@ -112,8 +112,8 @@ class RecordingSink(Protocol):
         """Tell the keys pressed in ``stream``, by these payload types; none: no longer."""
         ...
 
-    def fault(self) -> str | None:
-        """Why nothing can be recorded at present."""
+    def fault(self, purpose: str = "") -> str | None:
+        """Why nothing can be recorded at present, or nothing for this purpose."""
         ...
 
 
@@ -224,9 +224,9 @@ class Media:
         self._calls: dict[str, _Call] = {}
         self._playbacks: dict[int, str] = {}
 
-    def fault(self) -> str | None:
-        """Why nothing can be recorded at present; None if it can."""
-        return self._recorder.fault()
+    def fault(self, purpose: str = "") -> str | None:
+        """Why nothing can be recorded at present, or nothing for this purpose; None if it can."""
+        return self._recorder.fault(purpose)
 
     def execute(self, call: str, command: MediaCommand) -> None:  # noqa: C901, PLR0912 - one row a command
         """Carry out one command of ``call``; failures come back as events."""

@@ -7,7 +7,7 @@ read when somebody scrapes. No label names a call, a recording, a number or an a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
@@ -40,6 +40,7 @@ class StoreFigures:
         shredded: Tombstones of recordings that were shredded.
         overdue: Recordings that should be gone.
         oldest_overdue_s: For how long the first of them should be.
+        keys_left_s: By key group that changes its key pair: until its keys run out.
     """
 
     ready: bool
@@ -52,6 +53,7 @@ class StoreFigures:
     shredded: int
     overdue: int
     oldest_overdue_s: float
+    keys_left_s: Mapping[str, float] = field(default_factory=dict)
 
 
 class Metrics:
@@ -243,3 +245,11 @@ class _Store(Collector):
             "For how long the first of them should have been gone",
             value=figures.oldest_overdue_s,
         )
+        left = GaugeMetricFamily(
+            "recproxy_key_epochs_left_seconds",
+            "Until the keys of a key group that changes its key pair run out; 0: it is not recorded",
+            labels=["key_group"],
+        )
+        for group, seconds in figures.keys_left_s.items():
+            left.add_metric([group], seconds)
+        yield left

@@ -28,6 +28,7 @@ from storage.clock import (
     read_clock,
 )
 from storage.container import AudioFormat, Encoding
+from storage.epochs import EpochLength, EpochPair, EpochShelf, destroy_identity, make_pair
 from storage.errors import (
     AmbiguousId,
     AuditChainBroken,
@@ -81,6 +82,7 @@ from storage.reader import Plaintext, Reader, Verdict, VerifyFault
 from storage.recovery import Outcome, RecoveredRecording, find_orphans, recover
 from storage.remains import Aged, Remains, TraceTerm
 from storage.retention import Retention, SweepReport, due
+from storage.rewrapping import Rewrapped, Rewrapper
 from storage.shred import ShredCertificate, Shredder
 from storage.tags import (
     CLIENTS_PROMPT,
@@ -126,6 +128,9 @@ __all__ = [
     "Direction",
     "DiskFull",
     "Encoding",
+    "EpochLength",
+    "EpochPair",
+    "EpochShelf",
     "FileFault",
     "FileMissing",
     "FilePresent",
@@ -166,6 +171,8 @@ __all__ = [
     "Remains",
     "RemoteFault",
     "Retention",
+    "Rewrapped",
+    "Rewrapper",
     "SealError",
     "SealFacts",
     "SealedRecording",
@@ -196,6 +203,7 @@ __all__ = [
     "VerifyFault",
     "WalError",
     "WriterClosed",
+    "destroy_identity",
     "due",
     "find_orphans",
     "generate_identity",
@@ -207,6 +215,7 @@ __all__ = [
     "load_root_key",
     "load_signing_key",
     "load_verify_key",
+    "make_pair",
     "read_clock",
     "read_events",
     "read_tail",

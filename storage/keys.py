@@ -35,13 +35,17 @@ from storage.age import (
     parse_identities,
     parse_recipients,
 )
-from storage.durable import destroy_together, write_new, write_together
+from storage.durable import destroy, destroy_together, write_new, write_together
 from storage.errors import FileFault, FileMissing, KeyFileError, KeyUnavailable
 from storage.files import Files
 from storage.places import KEYS_DIRECTORY, header_path
 from storage.tags import RecordingId
 
 _HEADER_NAME: Final = re.compile(r"([0-9a-f]{32})\.([a-z][a-z0-9_]{0,62})\Z")
+_DRAFT: Final = ".new"
+"""A header that may be torn; what it is to replace is untouched."""
+_READY: Final = ".next"
+"""A header that is whole and durable, and in force; what it replaces may be gone already."""
 _MAX_HEADER_BYTES: Final = 1 << 20
 _MAX_KEY_FILE_BYTES: Final = 1 << 20
 
@@ -92,17 +96,19 @@ class KeyStore:
             KeyUnavailable: It is not there.
             FileFault: It cannot be read.
         """
+        path = header_path(recording, purpose)
+        if self._files.size(path + _READY) is not None:
+            return self._files.read(path + _READY, 0, _MAX_HEADER_BYTES)
         try:
-            return self._files.read(header_path(recording, purpose), 0, _MAX_HEADER_BYTES)
+            return self._files.read(path, 0, _MAX_HEADER_BYTES)
         except FileMissing as err:
             raise KeyUnavailable(
-                f"the key of recording {recording} for {purpose} is not in the key store "
-                f"({header_path(recording, purpose)})"
+                f"the key of recording {recording} for {purpose} is not in the key store ({path})"
             ) from err
 
     def exists(self, recording: RecordingId, purposes: Iterable[str]) -> bool:
         """Tell whether a header for any of these purposes is there."""
-        return any(self._files.size(header_path(recording, purpose)) is not None for purpose in purposes)
+        return any(self._files.size(path) is not None for path in _paths(recording, purposes))
 
     def destroy(self, recording: RecordingId, purposes: Iterable[str]) -> bool:
         """Overwrite, sync, unlink, sync the directory; may be repeated.
@@ -118,16 +124,60 @@ class KeyStore:
             FileFault: A key may still be there; repeat.
         """
         self._files.make_directory(KEYS_DIRECTORY)
-        paths = [header_path(recording, purpose) for purpose in purposes]
+        paths = _paths(recording, purposes)
         present = any(self._files.size(path) is not None for path in paths)
         for fault in destroy_together(self._files, paths).values():
             raise fault
         return present
 
+    def exchange(self, recording: RecordingId, purpose: str, header: bytes) -> None:
+        """Put a header in the place of another; that one is destroyed once the new one was read back.
+
+        Args:
+            recording: Whose.
+            purpose: For which purpose.
+            header: The new one.
+
+        Raises:
+            KeyUnavailable: What was read back is not what was written; the old one is in force.
+            FileFault: One of the two is in force; ``settle`` says which, and finishes it.
+        """
+        self.settle(recording, purpose)
+        path = header_path(recording, purpose)
+        write_new(self._files, path + _DRAFT, header)
+        if self._files.read(path + _DRAFT, 0, _MAX_HEADER_BYTES) != header:
+            raise KeyUnavailable(f"{path + _DRAFT} is not what was written: the disk is at fault")
+        self._files.rename(path + _DRAFT, path + _READY)
+        self._files.sync_directory(KEYS_DIRECTORY)
+        self._finish(path)
+
+    def settle(self, recording: RecordingId, purpose: str) -> None:
+        """Finish or take back an exchange that was cut short; nothing to do if none was.
+
+        Raises:
+            FileFault: Repeat.
+        """
+        path = header_path(recording, purpose)
+        destroy(self._files, path + _DRAFT)
+        if self._files.size(path + _READY) is not None:
+            self._finish(path)
+
+    def _finish(self, path: str) -> None:
+        destroy(self._files, path)
+        self._files.rename(path + _READY, path)
+        self._files.sync_directory(KEYS_DIRECTORY)
+
     def headers(self) -> tuple[tuple[RecordingId, str], ...]:
         """Recording and purpose of all headers in the store; foreign names are left out."""
         matches = map(_HEADER_NAME.match, self._files.names(KEYS_DIRECTORY))
         return tuple((RecordingId(match[1]), match[2]) for match in matches if match)
+
+
+def _paths(recording: RecordingId, purposes: Iterable[str]) -> list[str]:
+    """Every name that a header for these purposes may have."""
+    return [
+        header_path(recording, purpose) + suffix for purpose in purposes for suffix in ("", _DRAFT, _READY)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,4 +305,7 @@ def _text(files: Files, path: str) -> str:
     try:
         return files.read(path, 0, _MAX_KEY_FILE_BYTES).decode()
     except UnicodeDecodeError as err:
-        raise KeyFileError(f"{path}: is not text: give the file that age-keygen writes") from err
+        raise KeyFileError(
+            f"{path}: is not text: give the file that age-keygen writes; one that is itself encrypted "
+            'is decrypted first, with "age -d"'
+        ) from err

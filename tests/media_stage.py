@@ -81,7 +81,7 @@ class Sink:
     def discard(self, call: str, reason: str) -> None:
         self.discarded.append((call, reason))
 
-    def fault(self) -> str | None:
+    def fault(self, purpose: str = "") -> str | None:
         return self.why_not
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -21,16 +22,19 @@ from storage import (
     ChannelFacts,
     Direction,
     Encoding,
+    EpochShelf,
     LegalBasis,
     NoticeProof,
     NumberIndex,
     NumberTokens,
+    OpenRequest,
     OsFiles,
     Parties,
     RecordingId,
     RecordingStore,
     RecordingTags,
     SealFacts,
+    StorageError,
     generate_root_key,
     generate_signing_key,
     load_recipients,
@@ -38,7 +42,7 @@ from storage import (
     load_signing_key,
     sqlite_url,
 )
-from storage.age import X25519Identity
+from storage.age import Recipient, X25519Identity
 
 START = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
 CALLER, CALLEE = "+31612345678", "+31305550100"
@@ -153,6 +157,7 @@ class Take:
         basis: On what ground.
         index: Whether the numbers find it.
         policy: Version of the policy it was made under.
+        epoch: Day or month of the key group ``main`` whose key in ``epochs/`` it is wrapped to.
     """
 
     number: int
@@ -166,6 +171,7 @@ class Take:
     basis: LegalBasis = LegalBasis.LEGITIMATE_INTEREST
     index: bool = False
     policy: str = "7" * 64
+    epoch: str = ""
 
     @property
     def id(self) -> str:
@@ -201,17 +207,31 @@ def record(shelf: Shelf, *takes: Take, clock: datetime | None = None) -> None:
     try:
         for take in takes:
             shown[0] = clock or take.started
+            numbers = index.tokens((take.caller, take.callee), take.started) if take.index else None
+            shelved = EpochShelf(OsFiles(shelf.root / "epochs"))
             _record(
-                store, take, index.tokens((take.caller, take.callee), take.started) if take.index else None
+                store, take, numbers, shelved.recipients("main", take.epoch) if take.epoch else recipients
             )
     finally:
         store.close()
         catalogue.close()
 
 
-def _record(store: RecordingStore, take: Take, index: NumberTokens | None) -> None:
+def _record(
+    store: RecordingStore, take: Take, index: NumberTokens | None, recipients: Sequence[Recipient]
+) -> None:
     parties = Parties(take.caller, take.callee, ("a@carrier", "b@pbx"))
-    writer = store.open(_tags(take), parties, FORMAT, take.started, index)
+    request = OpenRequest(
+        _tags(take),
+        parties,
+        FORMAT,
+        index,
+        recipients={take.purpose: recipients},
+        epochs={take.purpose: ("main", take.epoch)},
+    )
+    (writer,) = store.open_together([request], take.started)
+    if isinstance(writer, StorageError):
+        raise writer
     if take.end == "discard":
         writer.discard("announcement broken off", take.started)
         return

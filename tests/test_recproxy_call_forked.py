@@ -119,7 +119,7 @@ class Answers:
 
 
 def machine(plan: RecordPlan = PLAN, *, fault: str | None = None) -> ForkedCall:
-    return ForkedCall(Answers(Record(plan)), Limits(), recorder_fault=fault)
+    return ForkedCall(Answers(Record(plan)), Limits(), recorder_fault=lambda _purpose: fault)
 
 
 def invite(notice: ForkNotice | None = TOLD, body: bytes = b"", sides: ForkSides = SIDES) -> ForkInvited:

@@ -161,7 +161,7 @@ def plan(
 
 
 def machine(decision: Decision, fault: str | None = None) -> CallMachine:
-    return CallMachine(FixedPolicy(decision), Limits(), recorder_fault=fault)
+    return CallMachine(FixedPolicy(decision), Limits(), recorder_fault=lambda _purpose: fault)
 
 
 ALLOCATED = MediaAllocated((LocalMedia("127.0.0.1", 20000),), (LocalMedia("127.0.0.1", 20002),))

@@ -94,7 +94,7 @@ class Outside(Journal):
         if self.breaks(call, "forget"):
             raise RuntimeError("forget failed")
 
-    def fault(self) -> str | None:
+    def fault(self, purpose: str = "") -> str | None:
         return self.why_not
 
     def note(self, call: str, note: Note) -> None:

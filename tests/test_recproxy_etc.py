@@ -95,7 +95,7 @@ def test_the_defaults_in_the_comments_are_the_defaults() -> None:
     absent = (
         "advertise|nameservers|media_advertise|authenticate|tls|keepalive|register"
         "|max_rate|numbers|deny|headers|syslog|listen|tokens"
-        "|catalogue|catalogue_password_file|former_nodes|bucket"
+        "|catalogue|catalogue_password_file|former_nodes|bucket|epochs"
     )
     shown = re.sub(rf"(?m)^ *({absent}): .*\n", "", shown)
     shown = re.sub(r"(?m)^    max_calls: .*\n", "", shown)

@@ -51,6 +51,8 @@ PURPOSE: dict[str, Any] = {
     "playback": {"roles": ("coach",)},
     "recipients": (),
     "transfers": (),
+    "storage": {"key_group": "main"},
+    "evidence": {"tombstone_keep": timedelta(days=365)},
 }
 CONTROLLER = {
     "name": "Voorbeeld BV",
@@ -73,6 +75,7 @@ class Full:
     version: str = "ab" * 32
     controller: Any = field(default_factory=lambda: CONTROLLER)
     exempt: Any = field(default_factory=lambda: EXEMPT)
+    key_groups: Any = field(default_factory=lambda: {"main": {"backup_horizon": timedelta(days=7)}})
 
     @property
     def file(self) -> Full:
@@ -150,7 +153,10 @@ def test_the_register_in_json_and_csv_says_the_same() -> None:
     (activity,) = found["activities"]
     _heads, row = csv.reader(io.StringIO(register(sheet(), RegisterFormat.CSV)))
     assert list(activity.values()) == row
-    assert activity["retention"] == "30 days"
+    assert activity["retention"] == (
+        "30 days; the destroyed key for at most 7 days more in backups; "
+        "a trace without personal data for 1 year"
+    )
     assert activity["recipients"] == "–"
     assert found["controller"]["dpo"] == "fg@voorbeeld.nl"
 

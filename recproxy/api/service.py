@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
@@ -45,6 +45,7 @@ class Outside:
         policy: Gives the policy in force.
         post: Hands an event to a call.
         recorder_fault: Why nothing can be recorded at present; None if it can.
+        keys_until: When the keys of each key group that changes its key pair run out, asked of an instant.
         sync_age_s: Seconds since the write-ahead log was last synced.
         failed: Told of what goes wrong; any thread.
         objects: Where sealed bodies may be instead; None if they are all in the data directory.
@@ -58,6 +59,7 @@ class Outside:
     policy: Callable[[], Policy]
     post: Callable[[str, Event], None]
     recorder_fault: Callable[[], str | None]
+    keys_until: Callable[[datetime], Mapping[str, datetime]]
     sync_age_s: Callable[[], float]
     failed: Callable[[str], None]
     objects: Objects | None = None
@@ -172,6 +174,9 @@ class ApiService:
             ),
             overdue=overdue.recordings,
             oldest_overdue_s=late.total_seconds(),
+            keys_left_s={
+                group: (until - now).total_seconds() for group, until in self._outside.keys_until(now).items()
+            },
         )
 
 

@@ -69,8 +69,8 @@ class MediaPort(Protocol):
         """Carry out one command of ``call``; failures come back as events."""
         ...
 
-    def fault(self) -> str | None:
-        """Why nothing can be recorded at present; None if it can."""
+    def fault(self, purpose: str = "") -> str | None:
+        """Why nothing can be recorded at present, or nothing for this purpose; None if it can."""
         ...
 
 
@@ -186,7 +186,7 @@ class Driver:
             if not isinstance(event, InviteReceived | ForkInvited):
                 return  # the call has ended meanwhile
             kind = ForkedCall if isinstance(event, ForkInvited) else CallMachine
-            machine = kind(self._policy(), self._limits, recorder_fault=self._out.media.fault())
+            machine = kind(self._policy(), self._limits, recorder_fault=self._out.media.fault)
             self._calls[call] = machine
         self._advance(call, machine, type(event).__name__, partial(machine.receive, event, self._clock()))
 

@@ -43,7 +43,7 @@ from recproxy.call.forkmedia import Taken, take
 from recproxy.call.forknotice import ForkEvidence
 from recproxy.call.keypad import KeyAction
 from recproxy.call.legs import Legs
-from recproxy.call.machine import Decider, Limits
+from recproxy.call.machine import Decider, Limits, RecorderFault, fault_of, no_fault
 from recproxy.call.recording import CallRecording
 from recproxy.call.selection import Selection
 from recproxy.call.states import CallerLeg, Choice, ForkTold, PauseCause, Recording, Symbol
@@ -64,13 +64,13 @@ class ForkedCall:
     ``now`` is monotonic seconds everywhere. The object is used by one thread.
     """
 
-    def __init__(self, policy: Decider, limits: Limits, *, recorder_fault: str | None = None) -> None:
+    def __init__(self, policy: Decider, limits: Limits, *, recorder_fault: RecorderFault = no_fault) -> None:
         """Prepare a fork.
 
         Args:
             policy: Decides whether the call is recorded.
             limits: Guard times.
-            recorder_fault: Why nothing can be recorded at present; None if it can.
+            recorder_fault: Why nothing can be recorded for a purpose at present; None if it can.
         """
         self._policy = policy
         self._limits = limits
@@ -217,7 +217,7 @@ class ForkedCall:
             case _:
                 assert_never(decision)
         self._legs.inbound = self._facts.direction is Direction.INBOUND
-        refusal = self._why_not(event)
+        refusal = self._why_not(event, plan)
         if refusal is not None:
             code, text, why = refusal
             return [self._offered_note(), *self._evidence.fail(why), *self._end(code, text, now)]
@@ -237,11 +237,12 @@ class ForkedCall:
                 return again
         return decision
 
-    def _why_not(self, event: ForkInvited) -> tuple[int, str, str] | None:
+    def _why_not(self, event: ForkInvited, plan: RecordPlan) -> tuple[int, str, str] | None:
         """Why it cannot be recorded: status, reason phrase, and the same for the log; None if it can."""
         self._taken = take(event.offer, event.sides)
-        if self._recorder_fault is not None:
-            return 503, "Recorder Unavailable", self._recorder_fault
+        down = fault_of(plan, self._recorder_fault)
+        if down is not None:
+            return 503, "Recorder Unavailable", down
         if self._taken is None:
             return _NOT_ACCEPTABLE_HERE, "No Audio That Can Be Recorded", "no codec that can be recorded"
         why = self._evidence.why_not(event.notice)

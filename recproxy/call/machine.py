@@ -18,8 +18,9 @@ nothing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, assert_never
+from typing import Protocol, TypeAlias, assert_never
 
 from recproxy.call import selection as pick
 from recproxy.call.agreement import Agreement
@@ -60,7 +61,7 @@ from recproxy.call.reoffer import Reoffers
 from recproxy.call.setup import Setup
 from recproxy.call.states import CalleeLeg, CallerLeg, Choice, Notice, PauseCause, Recording
 from recproxy.errors import IllegalEvent
-from recproxy.policy import CallQuestion, Decision, OnFailure, Pass, Record
+from recproxy.policy import CallQuestion, Decision, OnFailure, Pass, Record, RecordPlan
 from storage.tags import Direction
 
 
@@ -87,19 +88,34 @@ class Limits:
     ending_s: float = 40.0
 
 
+RecorderFault: TypeAlias = Callable[[str], str | None]
+"""Tells why nothing can be recorded for a purpose at present; None if it can."""
+
+
+def no_fault(_purpose: str) -> str | None:
+    """Everything can be recorded."""
+    return None
+
+
+def fault_of(plan: RecordPlan, recorder_fault: RecorderFault) -> str | None:
+    """Why a call cannot be recorded for one of its purposes at present; None if it can for all."""
+    purposes = [one.purpose for one in plan.purposes] or [plan.purpose]
+    return next(filter(None, map(recorder_fault, purposes)), None)
+
+
 class CallMachine:
     """One call, from INVITE to the end of both dialogs.
 
     ``now`` is monotonic seconds everywhere. The object is used by one thread.
     """
 
-    def __init__(self, policy: Decider, limits: Limits, *, recorder_fault: str | None = None) -> None:
+    def __init__(self, policy: Decider, limits: Limits, *, recorder_fault: RecorderFault = no_fault) -> None:
         """Prepare a call.
 
         Args:
             policy: Decides whether the call is recorded.
             limits: Guard times.
-            recorder_fault: Why nothing can be recorded at present; None if it can.
+            recorder_fault: Why nothing can be recorded for a purpose at present; None if it can.
         """
         self._policy = policy
         self._recorder_fault = recorder_fault
@@ -249,14 +265,15 @@ class CallMachine:
                 history.decision = "record"
                 self._permission.take(plan, facts)
                 recordable = pick.select_recordable(offer)
-                fault = self._recorder_fault or (None if recordable else "no codec that can be recorded")
+                down = fault_of(plan, self._recorder_fault)
+                fault = down or (None if recordable else "no codec that can be recorded")
                 if fault is None and recordable is not None:
                     selection = recordable
                 else:
                     notes = self._permission.notice.fail(str(fault))
                     if plan.on_failure is OnFailure.REFUSE:
-                        code = 503 if self._recorder_fault else 488
-                        text = "Recorder Unavailable" if self._recorder_fault else "Not Acceptable Here"
+                        code = 503 if down else 488
+                        text = "Recorder Unavailable" if down else "Not Acceptable Here"
                         return [history.offered(facts), *notes, *self.end_for(code, text, now)]
         return [history.offered(facts), *notes, *self._setup.begin(selection, facts.trunk, now)]
 

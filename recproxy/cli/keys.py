@@ -11,6 +11,7 @@ from typing import Final
 import click
 
 from recproxy.cli.display import Json, print_json, tick
+from recproxy.cli.keyepochs import epochs
 from recproxy.cli.options import json_option
 from recproxy.errors import RecproxyError, UsageError
 from storage import OsFiles, generate_root_key, generate_signing_key
@@ -37,6 +38,9 @@ class _Made:
 @click.group("keys", no_args_is_help=False)
 def keys() -> None:
     """Make the keys that a configuration needs."""
+
+
+keys.add_command(epochs)
 
 
 @keys.command("generate")

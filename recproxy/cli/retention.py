@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from recproxy.cdr import DetailUpkeep
 from recproxy.cli.aging import Aging
 from recproxy.cli.archive import Archive, actor, open_archive
+from recproxy.cli.epochwatch import EpochWatch
 from recproxy.cli.options import config_option
 from recproxy.cli.shortening import Shortening
 from recproxy.config import parse_duration
@@ -284,7 +285,7 @@ def retention(config: Path, once: bool, interval: timedelta | None, accept_clock
                 _monotonic,
                 anchor=_anchor(archive, chain.public_key, log),
                 terms=shortening.apply,
-                chores=_chores(archive, chain, log, Aging(archive, chain, log, lambda: shortening.policy)),
+                chores=_chores(archive, chain, log, shortening),
             )
             if once:
                 return _once(sweeper)
@@ -343,9 +344,14 @@ def _anchor(archive: Archive, key: Ed25519PublicKey, log: EventLog) -> Callable[
     return tell
 
 
-def _chores(archive: Archive, chain: AuditLog, log: EventLog, aging: Aging) -> Callable[[datetime], None]:
-    """What looks after tombstones, and after cases of people and call detail records where there are any."""
-    chores: list[Callable[[datetime], None]] = [aging.run]
+def _chores(
+    archive: Archive, chain: AuditLog, log: EventLog, shortening: Shortening
+) -> Callable[[datetime], None]:
+    """What looks after tombstones, coming keys, cases of people and call detail records."""
+    chores: list[Callable[[datetime], None]] = [
+        Aging(archive, chain, log, lambda: shortening.policy).run,
+        EpochWatch(archive.config.storage.epochs, log, lambda: shortening.policy).run,
+    ]
     cases, cdr = archive.config.subjects.directory, archive.config.cdr
     if cases is not None and cases.is_dir():
         files = OsFiles(cases)

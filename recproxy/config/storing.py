@@ -66,6 +66,8 @@ class StorageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         audit_key: File with the Ed25519 key that signs the audit log.
         index_key: File with the key of the number index; None for no index: then a
             person's recordings are found by date, time and line only.
+        epochs: Directory of the public keys of epochs, ``<key group>/<epoch>.recipient``; None
+            for none. Needed where ``key_groups`` of the policy declares an ``epoch``.
         catalogue: SQLAlchemy URL; empty for SQLite in ``directory``. PostgreSQL is shared by all
             nodes that name it.
         catalogue_password_file: Holds the password for PostgreSQL, alone on its first line; mode
@@ -80,6 +82,7 @@ class StorageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     recipients: Path
     audit_key: Path
     index_key: Path | None = None
+    epochs: Path | None = None
     catalogue: str = ""
     catalogue_password_file: Path | None = None
     former_nodes: tuple[NodeName, ...] = ()

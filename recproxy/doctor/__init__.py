@@ -3,6 +3,7 @@
 from recproxy.doctor.checks import check
 from recproxy.doctor.facts import (
     DirectoryFacts,
+    EpochFacts,
     Facts,
     FileFacts,
     Finding,
@@ -14,6 +15,7 @@ from recproxy.doctor.probes import probe
 
 __all__ = [
     "DirectoryFacts",
+    "EpochFacts",
     "Facts",
     "FileFacts",
     "Finding",

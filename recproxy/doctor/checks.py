@@ -9,6 +9,7 @@ from recproxy.config import Config
 from recproxy.config.settings import UDP_PORTS_PER_CALL
 from recproxy.doctor.facts import (
     DirectoryFacts,
+    EpochFacts,
     Facts,
     FileFacts,
     Finding,
@@ -53,6 +54,7 @@ def check(facts: Facts, config: Config) -> list[Finding]:
         _directory("announcements", facts.announcements, facts.euid, private=False),
         _recipients(facts.recipients),
         _identities(facts),
+        *map(_epochs, facts.epochs),
         _audit_key(facts.audit_key),
         _index_key(facts.index_key),
         *_programs(facts),
@@ -195,6 +197,23 @@ def _identities(facts: Facts) -> Finding:
             "move it to another machine: with it, root here opens every recording",
         )
     return _good(name, f"no private key beside {facts.recipients.path.name}")
+
+
+def _epochs(facts: EpochFacts) -> Finding:
+    name = f"keys of {facts.key_group}"
+    mend = f'"recproxy keys epochs make {facts.key_group}" elsewhere, then put the .recipient files here'
+    if facts.fault:
+        return _bad(name, facts.fault, mend)
+    if facts.misplaced:
+        return _bad(
+            name,
+            f"the private half of {', '.join(facts.misplaced)} lies on the recorder",
+            "move it to another machine: with it, root here opens the recordings of that epoch",
+        )
+    if facts.days < 0:
+        return _bad(name, "none for now: its purposes are not recorded", mend)
+    said = f"enough for {facts.days} days"
+    return _warning(name, said, mend) if facts.days < facts.enough else _good(name, said)
 
 
 def _audit_key(facts: FileFacts) -> Finding:

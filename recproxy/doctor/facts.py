@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-__all__ = ["DirectoryFacts", "Facts", "FileFacts", "Finding", "Grade", "PromptFacts", "SipFacts"]
+__all__ = [
+    "DirectoryFacts",
+    "EpochFacts",
+    "Facts",
+    "FileFacts",
+    "Finding",
+    "Grade",
+    "PromptFacts",
+    "SipFacts",
+]
 
 
 class Grade(Enum):
@@ -108,6 +117,25 @@ class PromptFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class EpochFacts:
+    """The keys of one key group that changes its key pair.
+
+    Attributes:
+        key_group: Its name.
+        days: Whole days until its keys run out; negative if it has none for now.
+        enough: Fewer days are too few.
+        misplaced: Epochs whose private half lies on the recorder.
+        fault: Why the keys cannot be looked at; empty if they can.
+    """
+
+    key_group: str
+    days: int
+    enough: int
+    misplaced: tuple[str, ...] = ()
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """All that was probed.
 
@@ -131,6 +159,7 @@ class Facts:
         clock_synchronised: None if unknown.
         api_fault: What is wrong with the tokens or a certificate of the HTTP API; empty if nothing
             is, None if there is no API.
+        epochs: The key groups that change their key pair.
     """
 
     euid: int
@@ -151,3 +180,4 @@ class Facts:
     free_bytes: int | None
     clock_synchronised: bool | None
     api_fault: str | None = None
+    epochs: tuple[EpochFacts, ...] = ()

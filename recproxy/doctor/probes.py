@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Final
 
 from recproxy.config import ApiConfig, Config
-from recproxy.doctor.facts import DirectoryFacts, Facts, FileFacts, PromptFacts, SipFacts
+from recproxy.doctor.facts import DirectoryFacts, EpochFacts, Facts, FileFacts, PromptFacts, SipFacts
+from recproxy.epochkeys import SHORT, epoch_lengths
 from recproxy.errors import ConfigError, RecproxyError
 from recproxy.policy import Policy, Surroundings, load_policy
-from storage import OsFiles, StorageError, load_recipients, load_root_key, load_signing_key
+from storage import EpochShelf, OsFiles, StorageError, load_recipients, load_root_key, load_signing_key
 
 __all__ = ["probe"]
 
@@ -70,6 +71,7 @@ def probe(config: Config) -> Facts:
         free_bytes=_free_bytes(places.directory),
         clock_synchronised=_clock_synchronised(),
         api_fault=_api_fault(config.api),
+        epochs=() if policy is None else tuple(_epochs(places.epochs, policy)),
     )
 
 
@@ -190,6 +192,22 @@ def _index_key(path: Path) -> FileFacts:
 
 def _plain(err: StorageError | OSError) -> str:
     return err.strerror or str(err) if isinstance(err, OSError) else str(err)
+
+
+def _epochs(directory: Path | None, policy: Policy) -> Iterator[EpochFacts]:
+    now = datetime.now(UTC)
+    for group, length in epoch_lengths(policy).items():
+        enough = SHORT[length].days
+        if directory is None:
+            yield EpochFacts(group, -1, enough, fault="storage.epochs names no directory of keys")
+            continue
+        shelf = EpochShelf(OsFiles(directory))
+        try:
+            until, misplaced = shelf.covered_until(group, length, now), shelf.misplaced(group)
+        except (StorageError, OSError) as err:
+            yield EpochFacts(group, -1, enough, fault=f"{directory}: {_plain(err)}")
+        else:
+            yield EpochFacts(group, (until - now).days if until > now else -1, enough, misplaced)
 
 
 def _identities(directory: Path) -> Iterator[Path]:

@@ -82,7 +82,7 @@ def _row(purpose: PurposeSheet) -> tuple[str, ...]:
         purpose.text("special_categories"),
         purpose.listed("recipients"),
         purpose.listed("transfers"),
-        purpose.keep,
+        purpose.keep + purpose.remains,
         texts.SECURITY[language],
         purpose.text("dpia"),
         purpose.text("staff.works_council"),

@@ -36,6 +36,14 @@ _PROMOTED: Final = {
     Language.NL: ", of {keep} waar het gesprek daar reden voor geeft ({rationale})",
     Language.EN: ", or {keep} if the call gives reason for it ({rationale})",
 }
+_IN_BACKUPS: Final = {
+    Language.NL: "; de vernietigde sleutel nog hooguit {horizon} in reservekopieën",
+    Language.EN: "; the destroyed key for at most {horizon} more in backups",
+}
+_TRACE: Final = {
+    Language.NL: "; een spoor zonder persoonsgegevens {keep}",
+    Language.EN: "; a trace without personal data for {keep}",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +84,14 @@ class PurposeSheet:
         )
 
     @property
+    def remains(self) -> str:
+        """What is left after the shred, and for how long, as words."""
+        horizon = self.sheet.value(f"key_groups.{self.value('storage.key_group')}.backup_horizon")
+        found = _duration(horizon) if isinstance(horizon, str) else None
+        backups = _IN_BACKUPS[self.language].format(horizon=self.sheet.duration(horizon)) if found else ""
+        return backups + _TRACE[self.language].format(keep=self.text("evidence.tombstone_keep"))
+
+    @property
     def basis(self) -> str:
         """The legal ground towards the caller, by its name in the policy; empty if there is none."""
         found = self.value("basis.caller", "legal_basis")
@@ -96,6 +112,18 @@ class Sheet:
         self.version = policy.version
         self.purposes = tuple(PurposeSheet(name, language, self) for name in policy.purposes)
         self._missing: dict[str, None] = {}
+
+    @property
+    def longest_backup(self) -> str:
+        """How long a destroyed key lives on in backups at most, as words; empty if there are none."""
+        groups = self.value("key_groups") or {}
+        found = [
+            (duration, text)
+            for group in groups.values()
+            if (duration := _duration(text := str(group.get("backup_horizon", "")))) is not None
+        ]
+        longest, text = max(found, default=(timedelta(0), ""))
+        return self.duration(text) if longest else ""
 
     @property
     def missing(self) -> tuple[str, ...]:

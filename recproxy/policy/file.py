@@ -174,15 +174,26 @@ class PromptText(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     file: str = ""
 
 
+class KeyEpoch(Enum):
+    """For how long a key group uses one key pair before the next takes its place."""
+
+    NONE = "none"
+    DAY = "day"
+    MONTH = "month"
+
+
 class KeyGroup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Keys that are backed up together.
 
     Attributes:
         backup_horizon: How long a destroyed key lives on in backups: until then what was
             shredded is not ``shred_complete``.
+        epoch: For how long recordings are wrapped to one key pair; none is for ever, to
+            ``storage.recipients``. A day suits terms of up to 30 days, a month longer ones.
     """
 
     backup_horizon: timedelta = timedelta(0)
+    epoch: KeyEpoch = KeyEpoch.NONE
 
 
 class PolicyFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from recproxy.epochkeys import EpochKeys, Wrapping
 from recproxy.recorder.jobs import Open
 from recproxy.recorder.live import specs
 from recproxy.subject import NumberIndexer
@@ -54,7 +55,12 @@ class Prepared:
 
 
 def prepare(
-    job: Open, recording: RecordingId, config: RecorderConfig, indexer: NumberIndexer | None, began: datetime
+    job: Open,
+    recording: RecordingId,
+    config: RecorderConfig,
+    indexer: NumberIndexer | None,
+    began: datetime,
+    epochs: EpochKeys | None = None,
 ) -> Prepared:
     """Settle what a recording is: its format, its tags, whom it can be found by.
 
@@ -65,6 +71,7 @@ def prepare(
         indexer: Makes what a number finds recordings by; None for no index.
         began: Its start by the wall clock, which may have been set back: it never
             starts before its notice was heard.
+        epochs: Says whom it is wrapped to; None for the store's recipients, whatever it is for.
 
     Returns:
         What to open.
@@ -101,4 +108,8 @@ def prepare(
     parties = Parties(facts.caller, facts.callee, (facts.sip_call_id, plan.callee_call_id))
     numbers = (facts.caller, facts.callee)
     index = None if indexer is None else indexer.tokens(plan.purpose, numbers, started)
-    return Prepared(job, timeline, OpenRequest(tags, parties, audio, index))
+    wrapping = Wrapping()
+    if epochs is not None:
+        wrapping = epochs.wrapping([term.purpose for term in tags.terms], started)
+    request = OpenRequest(tags, parties, audio, index, wrapping.recipients, wrapping.epochs)
+    return Prepared(job, timeline, request)

@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from recproxy.call.commands import AuditNote, Note, OpenRecording
 from recproxy.call.events import Codec, DigitPressed, Event, LegName, RecordingFailed, RecordingOpened
+from recproxy.epochkeys import EpochKeys
 from recproxy.media import Clock
 from recproxy.recorder.evidence import Evidence
 from recproxy.recorder.jobs import Audit, Discard, Inbox, Job, Listen, Open, Pace, Pause, Resume, Seal, Stop
@@ -64,6 +65,7 @@ class Recorder:
         post: Callable[[str, Event], None],
         note: Callable[[str, Note], None],
         index: NumberIndexer | None = None,
+        epochs: EpochKeys | None = None,
     ) -> None:
         """Prepare the recorder; ``start`` starts its thread.
 
@@ -76,6 +78,7 @@ class Recorder:
             post: Takes events, any thread.
             note: Takes lines for the event log, any thread.
             index: Makes what a number finds recordings by; None for no index.
+            epochs: Says whom a recording is wrapped to; None for the store's recipients.
         """
         self._config = config
         self._store = store
@@ -85,6 +88,7 @@ class Recorder:
         self._post = post
         self._note = note
         self._index = index
+        self._epochs = epochs
         self._inbox = Inbox(clock)
         self._pace = Pace()
         self._evidence = Evidence(store, note)
@@ -114,11 +118,14 @@ class Recorder:
         """Seconds since the log was last synced: what a power cut would cost; any thread."""
         return max(0, self._clock.monotonic_ns() - self._synced_ns) / _SECOND_NS
 
-    def fault(self) -> str | None:
-        """Why nothing can be recorded at present; None if it can."""
+    def fault(self, purpose: str = "") -> str | None:
+        """Why nothing can be recorded at present, or nothing for this purpose; None if it can."""
         if self._stopped or not self._thread.is_alive():
             return _STOPPED
-        return self._evidence.fault or self._space_fault
+        found = self._evidence.fault or self._space_fault
+        if found is None and purpose and self._epochs is not None:
+            return self._epochs.fault(purpose, self._clock.utcnow())
+        return found
 
     def open(self, call: str, stream: int, start_ns: int, plan: OpenRecording) -> None:
         """Record ``stream`` from ``start_ns``; answered by an event."""
@@ -231,7 +238,8 @@ class Recorder:
         for job in jobs:
             recording = RecordingId(self._new_id())
             try:
-                prepared.append(prepare(job, recording, self._config, self._index, self._wall(job.start_ns)))
+                began = self._wall(job.start_ns)
+                prepared.append(prepare(job, recording, self._config, self._index, began, self._epochs))
             except Exception as err:  # noqa: BLE001 - the boundary: one recording's fault ends that one only
                 self._not_opened(job, recording, err)
         if not prepared:

@@ -169,6 +169,14 @@ We also hold recordings that no number finds. Tell us date, time and the line th
 look them up while they exist.
 """,
 }
+_BACKUPS: Final[Mapping[Language, str]] = {
+    Language.NL: """
+Reservekopieën van de vernietigde sleutels bestaan nog hooguit {horizon}; daarna is niets meer te openen.
+""",
+    Language.EN: """
+Backups of the destroyed keys exist for at most {horizon} more; after that nothing opens any more.
+""",
+}
 _CLOSING: Final[Mapping[Language, str]] = {
     Language.NL: """
 **Klacht (f).** U kunt een klacht indienen bij de Autoriteit Persoonsgegevens
@@ -229,7 +237,7 @@ def outcome_letter(reply: Reply) -> str:
         reference=reply.case.reference,
         received=_date(reply.case.received, language),
         outcomes="\n".join(said) or _NO_RESULT[language],
-    ) + _closing(reply)
+    ) + (_backups(reply) + _closing(reply))
 
 
 def _purpose(purpose: PurposeSheet) -> str:
@@ -240,6 +248,14 @@ def _purpose(purpose: PurposeSheet) -> str:
         basis=named or purpose.text("basis.caller", "legal_basis"),
         keep=purpose.keep,
     )
+
+
+def _backups(reply: Reply) -> str:
+    """How long backups may still hold the keys of what was shredded; nothing if there are none."""
+    horizon = reply.sheet.longest_backup
+    if not horizon or all(one.outcome is not Outcome.SHREDDED for one in reply.case.found):
+        return ""
+    return _BACKUPS[reply.sheet.language].format(horizon=horizon)
 
 
 def _closing(reply: Reply) -> str:

@@ -44,6 +44,8 @@ EVENTS: Final[Mapping[str, str]] = {
     "hold.expired": "A hold lapsed on its date.",
     "hold.lifted": "A hold was ended before its date.",
     "hold.requested": "A person asked for a hold.",
+    "key.retired": "The key pair of an epoch is used no more; nothing is wrapped to it.",
+    "key.rewrapped": "The key of a recording was wrapped to longer-lived recipients.",
     "key.destroyed": "A key that is not of one recording was destroyed.",
     "number.searched": "Recordings were looked for by a telephone number.",
     "objection.decided": "An objection was upheld or refused.",

@@ -19,6 +19,7 @@ __all__ = ["Horizon", "MonthTotal", "StoneRegister"]
 
 _COMPLETED: Final = {State.SHREDDED: State.SHRED_COMPLETE}
 """What a state becomes when no backup has the key any more; a discarded one keeps its own."""
+_GONE: Final = (State.SHREDDED, State.DISCARDED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +132,35 @@ class StoneRegister:
                     )
                     .values(state=_COMPLETED.get(stone.state, stone.state).value, complete_at=now)
                 )
+
+    def complete_epoch(self, key_group: str, epoch: str, now: datetime) -> int:
+        """Say of all tombstones of an epoch that no backup brings their key back: its own key is destroyed.
+
+        Args:
+            key_group: Of which group.
+            epoch: Which epoch.
+            now: The current instant (aware).
+
+        Returns:
+            How many were not complete before.
+
+        Raises:
+            CatalogueError: The catalogue cannot be written; nothing was changed.
+        """
+        changed = 0
+        with self._transaction() as connection:
+            for state, after in ((state, _COMPLETED.get(state, state)) for state in _GONE):
+                changed += connection.execute(
+                    TOMBSTONES.update()
+                    .where(
+                        TOMBSTONES.c.state == state.value,
+                        TOMBSTONES.c.key_group == key_group,
+                        TOMBSTONES.c.key_id.startswith(f"{epoch}:"),
+                        TOMBSTONES.c.complete_at.is_(None),
+                    )
+                    .values(state=after.value, out_of_backups=now, complete_at=now)
+                ).rowcount
+        return changed
 
     def purge(self, stones: Sequence[Tombstone]) -> int:
         """Remove tombstones and add each that was there to the total of its month, in one step.

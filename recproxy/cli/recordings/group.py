@@ -20,6 +20,11 @@ recordings = LazyGroup(
         "promote": Entry(
             f"{_HERE}.promoting", "promote", "Keep a recording longer, by the tag that its purpose declares."
         ),
+        "rewrap": Entry(
+            f"{_HERE}.rewrapping",
+            "rewrap",
+            "Wrap recordings to the long-lived key.",
+        ),
         "request": Entry(f"{_HERE}.requesting", "request", "Ask to hear a recording, where two must agree."),
         "approve": Entry(f"{_HERE}.requesting", "approve", "Approve that another person hears a recording."),
         "requests": Entry(f"{_HERE}.requesting", "listing", "List who asked to hear what."),
