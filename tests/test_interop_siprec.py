@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
-import operator
+import threading
 from collections.abc import Callable
-from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sdp_bodies
-import yaml
-from daemon import Purpose, Settings
 from listening import read_wave, unmistakable
-from parties import eventually
+from peers import Sipp
 from rig import Call, Rig, compare
-from rtp_peer import RtpPeer
+from rtp_peer import FRAME_SAMPLES, RtpPeer, Talk, packet
 from siprec_client import (
     CALLEE,
     CALLER,
@@ -30,87 +29,12 @@ from siprec_client import (
     offer,
     targets,
 )
-from softphone import Dialog
+from siprec_stage import ASSERTED, DECLARED, begin, fork_rig, said_for, speak
+from srtp_model import SrtpModel
+
+from rtp.endpoints import SrtpKey, SrtpSuite
 
 pytestmark = pytest.mark.interop
-
-ASSERTED = {"announce__fork": {"trunks": ["sbc"], "evidence": "asserted"}}
-DECLARED = {
-    "announce__fork": {
-        "trunks": ["sbc"],
-        "evidence": "declared",
-        "authorised_by": "FG J. Jansen",
-        "ref": "Testverslag SBC",
-        "date": "2026-01-02",
-    }
-}
-
-
-def fork_rig(make_rig: Callable[..., Rig], more: dict[str, Any] | None = None, **trunk: Any) -> Rig:
-    """A daemon whose only peer is a recording client at the caller's address."""
-    made = make_rig(Settings(purposes={"training": Purpose(more=ASSERTED if more is None else more)}))
-    document = yaml.safe_load(made.daemon.config.read_text())
-    document["trunks"] = {
-        "sbc": {
-            "peers": [made.lease.addresses.caller],
-            "siprec": True,
-            "direction": "inbound",
-            "latch": "address",
-            **trunk,
-        }
-    }
-    made.daemon.config.write_text(yaml.safe_dump(document))
-    made.daemon.start()
-    return made
-
-
-def begin(
-    rig: Rig,
-    *headers: tuple[str, str],
-    document: bytes = b"",
-    seed: int = 1,
-    swapped: bool = False,
-) -> Call:
-    """Fork a call, and let both voices speak into the sections that the answer names."""
-    left, right = rig.peer(rig.caller.address), rig.peer(rig.caller.address)
-    start = rig.daemon.mark
-    ports = (right.port, left.port) if swapped else (left.port, right.port)
-    labels = ("2", "1") if swapped else ("1", "2")
-    sdp = offer(left.address, ports, labels=labels)
-    dialog = fork(rig.caller, rig.daemon.sip, sdp, document or metadata(CALLER, CALLEE), *headers)
-    dialog.wait_answer()
-    answered = rig.daemon.wait("call.answered", start=start)
-    first, second = targets(dialog.remote_sdp)
-    return speak(
-        rig,
-        dialog,
-        str(answered["call_ref"]),
-        left,
-        right,
-        (second, first) if swapped else (first, second),
-        seed,
-    )
-
-
-def speak(
-    rig: Rig,
-    dialog: Dialog,
-    ref: str,
-    left: RtpPeer,
-    right: RtpPeer,
-    to: tuple[tuple[str, int], tuple[str, int]],
-    seed: int,
-) -> Call:
-    left_talk = left.talk(unmistakable(20.0, 2 * seed), to[0], payload_type=0, ssrc=0x1111)
-    right_talk = right.talk(unmistakable(20.0, 2 * seed + 1), to[1], payload_type=0, ssrc=0x2222)
-    return Call(ref, dialog, dialog, left, right, left_talk, right_talk)
-
-
-def said_for(call: Call, frames: int) -> None:
-    """Wait until both voices have said so much more."""
-    for talk in (call.left_talk, call.right_talk):
-        count = len(talk.sent_ns) + frames
-        eventually(partial(len, talk.sent_ns), partial(operator.le, count))
 
 
 def audit(rig: Rig) -> list[dict[str, Any]]:
@@ -374,3 +298,94 @@ def test_a_stop_of_the_daemon_seals_and_hangs_up(make_rig: Callable[..., Rig]) -
     call.caller.wait_ended()
     call.silence()
     assert len(rig.daemon.open_with_age(recording)) > io.DEFAULT_BUFFER_SIZE
+
+
+def test_a_key_of_a_party_destroys_the_recording_and_ends_the_fork(make_rig: Callable[..., Rig]) -> None:
+    rig = fork_rig(make_rig, ASSERTED | {"choice": {"mode": "opt_out", "keys": ["9"]}})
+    left, right = rig.peer(rig.caller.address), rig.peer(rig.caller.address)
+    codecs = (sdp_bodies.PCMU, sdp_bodies.TELEPHONE_EVENT)
+    sdp = offer(left.address, (left.port, right.port), codecs=codecs)
+    dialog = fork(rig.caller, rig.daemon.sip, sdp, metadata(CALLER, CALLEE), TOLD)
+    dialog.wait_answer()
+    ref = str(rig.daemon.wait("call.answered")["call_ref"])
+    first, second = targets(dialog.remote_sdp)
+    call = speak(rig, dialog, ref, left, right, (first, second), 1)
+    rig.recorded(call)
+    said_for(call, 25)
+    left.press("9", first)
+    ended = dialog.wait_ended()
+    assert "Recording Refused" in ended.one("reason")
+    call.silence()
+    rig.daemon.wait("call.ended", call_ref=ref)
+    rig.daemon.wait("recording.discarded", call_ref=ref)
+    rig.keeps_nothing_of(call)
+
+
+def test_srtp_with_keys_in_the_sdp_is_opened(make_rig: Callable[..., Rig]) -> None:
+    rig = fork_rig(make_rig)
+    left, right = rig.peer(rig.caller.address), rig.peer(rig.caller.address)
+    keys = [SrtpKey(SrtpSuite.AES_CM_128_HMAC_SHA1_80, bytes(range(at, at + 30))) for at in (1, 101)]
+    lines = [f"a=crypto:1 {key.suite.name} inline:{base64.b64encode(key.key).decode()}" for key in keys]
+    sdp = offer(left.address, (left.port, right.port), protocol="RTP/SAVP", more=lines)
+    dialog = fork(rig.caller, rig.daemon.sip, sdp, metadata(CALLER, CALLEE), TOLD)
+    dialog.wait_answer()
+    ref = str(rig.daemon.wait("call.answered")["call_ref"])
+    assert {section.protocol for section in sdp_bodies.read(dialog.remote_sdp)} == {"RTP/SAVP"}
+    talks = [
+        sealed_talk(peer, to, SrtpModel(key), seed)
+        for peer, to, key, seed in zip((left, right), targets(dialog.remote_sdp), keys, (2, 3), strict=True)
+    ]
+    call = Call(ref, dialog, dialog, left, right, talks[0], talks[1])
+    recording = rig.recorded(call)
+    said_for(call, 75)
+    dialog.bye()
+    call.silence()
+    rig.sealed(call)
+    compared = compare(call, read_wave(rig.daemon.open_with_age(recording)))
+    assert compared.left
+    assert compared.right
+
+
+def sealed_talk(peer: RtpPeer, to: tuple[str, int], sends: SrtpModel, seed: int) -> Talk:
+    """Speak as SRTP."""
+    audio_bytes = unmistakable(20.0, seed)
+    made = Talk(audio_bytes, [(frame,) for frame in range(len(audio_bytes) // FRAME_SAMPLES)])
+
+    def send(index: int, payload: bytes) -> None:
+        plain = packet(payload, sequence=index, timestamp=index * FRAME_SAMPLES, ssrc=seed)
+        peer.send(sends.seal(plain, 0), to)
+
+    made._thread = threading.Thread(target=made.run, args=(send,), daemon=True)
+    made._thread.start()
+    return made
+
+
+def test_one_section_with_both_voices_is_recorded_on_the_left(make_rig: Callable[..., Rig]) -> None:
+    rig = fork_rig(make_rig)
+    left, right = rig.peer(rig.caller.address), rig.peer(rig.caller.address)
+    sdp = offer(left.address, (left.port,), labels=("1",), directions=("sendonly",), more=("",))
+    both = metadata(CALLER, Voice("p-callee", CALLEE.address, "s-1", "1"))
+    dialog = fork(rig.caller, rig.daemon.sip, sdp, both, TOLD)
+    dialog.wait_answer()
+    ref = str(rig.daemon.wait("call.answered")["call_ref"])
+    (place,) = targets(dialog.remote_sdp)
+    call = speak(rig, dialog, ref, left, right, (place, (left.address, 9)), 1)
+    recording = rig.recorded(call)
+    said_for(call, 50)
+    dialog.bye()
+    call.silence()
+    rig.sealed(call)
+    wave = read_wave(rig.daemon.open_with_age(recording))
+    assert compare(call, wave).left
+    assert compare(call, wave).right == []
+
+
+def test_sipp_forks_a_call(make_rig: Callable[..., Rig], tmp_path: Path) -> None:
+    rig = fork_rig(make_rig)
+    rig.caller.close()
+    with Sipp(
+        "fork", at=rig.caller.address, remote=rig.daemon.sip, directory=tmp_path, talk_ms=500
+    ) as client:
+        client.finish()
+    sealed = rig.daemon.wait("recording.sealed")
+    assert rig.daemon.open_with_age(sealed.recording)

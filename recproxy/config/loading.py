@@ -284,6 +284,10 @@ def _check_fork(trunk: TrunkConfig, key: Key, document: Document) -> None:
     ):
         if given:
             document.note((*key, name), "has no meaning with siprec: its calls end here; take it out")
+    if trunk.notice_header.endswith("*"):
+        document.note(
+            (*key, "notice_header"), f"{trunk.notice_header} is the beginning of many; name one header"
+        )
 
 
 def _check_target(config: Config, target: SipTarget, key: Key, document: Document) -> None:
