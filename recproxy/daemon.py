@@ -33,6 +33,7 @@ from recproxy.config import Config
 from recproxy.epochkeys import EpochKeys
 from recproxy.errors import AlreadyRunning, ConfigError, RecproxyError, StartError
 from recproxy.eventlog import EventLog
+from recproxy.forwarding import forwarded
 from recproxy.media import Media, MediaPlace
 from recproxy.observers import Observers, call_details, onward
 from recproxy.policy import Policy, Surroundings, load_policy
@@ -143,11 +144,12 @@ def run(config: Config, environment: Mapping[str, str], reread: Callable[[], Con
     _check_descriptors(config)
     log = EventLog.to_stdout(config.log)
     clock = SystemClock()
-    log.emit("daemon.started", node=config.node, pid=os.getpid())
-    with ExitStack() as stack:
-        daemon = _build(config, log, clock, stack, reread)
-        daemon.serve(ServiceManager(environment, lambda why: _failed(log, "service manager", why)))
-    log.emit("daemon.stopped")
+    with forwarded(log, config.log, config.node):
+        log.emit("daemon.started", node=config.node, pid=os.getpid())
+        with ExitStack() as stack:
+            daemon = _build(config, log, clock, stack, reread)
+            daemon.serve(ServiceManager(environment, lambda why: _failed(log, "service manager", why)))
+        log.emit("daemon.stopped")
     return 0
 
 

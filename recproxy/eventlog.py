@@ -21,6 +21,7 @@ import msgspec
 import structlog
 
 from recproxy.masking import clean_text, clipped, mask_number, mask_numbers
+from recproxy.syslog import SyslogTarget
 
 __all__ = [
     "CHANNEL_COUNTS",
@@ -68,10 +69,12 @@ class LogConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     Attributes:
         level: Least serious event that is written.
         format: One JSON object a line, or lines for people.
+        syslog: Where each line goes besides; None for nowhere.
     """
 
     level: LogLevel = LogLevel.INFO
     format: LogFormat = LogFormat.JSON
+    syslog: SyslogTarget | None = None
 
 
 class Kind(Enum):
@@ -314,6 +317,8 @@ EVENTS: Final[Mapping[str, Event]] = {
     "audit.failed": Event(_E, "what", "why"),
     "api.opened": Event(_I, "count"),
     "api.failed": Event(_E, "why"),
+    "syslog.failed": Event(_E, "why"),
+    "syslog.recovered": Event(_W, "count"),
     "cdr.failed": Event(_E, "what", "why", "count"),
     "cdr.recovered": Event(_I, "what", "count"),
     "cdr.mended": Event(_W, "file", "why"),
@@ -393,6 +398,10 @@ class EventLog:
                 entry[key] = clean
         self._lines.put(event, entry, at_once=declared.level is LogLevel.ERROR)
 
+    def forward_to(self, sink: Callable[[LogLevel, str, str], None] | None) -> None:
+        """From now on hand each line to ``sink`` too, with its level and event; it must return at once."""
+        self._lines.sink = sink
+
     def use_level(self, level: LogLevel) -> None:
         """Write events from this level on; logs that were bound before keep theirs."""
         self._least = _RANK[level]
@@ -438,11 +447,14 @@ class _Lines:
         self._lock = Lock()
         self._gathering = False
         self._waiting: list[str] = []
+        self.sink: Callable[[LogLevel, str, str], None] | None = None
 
     def put(self, event: str, entry: _Entry, *, at_once: bool) -> None:
         """Stamp an entry and write it, now or later."""
         with self._lock:
             self._logger.msg(event, **entry)
+            if self.sink is not None:
+                self.sink(LogLevel(entry["level"]), event, self._waiting[-1].rstrip("\n"))
             if at_once or not self._gathering or len(self._waiting) >= _MOST_GATHERED:
                 self._write()
 

@@ -9,7 +9,15 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Final
 
-__all__ = ["SyslogMessage", "SyslogTarget", "SyslogTransport", "encode", "parse_target", "send"]
+__all__ = [
+    "SyslogChannel",
+    "SyslogMessage",
+    "SyslogTarget",
+    "SyslogTransport",
+    "encode",
+    "parse_target",
+    "send",
+]
 
 _TARGET: Final = re.compile(r"(udp|tcp)://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]{1,253})(?::([0-9]{1,5}))?\Z")
 _PORT: Final = 514
@@ -50,13 +58,17 @@ class SyslogMessage:
         at: When (aware).
         node: Who says it.
         kind: MSGID: what kind of message it is.
-        text: ASCII, no control characters.
+        text: No control characters; what is not ASCII becomes a question mark.
+        priority: Facility and severity (section 6.2.1).
+        process: PROCID; a dash for none.
     """
 
     at: datetime
     node: str
     kind: str
     text: str
+    priority: int = _AUDIT_INFORMATIONAL
+    process: str = "-"
 
 
 def parse_target(text: str) -> SyslogTarget:
@@ -78,30 +90,83 @@ def encode(message: SyslogMessage) -> bytes:
     """Write a message (RFC 5424 section 6), without structured data."""
     at = message.at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     node, kind = (_NOT_PRINTABLE.sub("_", text) for text in (message.node, message.kind))
-    return f"<{_AUDIT_INFORMATIONAL}>1 {at} {node} recproxy - {kind} - {message.text}".encode(
-        "ascii", "replace"
-    )
+    head = f"<{message.priority}>1 {at} {node} recproxy {message.process} {kind}"
+    return f"{head} - {message.text}".encode("ascii", "replace")
+
+
+class SyslogChannel:
+    """The way to one target; opened when it is first used, and anew after a failure. One thread.
+
+    Args:
+        target: Where messages go.
+    """
+
+    def __init__(self, target: SyslogTarget) -> None:
+        self._target = target
+        self._socket: socket.socket | None = None
+
+    def send(self, message: SyslogMessage) -> None:
+        """Send a message; waits five seconds at most.
+
+        Raises:
+            OSError: It did not leave this machine. Over TCP one that did may still be lost, if the
+                other end goes away before it reads it (RFC 6587 section 5).
+        """
+        data = encode(message)
+        if self._target.transport is SyslogTransport.TCP:
+            data = f"{len(data)} ".encode() + data  # octet counting, RFC 6587 section 3.4.1
+        known = self._socket is not None
+        try:
+            self._hand_over(data)
+        except OSError:
+            self.close()
+            if not known:
+                raise
+            # Whoever listened was started anew: its former socket is no more.
+            try:
+                self._hand_over(data)
+            except OSError:
+                self.close()
+                raise
+
+    def close(self) -> None:
+        """Close what is open; a later message opens it again."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _hand_over(self, data: bytes) -> None:
+        if self._socket is None:
+            self._socket = _connected(self._target)
+        self._socket.sendall(data)
 
 
 def send(target: SyslogTarget, message: SyslogMessage) -> None:
-    """Send a message; waits five seconds at most.
+    """Send one message; waits five seconds at most.
 
     Raises:
         OSError: It did not leave this machine, or over TCP did not reach the other.
     """
-    data = encode(message)
-    match target.transport:
-        case SyslogTransport.LOCAL:
-            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as local:
-                local.settimeout(_TIMEOUT_S)
-                local.connect(target.host)
-                local.send(data)
-        case SyslogTransport.UDP:
-            family, kind, protocol, _, address = socket.getaddrinfo(
-                target.host, target.port, type=socket.SOCK_DGRAM
-            )[0]
-            with socket.socket(family, kind, protocol) as remote:
-                remote.sendto(data, address)
-        case SyslogTransport.TCP:
-            with socket.create_connection((target.host, target.port), _TIMEOUT_S) as stream:
-                stream.sendall(f"{len(data)} ".encode() + data)  # octet counting, RFC 6587 section 3.4.1
+    channel = SyslogChannel(target)
+    try:
+        channel.send(message)
+    finally:
+        channel.close()
+
+
+def _connected(target: SyslogTarget) -> socket.socket:
+    if target.transport is SyslogTransport.TCP:
+        return socket.create_connection((target.host, target.port), _TIMEOUT_S)
+    address: str | tuple[str | int | bytes, ...] = target.host
+    family, kind, protocol = socket.AF_UNIX, socket.SOCK_DGRAM, 0
+    if target.transport is SyslogTransport.UDP:
+        found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_DGRAM)[0]
+        family, kind, protocol, address = found[0], found[1], found[2], found[4]
+    opened = socket.socket(family, kind, protocol)
+    try:
+        opened.settimeout(_TIMEOUT_S)
+        opened.connect(address)  # of UDP: only fixes the peer
+    except OSError:
+        opened.close()
+        raise
+    return opened

@@ -62,6 +62,8 @@ class History:
             (
                 ("outcome", self._outcome),
                 ("code", end.code if end is not None else 0),
+                # Ours alone: a peer's text may name somebody.
+                ("reason", end.reason if end is not None and end.by_us else ""),
                 ("ended_by", "recproxy" if end is None or end.by_us else end.leg.value),
                 ("decision", self.decision),
                 ("purpose", self.purpose),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -24,6 +24,7 @@ from recproxy.cli.shortening import Shortening
 from recproxy.config import parse_duration
 from recproxy.errors import PartlyDone, RecproxyError
 from recproxy.eventlog import EventLog
+from recproxy.forwarding import forwarded
 from recproxy.sdnotify import ServiceManager
 from recproxy.subject.cases import CaseStore
 from recproxy.subject.reminders import ReminderBook
@@ -264,7 +265,7 @@ def retention(config: Path, once: bool, interval: timedelta | None, accept_clock
     with signals_blocked(), open_archive(config) as archive:
         settings = archive.config.retention
         bounds = ClockBounds(settings.max_clock_step, settings.max_downtime)
-        with archive.audit("retention") as chain:
+        with archive.audit("retention") as chain, ExitStack() as stack:
             guard = ClockGuard(archive.files, bounds)
             shredding = Retention(archive.files, archive.catalogue, chain, guard, objects=archive.objects)
             if accept_clock:
@@ -273,6 +274,7 @@ def retention(config: Path, once: bool, interval: timedelta | None, accept_clock
                 click.echo(f"accepted: it is {reading.wall.isoformat(timespec='seconds')}")
                 return 0
             log = EventLog.to_stdout(archive.config.log)
+            stack.enter_context(forwarded(log, archive.config.log, archive.config.node))
             pause = interval or settings.interval
             log.emit(
                 "retention.started", node=archive.config.node, pid=os.getpid(), seconds=pause.total_seconds()

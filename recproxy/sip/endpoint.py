@@ -388,7 +388,7 @@ class SipEndpoint:
         if not sos:
             self._authentication.check(trunk.name, host, invite, dialled, self._monotonic())
         if trunk.denies(asked.number) and not sos:
-            self._tell(Note("call.denied", (("trunk", trunk.name),)))
+            self._tell(Note("call.denied", (("call_ref", leg.call), ("trunk", trunk.name))))
             raise SipError("Request-URI", "a number that this trunk may not reach", code=403)
         if not sos:
             self._check_limits(trunk, onward)
@@ -455,6 +455,9 @@ class SipEndpoint:
             extra.append(("Retry-After", str(err.refusal.retry_after_s)))
         if isinstance(err, ChallengedError):
             extra += [("Proxy-Authenticate", value) for value in err.challenges]
+        else:
+            facts = (("call_ref", leg.call), ("code", code), ("why", f"{err.where}: {err.what}"))
+            self._tell(Note("call.refused", facts))
         self._attempt(leg, "refusing", lambda refused: refused.finish(code, "", extra))
 
     def _bridge_of(self, call: str) -> Bridge:
