@@ -73,7 +73,7 @@ def test_a_node_that_drains_keeps_its_calls_and_gets_no_new_ones(both: Fleet) ->
     recording = one.recorded(call)
     mark = both.kamailio.mark
     one.daemon.signal(signal.SIGTERM)
-    assert one.caller.options(one.daemon.sip).code == 503
+    assert one.callee.options(one.daemon.sip).code == 503
     both.wait_down(one, mark)
     for _ in range(4):
         side, other = both.dial()
