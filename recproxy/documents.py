@@ -11,7 +11,17 @@ from datetime import datetime
 from typing import TypeAlias
 
 from recproxy.jsonform import Json, instant
-from storage import CatalogueRow, ChannelFacts, Hold, NoticeProof, Parties, TermChange, Tombstone
+from storage import (
+    CatalogueRow,
+    ChannelFacts,
+    Hold,
+    NoticeProof,
+    Parties,
+    PurposeTerm,
+    RecordingTags,
+    TermChange,
+    Tombstone,
+)
 
 __all__ = [
     "Document",
@@ -35,10 +45,11 @@ def summary(row: CatalogueRow) -> Document:
         "id": tags.recording.text,
         "state": row.state.value,
         "purpose": tags.purpose,
+        "purposes": [term.purpose for term in tags.terms],
         "direction": tags.direction.value,
         "trunk": tags.trunk,
         "started": instant(tags.started),
-        "expiry": instant(tags.expiry),
+        "expiry": instant(tags.kept_until),
         "duration_s": None if facts is None else round(facts.frames / row.audio.rate_hz, 3),
         "bytes": row.size_bytes,
         "held": row.held,
@@ -71,6 +82,7 @@ def of_row(row: CatalogueRow) -> Document:
         "body": body_path(row),
         "sha256": row.sha256,
         "notice": _of_notice(tags.notice),
+        "terms": [_of_term(tags, term) for term in tags.terms],
         "quality": None
         if facts is None
         else {
@@ -185,6 +197,16 @@ def _of_notice(notice: NoticeProof) -> Document:
         "heard_by": list(notice.heard_by),
         "started": instant(notice.started),
         "completed": instant(notice.completed),
+    }
+
+
+def _of_term(tags: RecordingTags, term: PurposeTerm) -> Document:
+    """One of the purposes, and the words that told of it."""
+    return {
+        "purpose": term.purpose,
+        "legal_basis": term.legal_basis.value,
+        "expiry": instant(term.expiry),
+        "notice": _of_notice(tags.notice_of(term)),
     }
 
 

@@ -274,6 +274,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     ),
     "recording.failed": Event(_E, "recording", "purpose", "why"),
     "recording.discarded": Event(_W, "recording", "purpose", "reason", "why"),
+    "recording.purpose_ended": Event(_W, "recording", "purpose", "reason"),
     "recording.recovered": Event(_W, "recording", "purpose", "outcome", "frames", "bytes", "why"),
     "recording.shredded": Event(_I, "recording", "purpose", "expiry", "reason"),
     "media.opened": Event(_I, "io", "scheduling"),

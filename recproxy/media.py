@@ -19,6 +19,7 @@ from recproxy.call.commands import (
     AllocateMedia,
     ConnectMedia,
     DiscardRecording,
+    DropPurposes,
     MediaCommand,
     Note,
     OpenRecording,
@@ -106,6 +107,10 @@ class RecordingSink(Protocol):
 
     def discard(self, call: str, reason: str) -> None:
         """Destroy what there is of the recording, at once."""
+        ...
+
+    def drop(self, call: str, purposes: tuple[str, ...], reason: str) -> None:
+        """Destroy the keys for some of its purposes, at once; it goes on for the others."""
         ...
 
     def listen(self, call: str, stream: int, payload_types: frozenset[int]) -> None:
@@ -254,6 +259,8 @@ class Media:
                 self._seal(call, command)
             case DiscardRecording():
                 self._discard(call, command)
+            case DropPurposes():
+                self._recorder.drop(call, command.purposes, command.reason)
             case ReleaseMedia():
                 self._release(call)
             case _:

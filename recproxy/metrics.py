@@ -81,7 +81,8 @@ class Metrics:
         self._recordings = Counter(
             "recproxy_recordings_total",
             "Recordings by purpose and result: ok; degraded (more than 1 % of the packets lost); failed; "
-            "blocked (none was made, since there was no announcement); discarded (a party said no)",
+            "blocked (none was made, since there was no announcement); discarded (a party said no). One of "
+            "several purposes counts for each",
             ["purpose", "result"],
             registry=registry,
         )
@@ -126,10 +127,13 @@ class Metrics:
                 self._sealed(fields)
             case "recording.failed" | "recording.discarded":
                 self._result(fields, event.partition(".")[2])
+            case "recording.purpose_ended":
+                self._result(fields, "discarded")
             case "recording.paused":
                 self._pauses.inc()
             case "notice.failed":
-                self._notices.labels(str(fields.get("purpose", ""))).inc()
+                for purpose in _purposes(fields):
+                    self._notices.labels(purpose).inc()
                 self._result(fields, "blocked")
             case "media.released":
                 self._released(fields)
@@ -167,7 +171,13 @@ class Metrics:
         self._lost.inc(lost + missing)
 
     def _result(self, fields: Fields, result: str) -> None:
-        self._recordings.labels(str(fields.get("purpose", "") or _UNRECORDED), result).inc()
+        for purpose in _purposes(fields):
+            self._recordings.labels(purpose or _UNRECORDED, result).inc()
+
+
+def _purposes(fields: Fields) -> list[str]:
+    """Each purpose that a line tells of; they stand in one field, with commas."""
+    return str(fields.get("purpose", "")).split(",")
 
 
 _PACKETS: Final = (

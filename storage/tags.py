@@ -94,11 +94,13 @@ class PurposeTerm:
         purpose: Purpose id of the policy.
         legal_basis: Ground under GDPR art. 6(1).
         expiry: The instant after which nothing may be opened for this purpose (aware, UTC).
+        notice: Proof of the announcement that told of it; None if that of the recording did.
     """
 
     purpose: str
     legal_basis: LegalBasis
     expiry: datetime
+    notice: NoticeProof | None = None
 
     def __post_init__(self) -> None:
         if not _PURPOSE.match(self.purpose):
@@ -149,10 +151,11 @@ class RecordingTags:
                 raise TagError(f"expiry {term.expiry} is not after the start {self.started}")
         if len({term.purpose for term in terms}) != len(terms):
             raise TagError(f"purpose {self.purpose!r} or another one is named twice")
-        if self.started < self.notice.completed:
-            raise TagError(
-                f"recording would start at {self.started}, before the notice ended at {self.notice.completed}"
-            )
+        for told in (self.notice, *(term.notice for term in self.further if term.notice is not None)):
+            if self.started < told.completed:
+                raise TagError(
+                    f"recording would start at {self.started}, before the notice ended at {told.completed}"
+                )
 
     @property
     def terms(self) -> tuple[PurposeTerm, ...]:
@@ -164,6 +167,14 @@ class RecordingTags:
         """When the last of its purposes expires: then all of it is shredded."""
         return max(term.expiry for term in self.terms)
 
+    def live(self, now: datetime) -> tuple[PurposeTerm, ...]:
+        """Purposes that have not expired; all of them if each has, as when a hold keeps it.
+
+        Args:
+            now: The current instant (aware).
+        """
+        return tuple(term for term in self.terms if term.expiry > now) or self.terms
+
     def without(self, purpose: str) -> RecordingTags:
         """The tags when one purpose is gone; of those left the longest leads.
 
@@ -172,13 +183,22 @@ class RecordingTags:
         """
         left = [term for term in self.terms if term.purpose != purpose]
         lead = max(left, key=lambda term: term.expiry)
+        notice = lead.notice or self.notice
+        others = [term for term in left if term is not lead]
+        if notice != self.notice:  # what was told by the former one is still told by that
+            others = [replace(term, notice=term.notice or self.notice) for term in others]
         return replace(
             self,
             purpose=lead.purpose,
             legal_basis=lead.legal_basis,
             expiry=lead.expiry,
-            further=tuple(term for term in left if term is not lead),
+            notice=notice,
+            further=tuple(others),
         )
+
+    def notice_of(self, term: PurposeTerm) -> NoticeProof:
+        """Proof of the announcement that told of one of its purposes."""
+        return term.notice or self.notice
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,10 +223,13 @@ class NumberTokens:
     Attributes:
         month: The month whose key made them, ``YYYY-MM``.
         tokens: One for each number, 32 hex digits.
+        purposes: Purposes that let it be found; once the last of them has ended they are gone. Empty:
+            as long as the recording lives.
     """
 
     month: str
     tokens: tuple[str, ...]
+    purposes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,7 @@ class Sink:
         self.resumed: list[tuple[str, int, tuple[Codec, ...]]] = []
         self.sealed: list[tuple[str, int, str, int]] = []
         self.discarded: list[tuple[str, str]] = []
+        self.dropped: list[tuple[str, tuple[str, ...], str]] = []
         self.listened: list[tuple[str, int, frozenset[int]]] = []
         self.why_not: str | None = None
 
@@ -80,6 +81,9 @@ class Sink:
 
     def discard(self, call: str, reason: str) -> None:
         self.discarded.append((call, reason))
+
+    def drop(self, call: str, purposes: tuple[str, ...], reason: str) -> None:
+        self.dropped.append((call, purposes, reason))
 
     def fault(self, purpose: str = "") -> str | None:
         return self.why_not

@@ -30,6 +30,7 @@ from storage import (
     OpenRequest,
     OsFiles,
     Parties,
+    PurposeTerm,
     RecordingId,
     RecordingStore,
     RecordingTags,
@@ -158,6 +159,7 @@ class Take:
         index: Whether the numbers find it.
         policy: Version of the policy it was made under.
         epoch: Day or month of the key group ``main`` whose key in ``epochs/`` it is wrapped to.
+        further: Purposes that it serves too.
     """
 
     number: int
@@ -172,6 +174,7 @@ class Take:
     index: bool = False
     policy: str = "7" * 64
     epoch: str = ""
+    further: tuple[PurposeTerm, ...] = ()
 
     @property
     def id(self) -> str:
@@ -267,6 +270,7 @@ def _tags(take: Take) -> RecordingTags:
         started=take.started,
         expiry=take.started + take.kept,
         notice=notice,
+        further=take.further,
     )
 
 

@@ -6,20 +6,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recproxy.call.keypad import LONGEST_GAP_S, Binding, KeyAction, Keypad, Party
+from recproxy.call.keypad import LONGEST_GAP_S, Binding, KeyAction, Keypad, Party, Wish
 
+REFUSE = Wish(KeyAction.REFUSE, ("training",))
+PAUSE = Wish(KeyAction.PAUSE)
 BINDINGS = (
-    Binding(Party.OUTSIDE, "9", KeyAction.REFUSE),
-    Binding(Party.STAFF, "*9", KeyAction.REFUSE),
-    Binding(Party.STAFF, "*7", KeyAction.PAUSE),
-    Binding(Party.STAFF, "*5", KeyAction.START),
+    Binding(Party.OUTSIDE, "9", REFUSE),
+    Binding(Party.STAFF, "*9", REFUSE),
+    Binding(Party.STAFF, "*7", PAUSE),
+    Binding(Party.STAFF, "*5", Wish(KeyAction.START)),
 )
 
 
 def pressed(party: Party, keys: str, *, gap: float = 0.3) -> list[KeyAction]:
     pad = Keypad(BINDINGS)
     found = [pad.press(party, key, index * gap) for index, key in enumerate(keys)]
-    return [action for action in found if action is not None]
+    return [wish.action for wish in found if wish is not None]
 
 
 @pytest.mark.parametrize(
@@ -46,10 +48,10 @@ def test_a_sequence_does_not_outlast_a_pause() -> None:
 
 
 def test_the_longest_sequence_wins() -> None:
-    pad = Keypad((Binding(Party.STAFF, "9", KeyAction.PAUSE), Binding(Party.STAFF, "*9", KeyAction.REFUSE)))
-    assert pad.press(Party.STAFF, "9", 0.0) is KeyAction.PAUSE
+    pad = Keypad((Binding(Party.STAFF, "9", PAUSE), Binding(Party.STAFF, "*9", REFUSE)))
+    assert pad.press(Party.STAFF, "9", 0.0) is PAUSE
     assert pad.press(Party.STAFF, "*", 1.0) is None
-    assert pad.press(Party.STAFF, "9", 2.0) is KeyAction.REFUSE
+    assert pad.press(Party.STAFF, "9", 2.0) is REFUSE
 
 
 def test_the_keys_of_one_party_do_not_complete_those_of_the_other() -> None:
@@ -61,12 +63,12 @@ def test_the_keys_of_one_party_do_not_complete_those_of_the_other() -> None:
 @pytest.mark.parametrize("keys", ["", "A", "12a", "123456789", " 9"])
 def test_what_no_telephone_has_is_refused(keys: str) -> None:
     with pytest.raises(ValueError, match="0-9"):
-        Binding(Party.STAFF, keys, KeyAction.PAUSE)
+        Binding(Party.STAFF, keys, PAUSE)
 
 
 @given(keys=st.text(st.sampled_from("0123456789*#AB"), max_size=60))
 def test_as_often_as_the_sequence_occurs(keys: str) -> None:
-    pad = Keypad((Binding(Party.STAFF, "*7", KeyAction.PAUSE),))
+    pad = Keypad((Binding(Party.STAFF, "*7", PAUSE),))
     found = sum(pad.press(Party.STAFF, key, index / 10) is not None for index, key in enumerate(keys))
     assert found == keys.count("*7")
 

@@ -160,6 +160,13 @@ def plan(
     )
 
 
+def two_purposes(choice: ChoicePlan) -> RecordPlan:
+    """One that leaves no choice and is announced first, and one that does."""
+    alone = plan(choice=choice)
+    orders = replace(alone.each[0], purpose="orders", prompt="orders", choice=ChoicePlan())
+    return replace(alone, purposes=(orders, alone.each[0]))
+
+
 def machine(decision: Decision, fault: str | None = None) -> CallMachine:
     return CallMachine(FixedPolicy(decision), Limits(), recorder_fault=lambda _purpose: fault)
 
@@ -231,14 +238,29 @@ DECISIONS: tuple[Decision, ...] = (
     Record(plan(OnFailure.REFUSE, choice=OPT_IN)),
     Record(plan(choice=OPT_OUT, start=("5",))),
     Record(plan(choice=OPT_OUT_EARLY, pause=PAUSE, staff_notice=StaffNotice.BEEP_REPEAT)),
+    Record(two_purposes(OPT_OUT)),
+    Record(two_purposes(OPT_IN)),
 )
-NAMES = ("pass", "record-continue", "record-refuse", "opt-out", "opt-in", "manual", "opt-out-early")
+NAMES = (
+    "pass",
+    "record-continue",
+    "record-refuse",
+    "opt-out",
+    "opt-in",
+    "manual",
+    "opt-out-early",
+    "orders-and-opt-out",
+    "orders-and-opt-in",
+)
 
 
 def events_of(decision: Decision) -> tuple[Event, ...]:
-    """What may happen to a call; keys only where some are bound."""
-    plain = not isinstance(decision, Record) or decision.plan.choice.mode is ChoiceMode.NONE
-    return EVENTS if plain else EVENTS + WISHES
+    """What may happen to a call; keys only where some are bound, a second announcement if there is one."""
+    if not isinstance(decision, Record):
+        return EVENTS
+    choosing = any(one.choice.mode is not ChoiceMode.NONE for one in decision.plan.each)
+    further = (replace(HEARD, prompt="orders"),) if decision.plan.purposes else ()
+    return (*EVENTS, *further, *(WISHES if choosing else ()))
 
 
 def joint(m: CallMachine) -> tuple[object, ...]:
@@ -254,6 +276,11 @@ def joint(m: CallMachine) -> tuple[object, ...]:
         m._permission.choice.until is None,
         m._permission.recording.until is None,
         m._permission.notice.asked,
+        m._permission.notice.told_of if m._permission.notice.is_undecided else (),
+        m._permission.notice._started is None or not m._permission.notice.is_pending,
+        m._permission.notice._silent and m.notice is Notice.COMPLETED,
+        tuple(m._permission.choice._states.values()),
+        m._permission.recording._purposes if m._permission.recording.is_live else (),
         m._media.held[CALLER],
         m._media.held[CALLEE],
         m._media.answer is None,
@@ -302,15 +329,19 @@ def check(before: CallMachine, event: Event, after: CallMachine, commands: list[
             after, CALLER
         )
         if before.recording in live and before.choice is not Choice.REFUSED:
-            destroyed = after._permission.choice.destroys
+            effects = {one.choice.effect for one in before._permission.recording._purposes}
+            destroyed = ChoiceEffect.STOP not in effects
             assert any(isinstance(c, DiscardRecording) for c in commands) is destroyed
             assert any(isinstance(c, SealRecording) for c in commands) is not destroyed
             assert not any(isinstance(c, EndLeg) for c in commands)
     if before.choice is Choice.REFUSED:
         assert after.choice is Choice.REFUSED
         assert not any(isinstance(c, (OpenRecording, PlayPrompt)) for c in commands)
-    if after._permission.choice.mode is ChoiceMode.OPT_IN and after.recording in live:
-        assert after.choice is Choice.GIVEN
+    for one in after._permission.recording._purposes if after.recording in live else ():
+        said = after._permission.choice._states[one.purpose]
+        assert said is not Choice.REFUSED
+        assert one.choice.mode is not ChoiceMode.OPT_IN or said is Choice.GIVEN
+        assert one.purpose in after._permission.notice.proofs
     if after.recording is Recording.DISCARDED:
         assert after.choice is Choice.REFUSED
     # (2) an ended leg ends the other and seals in the same list
@@ -488,7 +519,8 @@ def test_every_event_in_every_reachable_state_keeps_the_invariants(decision: Dec
     assert illegal > 0
     if isinstance(decision, Record):
         choice = decision.plan.choice
-        chosen = choice.mode is not ChoiceMode.NONE
+        kept = any(one.choice.mode is ChoiceMode.NONE for one in decision.plan.each)  # whatever is said
+        chosen = choice.mode is not ChoiceMode.NONE and not kept
         destroyed = chosen and choice.effect is ChoiceEffect.STOP_AND_SHRED
         recordings = {state[3] for state in reached}
         assert recordings == set(Recording) - (set() if destroyed else {Recording.DISCARDED})

@@ -108,7 +108,7 @@ def test_a_call_with_a_purpose_is_recorded_as_the_policy_says() -> None:
             audience=Audience.BOTH,
             on_failure=OnFailure.REFUSE,
             policy_version=read.version,
-            purposes=(PurposePlan("agreements", LegalBasis.CONTRACT, timedelta(seconds=10)),),
+            purposes=(PurposePlan("agreements", LegalBasis.CONTRACT, timedelta(seconds=10), "own-en", "en"),),
             jurisdiction="NL",
         )
     )

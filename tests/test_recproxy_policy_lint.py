@@ -51,6 +51,16 @@ FORK: Mapping[str, Any] = {
     "date": "2026-11-24",
 }
 
+ASKING = {"mode": "opt_in", "keys": ["1"]}
+REFUSING = {"mode": "opt_out", "keys": ["9"]}
+
+
+def meeting(choice_of_training: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
+    """Two purposes for the same calls; ``changes`` are of the second one, named ``more``."""
+    first = one_purpose(choice=choice_of_training or {"mode": "none"})
+    return whole({"training": first, "more": one_purpose(**changes)})
+
+
 # Code, policy, key, and a piece of what is said: the value and the mend.
 BROKEN: list[tuple[str, dict[str, Any], str, str]] = [
     ("E001", one(extra="x"), "purposes.training.extra", "unknown key"),
@@ -393,9 +403,14 @@ BROKEN: list[tuple[str, dict[str, Any], str, str]] = [
     ("E100", one(top__audit_keep="P30D"), "audit_keep", "kept for ever"),
     (
         "E100",
-        whole({"training": one_purpose(), "more": one_purpose()}),
-        "purposes.more.scope",
-        "could be both for training and for more",
+        whole(
+            {
+                "training": one_purpose(),
+                "more": one_purpose(selection={"mode": "manual", "keys": ["*5"]}),
+            }
+        ),
+        "purposes.more.selection.keys",
+        "starts otherwise",
     ),
 ]
 QUESTIONABLE: list[tuple[str, dict[str, Any], str, str]] = [
@@ -448,6 +463,28 @@ QUESTIONABLE: list[tuple[str, dict[str, Any], str, str]] = [
         "purposes.training.failure.recorder_down",
         "only the fork is refused",
     ),
+    ("W115", meeting(), "purposes.more.scope", "'training' in nl announces both at once"),
+    (
+        "W115",
+        meeting(announce__prompts={"nl": "agreements"}),
+        "purposes.more.scope",
+        "one after the other",
+    ),
+    ("W115", meeting(scope__directions=["inbound"]), "purposes.more.scope", "tells of both where one alone"),
+    (
+        "W115",
+        meeting(choice=ASKING),
+        "purposes.more.choice.mode",
+        "hear nothing of each other for up to 10 s",
+    ),
+    ("W115", meeting(REFUSING, choice=ASKING), "purposes.more.choice.mode", "on a yes alone too"),
+    (
+        "W115",
+        meeting(choice={**REFUSING, "effect": "stop"}),
+        "purposes.more.choice.effect",
+        "destroyed for more",
+    ),
+    ("W115", meeting(access__index="none"), "purposes.more.access.index", "a number finds it"),
 ]
 FILES = {"sample.key": b"5a" * 32, "bad.key": b"secret", "lia.pdf": b"weighed"}
 AROUND: Mapping[str, Any] = {

@@ -20,7 +20,7 @@ from recorder_stage import FRAME, MS, SECOND, Packet, Stage, batch_of, noise, st
 from recproxy.call.commands import AuditNote
 from recproxy.call.events import Codec, DigitPressed, LegName, RecordingFailed, RecordingOpened
 from recproxy.recorder.jobs import Audit, Inbox, Job, Open, Pace, Pause, Resume, Seal, Stop
-from recproxy.recorder.thread import by_stream
+from recproxy.recorder.streams import by_stream
 from rtp import Side, Timeline, TimelineFacts
 from storage import ChannelFacts, OsFiles, RecordingId, State, read_events, verify_chain
 

@@ -33,10 +33,18 @@ def test_a_purpose_without_index_an_unknown_one_and_a_reload() -> None:
     policies = [_Policy({"training": indexed, "sample": not_indexed})]
     index = NumberIndex(SimulatedFiles(), bytes(32))
     indexer = NumberIndexer(index, lambda: cast("Policy", policies[-1]))
-    made = indexer.tokens("training", ("0612345678", ""), NOW)
+    made = indexer.tokens(["training"], ("0612345678", ""), NOW)
     assert made is not None
     assert made.tokens == index.tokens(["+31612345678"], NOW).tokens
-    assert indexer.tokens("sample", ("+31612345678",), NOW) is None
-    assert indexer.tokens("gone", ("+31612345678",), NOW) is None
+    assert indexer.tokens(["sample"], ("+31612345678",), NOW) is None
+    assert indexer.tokens(["gone"], ("+31612345678",), NOW) is None
     policies.append(_Policy({"training": not_indexed}))
-    assert indexer.tokens("training", ("+31612345678",), NOW) is None
+    assert indexer.tokens(["training"], ("+31612345678",), NOW) is None
+
+
+def test_of_several_purposes_those_with_an_index_make_it_findable() -> None:
+    policy = _Policy({"training": {"access": {"index": "number"}}, "sample": {"access": {"index": "none"}}})
+    indexer = NumberIndexer(NumberIndex(SimulatedFiles(), bytes(32)), lambda: cast("Policy", policy))
+    made = indexer.tokens(["sample", "training"], ("0612345678",), NOW)
+    assert made is not None
+    assert made.purposes == ("training",)

@@ -1,4 +1,4 @@
-"""Whether somebody may hear a recording, and for what, as its purpose says; a no is audited."""
+"""Whether somebody may hear a recording, and for what, as its purposes say; a no is audited."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from recproxy.api.gate import actor
 from recproxy.api.parts import ApiParts
 from recproxy.api.problems import Problem
 from recproxy.api.tokens import Token
-from recproxy.policy.playback import Denied, hearing_denied, named_use, playback_denied
+from recproxy.policy.playback import Denied, hearing_denied, named_use, purpose_allowing
 from storage import CatalogueRow, Ticket, read_events
 
 __all__ = ["leave", "refusal"]
 
 
-def refusal(parts: ApiParts, row: CatalogueRow, name: str, use: str) -> Denied | None:
+def refusal(parts: ApiParts, row: CatalogueRow, name: str, use: str) -> tuple[str, Denied | None]:
     """What stands against hearing a recording.
 
     Args:
@@ -24,10 +24,12 @@ def refusal(parts: ApiParts, row: CatalogueRow, name: str, use: str) -> Denied |
         use: What for.
 
     Returns:
-        None if it may be heard.
+        Its purpose whose rules were asked, and None if it may be heard.
     """
-    file, purpose = parts.policy().file, row.tags.purpose
-    return playback_denied(file, purpose, use, name) or hearing_denied(
+    file = parts.policy().file
+    purposes = [term.purpose for term in row.tags.live(parts.now())]
+    purpose, denied = purpose_allowing(file, purposes, use, name)
+    return purpose, denied or hearing_denied(
         file,
         purpose,
         row.tags.recording.text,
@@ -46,13 +48,13 @@ def leave(parts: ApiParts, row: CatalogueRow, who: Token, use: str) -> Mapping[s
     Raises:
         Problem: The purpose, the role, four eyes or a cap forbid it.
     """
+    purpose, denied = refusal(parts, row, who.name, use)
     facts = {
         "rec": row.tags.recording.text,
-        "purpose": row.tags.purpose,
+        "purpose": purpose,
         "use": named_use(parts.policy().file, use),
         "role": who.role.value,
     }
-    denied = refusal(parts, row, who.name, use)
     if denied is not None:
         parts.chain.append(
             "playback.denied", actor(who.name), {**facts, "outcome": "denied", "reason": denied.why.value}

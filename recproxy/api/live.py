@@ -40,7 +40,7 @@ class LiveCall:
         caller: Number, masked.
         callee: Number, masked.
         decision: Of the policy: ``record``, or why not.
-        purpose: Of its recording; empty if it is not recorded.
+        purpose: Of its recording, with commas if there are several; empty if it is not recorded.
         answered: When the callee answered; None until then.
         recording: Id of its recording; empty if there is none.
         recording_state: Whether it is recorded at this moment.

@@ -66,6 +66,7 @@ class RecordingSummary(Answer):
     id: Hex
     state: str
     purpose: str
+    purposes: list[str]
     direction: str
     trunk: str
     started: Instant
@@ -122,6 +123,7 @@ class RecordingFacts(RecordingSummary):
     body: str
     sha256: str
     notice: dict[str, Any]
+    terms: list[dict[str, Any]]
     quality: dict[str, Any] | None
     uses: list[str]
     playable: bool

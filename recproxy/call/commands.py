@@ -256,6 +256,23 @@ class NoticeFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class FurtherPurpose:
+    """A purpose that a recording serves beside the leading one.
+
+    Attributes:
+        purpose: Purpose id.
+        legal_basis: Ground under GDPR art. 6(1).
+        retention: Time to keep for it, from the start of the recording.
+        notice: Proof of the announcement that told of it.
+    """
+
+    purpose: str
+    legal_basis: LegalBasis
+    retention: timedelta
+    notice: NoticeFacts
+
+
+@dataclass(frozen=True, slots=True)
 class OpenRecording:
     """Start recording one stream now; answered by an event.
 
@@ -269,6 +286,7 @@ class OpenRecording:
         notice: Proof of the announcement.
         stream: Index of the audio stream.
         codecs: Every audio codec that was agreed, payload type by payload type.
+        further: Purposes that it serves too; purpose, basis, term and notice above are the leading one's.
     """
 
     facts: CallFacts
@@ -280,6 +298,7 @@ class OpenRecording:
     notice: NoticeFacts
     stream: int
     codecs: tuple[Codec, ...]
+    further: tuple[FurtherPurpose, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +327,14 @@ class DiscardRecording:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class DropPurposes:
+    """A party said no to some of the purposes: destroy the keys for them, the recording goes on."""
+
+    purposes: tuple[str, ...]
+    reason: str
+
+
 MediaCommand: TypeAlias = (
     AllocateMedia
     | ReleaseMedia
@@ -321,6 +348,7 @@ MediaCommand: TypeAlias = (
     | ResumeRecording
     | SealRecording
     | DiscardRecording
+    | DropPurposes
 )
 
 
@@ -344,5 +372,5 @@ Command: TypeAlias = SipCommand | MediaCommand | Note | AuditNote
 
 
 def purpose_fields(plan: RecordPlan | None) -> tuple[tuple[str, str], ...]:
-    """The field that names the purpose in notes; none if no purpose applies."""
-    return (("purpose", plan.purpose),) if plan is not None else ()
+    """The field that names the purposes in notes, with commas; none if no purpose applies."""
+    return (("purpose", plan.names),) if plan is not None else ()

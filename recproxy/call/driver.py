@@ -25,6 +25,7 @@ from recproxy.call.commands import (
     Command,
     ConnectMedia,
     DiscardRecording,
+    DropPurposes,
     EndLeg,
     InviteCallee,
     MediaCommand,
@@ -265,6 +266,7 @@ class Driver:
                 | ResumeRecording()
                 | SealRecording()
                 | DiscardRecording()
+                | DropPurposes()
             ):
                 self._out.media.execute(call, command)
             case Note():

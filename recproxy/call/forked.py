@@ -41,7 +41,7 @@ from recproxy.call.events import (
 )
 from recproxy.call.forkmedia import Taken, take
 from recproxy.call.forknotice import ForkEvidence
-from recproxy.call.keypad import KeyAction
+from recproxy.call.keypad import KeyAction, Wish
 from recproxy.call.legs import Legs
 from recproxy.call.machine import Decider, Limits, RecorderFault, fault_of, no_fault
 from recproxy.call.recording import CallRecording
@@ -49,7 +49,7 @@ from recproxy.call.selection import Selection
 from recproxy.call.states import CallerLeg, Choice, ForkTold, PauseCause, Recording, Symbol
 from recproxy.call.tones import Tones
 from recproxy.errors import IllegalEvent
-from recproxy.policy import CallQuestion, Decision, Pass, PassReason, Record, RecordPlan
+from recproxy.policy import CallQuestion, Decision, Pass, PassReason, PurposePlan, Record, RecordPlan
 from storage.tags import Direction
 
 __all__ = ["ForkedCall"]
@@ -179,7 +179,8 @@ class ForkedCall:
         if self._released:
             return []
         if _has_passed(self._choice.until, now):
-            return [*self._choice.expire(), *self._decline("opt_in_missing", now)]
+            notes, gone = self._choice.expire()
+            return [*notes, *self._go_without(gone, "opt_in_missing", now)]
         if _has_passed(self._recording.until, now):
             return self._recording.end_timed_pause(now)
         if not _has_passed(self._deadline, now):
@@ -314,22 +315,24 @@ class ForkedCall:
             return []
         party = self._legs.party(event.leg)
         match self._choice.keypad.press(party, event.digit, now):
-            case KeyAction.ACCEPT:
-                return [*self._choice.accept(), *self._open()]
-            case KeyAction.REFUSE:
-                notes = self._choice.refuse(party, announced=self.told is ForkTold.COMPLETED)
-                return [*notes, *self._decline("opt_out", now)] if notes else []
-            case KeyAction.PAUSE:
+            case Wish(KeyAction.ACCEPT, purposes):
+                return [*self._choice.accept(purposes), *self._open()]
+            case Wish(KeyAction.REFUSE, purposes):
+                told = self.told is ForkTold.COMPLETED
+                notes, gone = self._choice.refuse(party, purposes, announced=told)
+                return [*notes, *self._go_without(gone, "opt_out", now)] if gone else []
+            case Wish(KeyAction.PAUSE):
                 return self._recording.toggle(now)
-            case KeyAction.START | None:
+            case _:
                 return []
 
-    def _decline(self, why: str, now: float) -> list[Command]:
-        """A no: what there is goes, or ends; and so does the fork, of which nothing more is to be kept."""
+    def _go_without(self, gone: tuple[PurposePlan, ...], why: str, now: float) -> list[Command]:
+        """A no: what there is for these purposes goes, or ends; with the last of them so does the fork."""
+        ended = self._recording.refuse(gone, why)
+        if self._choice.left:
+            return [*ended, *self._open()]
         self._evidence.decline()
-        recording = self._recording
-        kept = recording.discard(why) if self._choice.destroys else recording.seal(why)
-        return [*kept, *self._end(_FORBIDDEN, "Recording Refused", now)]
+        return [*ended, *self._end(_FORBIDDEN, "Recording Refused", now)]
 
     # ----------------------------------------------------------- recording
 
@@ -340,7 +343,7 @@ class ForkedCall:
             raise IllegalEvent("an announcement in a call that has not begun")
         at = facts.received + timedelta(seconds=now - self._invited_at)
         told = self._evidence.hear(event.notice, at)
-        return [*told, *self._choice.offer()] if told else []
+        return [*told, *self._choice.offer([one.purpose for one in self._choice.left])] if told else []
 
     def _open_after_notice(self, now: float) -> list[Command]:
         told = self.told is ForkTold.COMPLETED
@@ -356,7 +359,9 @@ class ForkedCall:
             or self.recording is not Recording.OFF
         ):
             return []
-        return self._recording.open(self._facts, "", self._evidence.proof)
+        proof, left = self._evidence.proof, self._choice.left
+        proofs = {} if proof is None else {one.purpose: proof for one in left}
+        return self._recording.open(self._facts, "", left, proofs)
 
     # -------------------------------------------------------------- ending
 
@@ -391,7 +396,7 @@ class ForkedCall:
                 ("trunk", facts.trunk if facts is not None else ""),
                 ("direction", facts.direction.value if facts is not None else ""),
                 ("decision", self._decision),
-                ("purpose", self._plan.purpose if self._plan is not None else ""),
+                ("purpose", self._plan.names if self._plan is not None else ""),
             ),
         )
 
@@ -408,9 +413,9 @@ class ForkedCall:
                 ("code", end.code if end is not None else 0),
                 ("ended_by", "recproxy" if by_us else "src"),
                 ("decision", self._decision),
-                ("purpose", self._plan.purpose if self._plan is not None else ""),
+                ("purpose", self._plan.names if self._plan is not None else ""),
                 ("notice", self.told.name.lower()),
-                ("choice", self.choice.name.lower()),
+                ("choice", self._choice.said),
                 ("recording_state", self.recording.name.lower()),
                 ("recording", self._recording.name),
                 ("duration_s", round(now - self._invited_at, 3)),

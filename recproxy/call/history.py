@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from recproxy.call.commands import Note
 from recproxy.call.events import CallFacts, LegEnded, LegName
-from recproxy.call.states import Choice, Notice, Recording
+from recproxy.call.states import Notice, Recording
 
 
 class History:
@@ -12,7 +12,7 @@ class History:
 
     Attributes:
         decision: What the policy said: ``record``, or why it passes.
-        purpose: Why it is to be recorded; empty if it is not.
+        purpose: Why it is to be recorded, with commas; empty if it is not.
         invited_at: When the INVITE came, monotonic seconds.
         answered_at: When the callee answered; None if it did not.
         first_end: Who ended it, and how; None while it goes on.
@@ -45,13 +45,13 @@ class History:
             ),
         )
 
-    def ended(self, now: float, notice: Notice, choice: Choice, recording: Recording, name: str) -> Note:
+    def ended(self, now: float, notice: Notice, said: str, recording: Recording, name: str) -> Note:
         """The last line.
 
         Args:
             now: Monotonic seconds.
             notice: State of the announcement.
-            choice: What was said to being recorded.
+            said: To being recorded.
             recording: State of the recording.
             name: Id of the recording; empty if there is none.
         """
@@ -68,7 +68,7 @@ class History:
                 ("decision", self.decision),
                 ("purpose", self.purpose),
                 ("notice", notice.name.lower()),
-                ("choice", choice.name.lower()),
+                ("choice", said),
                 ("recording_state", recording.name.lower()),
                 ("recording", name),
                 ("duration_s", round(now - self.invited_at, 3)),

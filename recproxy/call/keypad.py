@@ -34,13 +34,26 @@ class KeyAction(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Wish:
+    """What a party asked for by a key sequence.
+
+    Attributes:
+        action: What.
+        purposes: Of which purposes; empty if of none in particular.
+    """
+
+    action: KeyAction
+    purposes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Binding:
     """One sequence of one party.
 
     Attributes:
         party: Who may press it.
         keys: One to eight of ``0-9*#``.
-        action: What it asks for.
+        wish: What it asks for.
 
     Raises:
         ValueError: The keys are none, too many, or not on a telephone.
@@ -48,7 +61,7 @@ class Binding:
 
     party: Party
     keys: str
-    action: KeyAction
+    wish: Wish
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.keys) <= _LONGEST or not KEYS.issuperset(self.keys):
@@ -76,7 +89,7 @@ class Keypad:
         self._bindings = sorted(bindings, key=lambda binding: len(binding.keys), reverse=True)
         self._pressed = {party: _Pressed() for party in Party}
 
-    def press(self, party: Party, key: str, now: float) -> KeyAction | None:
+    def press(self, party: Party, key: str, now: float) -> Wish | None:
         """Take one key; tell what the sequence that it completes asks for.
 
         Args:
@@ -85,7 +98,7 @@ class Keypad:
             now: Monotonic seconds.
 
         Returns:
-            The action; None if no sequence is complete.
+            The wish; None if no sequence is complete.
         """
         pressed = self._pressed[party]
         before = pressed.keys if now - pressed.at <= LONGEST_GAP_S else ""
@@ -94,5 +107,5 @@ class Keypad:
         for binding in self._bindings:
             if binding.party is party and pressed.keys.endswith(binding.keys):
                 pressed.keys = ""
-                return binding.action
+                return binding.wish
         return None

@@ -341,7 +341,10 @@ class CallMachine:
         self._ending.until = None
         release: list[Command] = [ReleaseMedia()] if self._setup.asked else []
         name = self._permission.recording.name
-        return [*release, self._history.ended(now, self.notice, self.choice, self.recording, name)]
+        return [
+            *release,
+            self._history.ended(now, self.notice, self._permission.choice.said, self.recording, name),
+        ]
 
     # -------------------------------------------------------------- ground
 

@@ -1,7 +1,8 @@
-"""The announcement of one call: due, played, heard by everybody who must hear it, or not. Pure."""
+"""The announcements of one call: due, played, heard by everybody who must hear them, or not. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import Final, assert_never
 
 from recproxy.call import states
@@ -21,18 +22,18 @@ from recproxy.call.keypad import Party
 from recproxy.call.legs import Legs
 from recproxy.call.states import Notice, Symbol
 from recproxy.errors import IllegalEvent
-from recproxy.policy import Audience, RecordPlan
+from recproxy.policy import Audience, RecordPlan, Words
 
 _UNDECIDED: Final = frozenset({Notice.WAITING, Notice.DUE, Notice.PLAYING})
 
 
 class CallNotice:
-    """Whether the parties were told.
+    """Whether the parties were told, of every purpose: one announcement after the other.
 
     Attributes:
-        state: Of the notice.
-        asked: Whether the prompt was asked for.
-        proof: What was heard; None until it was.
+        state: Of all announcements together.
+        asked: Whether a prompt was asked for.
+        proofs: What was heard so far, by purpose.
         until: When a prompt that reports nothing has failed, monotonic seconds; None for never.
     """
 
@@ -41,22 +42,24 @@ class CallNotice:
 
         Args:
             legs: Who sits where.
-            agreement: What the prompt is played in.
-            longest_s: From asking for the prompt to its end.
+            agreement: What the prompts are played in.
+            longest_s: From asking for a prompt to its end.
         """
         self._legs = legs
         self._agreement = agreement
         self._longest_s = longest_s
         self._plan: RecordPlan | None = None
+        self._untold: tuple[Words, ...] = ()
         self._started: PromptStarted | None = None
+        self._silent = False
         self.state = Notice.NOT_REQUIRED
         self.asked = False
-        self.proof: NoticeFacts | None = None
+        self.proofs: Mapping[str, NoticeFacts] = {}
         self.until: float | None = None
 
     @property
     def is_pending(self) -> bool:
-        """Whether it must be heard and has not been yet: nobody speaks to the other."""
+        """Whether something must be heard and has not been yet: nobody speaks to the other."""
         return self.state in {Notice.DUE, Notice.PLAYING}
 
     @property
@@ -64,9 +67,15 @@ class CallNotice:
         """Whether it may still come to be heard."""
         return self.state in _UNDECIDED
 
+    @property
+    def told_of(self) -> tuple[str, ...]:
+        """Purposes of the announcement that is being played, or is next."""
+        return self._untold[0].purposes if self._untold else ()
+
     def take(self, plan: RecordPlan) -> None:
-        """A purpose applies: tell them, at once or when staff ask for it."""
+        """Purposes apply: tell them, at once or when staff ask for it."""
         self._plan = plan
+        self._untold = plan.announcements
         self.state = Notice.WAITING if plan.start else Notice.DUE
 
     def move(self, symbol: Symbol) -> None:
@@ -78,20 +87,23 @@ class CallNotice:
         self.state = states.advance(states.NOTICE, self.state, symbol)
 
     def announce(self, now: float) -> list[Command]:
-        """Ask for the prompt.
+        """Ask for the prompt that is next.
 
         Raises:
             IllegalEvent: No plan asks for it, or there is nothing to play it in.
         """
-        agreement, plan = self._agreement, self._plan
-        if plan is None or agreement.selection.recorded is None or agreement.speech is None:
+        agreement = self._agreement
+        if not self._untold or agreement.selection.recorded is None or agreement.speech is None:
             raise IllegalEvent("a notice is due without a plan")
+        words = self._untold[0]
         self.asked = True
+        self._started = None
+        self._silent = True
         self.until = now + self._longest_s
         play = PlayPrompt(
-            prompt=plan.prompt,
-            language=plan.language,
-            legs=self._audience(plan),
+            prompt=words.prompt,
+            language=words.language,
+            legs=self._audience(words),
             stream=agreement.recorded_port(),
             codec=agreement.speech,
             ptime_ms=agreement.ptime_ms(),
@@ -100,12 +112,19 @@ class CallNotice:
 
     def started(self, event: PromptStarted) -> list[Command]:
         """Its first frame left; empty if nobody waits for that."""
-        if self.state is not Notice.DUE or not self.asked:
+        if not self.is_pending or not self.asked or self._started is not None:
             return []
-        self.move(Symbol.NOTICE_STARTED)
+        if self.state is Notice.DUE:
+            self.move(Symbol.NOTICE_STARTED)
         self._started = event
-        fields = purpose_fields(self._plan)
+        fields = self._fields()
         return [Note("notice.started", fields), AuditNote("announce.started", fields)]
+
+    def awaits(self, event: PromptCompleted) -> bool:
+        """Whether this is the end of the prompt that is being played; one that was stopped may cross."""
+        if self.state is not Notice.PLAYING or self._started is None or not self._untold:
+            return False
+        return (event.prompt, event.language) == (self._untold[0].prompt, self._untold[0].language)
 
     def unheard_by(self, event: PromptCompleted) -> str:
         """Legs that had to hear it and did not, in words; empty for none.
@@ -113,12 +132,12 @@ class CallNotice:
         Raises:
             IllegalEvent: No plan asked for an announcement.
         """
-        if self._plan is None:
+        if not self._untold:
             raise IllegalEvent("an announcement ended that no plan asked for")
-        return ", ".join(leg.value for leg in self._audience(self._plan) if leg not in event.heard_by)
+        return ", ".join(leg.value for leg in self._audience(self._untold[0]) if leg not in event.heard_by)
 
-    def completed(self, event: PromptCompleted) -> list[Command]:
-        """Everybody heard it: keep the proof, and let them speak.
+    def completed(self, event: PromptCompleted, now: float) -> list[Command]:
+        """Everybody heard it: keep the proof, and play the next one if there is one.
 
         Raises:
             IllegalEvent: It did not begin.
@@ -126,9 +145,7 @@ class CallNotice:
         started = self._started
         if started is None:
             raise IllegalEvent("an announcement ended that did not begin")
-        self.move(Symbol.NOTICE_COMPLETED)
-        self.until = None
-        self.proof = NoticeFacts(
+        proof = NoticeFacts(
             prompt=event.prompt,
             sha256=event.sha256,
             language=event.language,
@@ -137,24 +154,37 @@ class CallNotice:
             completed=event.at,
         )
         facts: tuple[tuple[str, str | int], ...] = (
-            *purpose_fields(self._plan),
+            *self._fields(),
             ("prompt_sha256", event.sha256),
             ("language", event.language),
             ("heard_by", ",".join(leg.value for leg in event.heard_by)),
             ("duration_ms", round((event.at - started.at).total_seconds() * 1000)),
         )
-        return [
-            Note("notice.completed", facts),
-            AuditNote("announce.completed", facts),
-            SetGate(opened=True),
-        ]
+        self.proofs = {**self.proofs, **dict.fromkeys(self.told_of, proof)}
+        self._untold = self._untold[1:]
+        return [Note("notice.completed", facts), AuditNote("announce.completed", facts), *self._go_on(now)]
+
+    def skip(self, gone: Collection[str], now: float) -> list[Command]:
+        """Purposes that a party said no to need not be told of; the rest is told on."""
+        playing = self._untold[:1] if self.asked and self.is_pending else ()
+        self._untold = tuple(words for words in self._untold if not set(words.purposes) <= set(gone))
+        if not playing or self._untold[:1] == playing:
+            return []
+        return [StopPrompt(), *self._go_on(now)]
+
+    def let_speak(self) -> list[Command]:
+        """Open the gate that was shut for the announcements, once."""
+        if not self._silent:
+            return []
+        self._silent = False
+        return [SetGate(opened=True)]
 
     def fail(self, why: str) -> list[Command]:
         """It will not be heard: stop it, and say why."""
         return [*self._stop(Symbol.NOTICE_FAILED), *self.failure_notes(why)]
 
     def decline(self) -> list[Command]:
-        """A party said no before its end."""
+        """A party said no before its end, and nothing is left to record for."""
         return self._stop(Symbol.NOTICE_DECLINED)
 
     def close(self, why: str) -> list[Command]:
@@ -168,15 +198,26 @@ class CallNotice:
         fields = (*purpose_fields(self._plan), ("why", why))
         return [Note("notice.failed", fields), AuditNote("announce.failed", fields)]
 
+    def _go_on(self, now: float) -> list[Command]:
+        """Play what is next; nothing is: all were told."""
+        if self._untold:
+            return self.announce(now)
+        self.move(Symbol.NOTICE_COMPLETED)
+        self.until = None
+        return []
+
+    def _fields(self) -> tuple[tuple[str, str], ...]:
+        return (("purpose", ",".join(self.told_of)),)
+
     def _stop(self, symbol: Symbol) -> list[Command]:
         self.move(symbol)
         self.until = None
         return [StopPrompt()] if self.asked else []
 
-    def _audience(self, plan: RecordPlan) -> tuple[LegName, ...]:
-        match plan.audience:
+    def _audience(self, words: Words) -> tuple[LegName, ...]:
+        match words.audience:
             case Audience.BOTH:
                 return (LegName.CALLER, LegName.CALLEE)
             case Audience.OUTSIDE:
                 return (self._legs.leg(Party.OUTSIDE),)
-        assert_never(plan.audience)
+        assert_never(words.audience)

@@ -1,7 +1,8 @@
 """Whether a call may be recorded, from moment to moment: announcement, choice and recording together. Pure.
 
-The joint rule is here: a recording opens only once the announcement was heard by all who must
-hear it, both legs are confirmed, nobody said no and, where a yes is needed, somebody said it.
+The joint rule is here: a recording opens only once the announcements of all its purposes were heard
+by all who must hear them, both legs are confirmed, nobody said no to one of them and, where a yes is
+needed, somebody said it.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from recproxy.call.events import (
     RecordingFailed,
 )
 from recproxy.call.history import History
-from recproxy.call.keypad import KeyAction, Party
+from recproxy.call.keypad import KeyAction, Party, Wish
 from recproxy.call.legs import Legs
 from recproxy.call.notice import CallNotice
 from recproxy.call.recording import CallRecording
-from recproxy.call.states import Notice, PauseCause, Symbol
+from recproxy.call.states import Notice, PauseCause, Recording, Symbol
 from recproxy.call.tones import Tones
 from recproxy.errors import IllegalEvent
-from recproxy.policy import OnFailure, RecordPlan
+from recproxy.policy import OnFailure, PurposePlan, RecordPlan
 
 
 class Surroundings(Protocol):
@@ -85,7 +86,7 @@ class Permission:
         """A purpose applies."""
         self._facts = facts
         self.plan = plan
-        self._history.purpose = plan.purpose
+        self._history.purpose = plan.names
         self.notice.take(plan)
         self.choice.take(plan)
         self.recording.take(plan)
@@ -105,7 +106,8 @@ class Permission:
         """Act on what has been waited for in vain; nothing if nothing has."""
         choice, recording = self.choice, self.recording
         if has_passed(choice.until, now):
-            return [*choice.expire(), *self._decline("opt_in_missing")]
+            notes, gone = choice.expire()
+            return [*notes, *self._go_without(gone, "opt_in_missing", now)]
         if has_passed(recording.until, now):
             return recording.end_timed_pause(now)
         if has_passed(recording.beep_at, now):
@@ -144,17 +146,23 @@ class Permission:
     def prompt_started(self, event: PromptStarted) -> list[Command]:
         """The first frame of the announcement left."""
         notes = self.notice.started(event)
-        return [*notes, *self.choice.offer()] if notes else []
+        return [*notes, *self.choice.offer(self.notice.told_of)] if notes else []
 
     def prompt_heard(self, event: PromptCompleted, now: float) -> list[Command]:
-        """The last frame of the announcement left: record, unless a yes is still needed."""
-        if self.notice.state is not Notice.PLAYING:
+        """The last frame of an announcement left: play the next one, or record."""
+        if not self.notice.awaits(event):
             return []
         missing = self.notice.unheard_by(event)
         if missing:
             return self.fail(f"not heard by {missing}", now)
-        commands = self.notice.completed(event)
-        return commands if self.choice.awaits_yes(now) else [*commands, *self._open()]
+        commands = self.notice.completed(event, now)
+        return commands if self.notice.is_pending else [*commands, *self._told(now)]
+
+    def _told(self, now: float) -> list[Command]:
+        """All announcements are over: record, unless a yes is still needed."""
+        if self.choice.awaits_yes(now):
+            return [] if self.choice.holds_up else self.notice.let_speak()
+        return [*self.notice.let_speak(), *self._open()]
 
     def fail(self, why: str, now: float) -> list[Command]:
         """Close the notice as not heard, and take the outcome its purpose names."""
@@ -178,15 +186,15 @@ class Permission:
             return []
         party = self._legs.party(event.leg)
         match self.choice.keypad.press(party, event.digit, now):
-            case KeyAction.ACCEPT:
-                return self._accepted()
-            case KeyAction.REFUSE:
-                return self._refused(party)
-            case KeyAction.PAUSE:
+            case Wish(KeyAction.ACCEPT, purposes):
+                return self._accepted(purposes)
+            case Wish(KeyAction.REFUSE, purposes):
+                return self._refused(party, purposes, now)
+            case Wish(KeyAction.PAUSE):
                 return self.recording.toggle(now)
-            case KeyAction.START:
+            case Wish(KeyAction.START):
                 return self._asked_for(now)
-            case None:
+            case _:
                 return []
 
     def record_asked(self, event: RecordAsked, now: float) -> list[Command]:
@@ -199,24 +207,41 @@ class Permission:
             return self._asked_for(now)
         return self.recording.resume(PauseCause.KEYS, now)
 
-    def _accepted(self) -> list[Command]:
-        """Yes: record, once the announcement is over."""
-        notes = self.choice.accept()
-        return [*notes, *self._open()] if notes and self.notice.state is Notice.COMPLETED else notes
+    def _accepted(self, purposes: tuple[str, ...]) -> list[Command]:
+        """Yes: record, once the announcements are over and nobody else is waited for."""
+        notes = self.choice.accept(purposes)
+        return [*notes, *self._begin()] if notes else []
 
-    def _refused(self, party: Party) -> list[Command]:
-        """No: what there is of a recording is destroyed, or ends; the call goes on as it was."""
-        notes = self.choice.refuse(party, announced=self.notice.state is Notice.COMPLETED)
-        return [*notes, *self._decline("opt_out"), *self._tones.to(Party.OUTSIDE)] if notes else []
+    def _refused(self, party: Party, purposes: tuple[str, ...], now: float) -> list[Command]:
+        """No: what there is for these purposes is destroyed, or ends; the call goes on as it was."""
+        announced = self.notice.state is Notice.COMPLETED
+        notes, gone = self.choice.refuse(party, purposes, announced=announced)
+        if not gone:
+            return []
+        return [*notes, *self._go_without(gone, "opt_out", now), *self._tones.to(Party.OUTSIDE)]
 
-    def _decline(self, why: str) -> list[Command]:
-        commands: list[Command] = []
-        if self.notice.is_undecided:
-            commands = self.notice.decline()
-            if self._history.answered_at is not None:
-                commands.append(SetGate(opened=True))
-        recording = self.recording
-        return [*commands, *(recording.discard(why) if self.choice.destroys else recording.seal(why))]
+    def _go_without(self, gone: tuple[PurposePlan, ...], why: str, now: float) -> list[Command]:
+        """Some purposes are refused: go on for those left, or not at all."""
+        ended = self.recording.refuse(gone, why)
+        if not self.choice.left:
+            return [*self._decline(), *ended]
+        pending = self.notice.is_pending
+        told = self.notice.skip(self.choice.refused, now)
+        if pending and not self.notice.is_pending:
+            return [*told, *self._told(now)]
+        return [*told, *ended, *self._begin()]
+
+    def _decline(self) -> list[Command]:
+        if not self.notice.is_undecided:
+            return self.notice.let_speak()
+        commands = self.notice.decline()
+        return [*commands, SetGate(opened=True)] if self._history.answered_at is not None else commands
+
+    def _begin(self) -> list[Command]:
+        """The last word that was waited for was said: record."""
+        if self.recording.state is not Recording.OFF or not self._may_record:
+            return []
+        return [*self.notice.let_speak(), *self._open()]
 
     def _asked_for(self, now: float) -> list[Command]:
         """Staff ask for the recording: announce it first, nothing is retroactive."""
@@ -256,7 +281,8 @@ class Permission:
     def _open(self) -> list[Command]:
         if self._facts is None or not self._may_record:
             raise IllegalEvent("a recording needs a completed notice, two confirmed legs, and no refusal")
-        return self.recording.open(self._facts, self._call.callee_call_id, self.notice.proof)
+        purposes, proofs = self.choice.left, self.notice.proofs
+        return self.recording.open(self._facts, self._call.callee_call_id, purposes, proofs)
 
     # ---------------------------------------------------------------- hold
 

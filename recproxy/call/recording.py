@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from recproxy.call import states
@@ -10,20 +11,21 @@ from recproxy.call.commands import (
     AuditNote,
     Command,
     DiscardRecording,
+    DropPurposes,
+    FurtherPurpose,
     Note,
     NoticeFacts,
     OpenRecording,
     PauseRecording,
     ResumeRecording,
     SealRecording,
-    purpose_fields,
 )
 from recproxy.call.events import CallFacts, RecordingOpened
 from recproxy.call.keypad import Party
 from recproxy.call.states import PauseCause, Recording, Symbol
 from recproxy.call.tones import REPEATED_EVERY_S, Tones
 from recproxy.errors import IllegalEvent
-from recproxy.policy import RecordPlan, StaffNotice
+from recproxy.policy import ChoiceEffect, PurposePlan, RecordPlan, StaffNotice
 
 _LIVE: Final = frozenset({Recording.OPENING, Recording.ON, Recording.PAUSED})
 _RUNNING: Final = frozenset({Recording.OPENING, Recording.ON})
@@ -51,6 +53,7 @@ class CallRecording:
         self._agreement = agreement
         self._tones = tones
         self._plan: RecordPlan | None = None
+        self._purposes: tuple[PurposePlan, ...] = ()
         self.state = Recording.OFF
         self.causes: frozenset[PauseCause] = frozenset()
         self.until: float | None = None
@@ -71,28 +74,65 @@ class CallRecording:
         """A purpose applies."""
         self._plan = plan
 
-    def open(self, facts: CallFacts, callee_call_id: str, proof: NoticeFacts | None) -> list[Command]:
+    def open(
+        self,
+        facts: CallFacts,
+        callee_call_id: str,
+        purposes: tuple[PurposePlan, ...],
+        proofs: Mapping[str, NoticeFacts],
+    ) -> list[Command]:
         """Ask the recorder for it; the caller has looked whether it may.
+
+        Args:
+            facts: The call.
+            callee_call_id: Call-ID of the callee's dialog.
+            purposes: What it is made for, the leading one first.
+            proofs: What was heard, by purpose.
 
         Raises:
             IllegalEvent: No announcement precedes, or there has been a recording.
         """
         plan = self._plan
-        if plan is None or proof is None:
+        if plan is None or not purposes or any(one.purpose not in proofs for one in purposes):
             raise IllegalEvent("a recording that no announcement precedes")
         self._move(Symbol.RECORDING_REQUESTED)
+        self._purposes = purposes
+        lead, *others = purposes
         opened = OpenRecording(
             facts=facts,
             callee_call_id=callee_call_id,
-            purpose=plan.purpose,
-            legal_basis=plan.legal_basis,
-            retention=plan.retention,
+            purpose=lead.purpose,
+            legal_basis=lead.legal_basis,
+            retention=lead.retention,
             policy_version=plan.policy_version,
-            notice=proof,
+            notice=proofs[lead.purpose],
             stream=self._agreement.recorded_port(),
             codecs=self._agreement.codecs,
+            further=tuple(
+                FurtherPurpose(one.purpose, one.legal_basis, one.retention, proofs[one.purpose])
+                for one in others
+            ),
         )
         return [opened, PauseRecording()] if self.causes else [opened]
+
+    def refuse(self, gone: Sequence[PurposePlan], why: str) -> list[Command]:
+        """A party said no to some of its purposes, or to all that are left.
+
+        What was recorded before stays only where every purpose that is left is refused and one
+        of them lets it stay: one body cannot end for one purpose and go on for another.
+        """
+        names = {one.purpose for one in gone}
+        hit = tuple(one for one in self._purposes if one.purpose in names)
+        if not self.is_live or not hit:
+            return []
+        left = tuple(one for one in self._purposes if one not in hit)
+        staying = () if left else tuple(one for one in hit if one.choice.effect is ChoiceEffect.STOP)
+        if not left and not staying:
+            return self.discard(why)
+        self._purposes = left or staying
+        dropped = tuple(one.purpose for one in hit if one not in staying)
+        drop: list[Command] = [DropPurposes(dropped, why)] if dropped else []
+        return drop if left else [*drop, *self.seal(why)]
 
     def opened(self, event: RecordingOpened, now: float) -> list[Command]:
         """It exists."""
@@ -108,8 +148,9 @@ class CallRecording:
     def fail(self, why: str) -> list[Command]:
         """The recorder lost it; what it holds is kept for salvage."""
         self._move(Symbol.RECORDING_FAILED)
+        purposes = ",".join(one.purpose for one in self._purposes)
         return [
-            Note("recording.failed", (*purpose_fields(self._plan), ("why", why))),
+            Note("recording.failed", (("purpose", purposes), ("why", why))),
             SealRecording("recorder failed"),
         ]
 

@@ -236,7 +236,7 @@ def _audit_export(archive: Archive, order: Order, row: CatalogueRow, digest: str
             "export.created",
             {
                 "rec": row.tags.recording.text,
-                "purpose": row.tags.purpose,
+                "purpose": ",".join(term.purpose for term in row.tags.terms),
                 "format": ExportFormat.WAV.value,
                 "sha256": digest,
                 "recipient": order.authority.value,

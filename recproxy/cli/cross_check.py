@@ -97,7 +97,7 @@ def _told(events: Iterable[Mapping[str, object]]) -> tuple[dict[str, _Told], dic
         match line.get("event"):
             case "rec.started":
                 one.started = one.last
-                one.expiries[str(line.get("purpose", ""))] = str(line.get("expires_at", ""))
+                one.expiries |= _expiries(line)
             case "rec.expiry_changed" | "rec.promoted":
                 one.expiries[str(line.get("purpose", ""))] = str(line.get("expires_at", ""))
             case "rec.sealed":
@@ -117,6 +117,14 @@ def _was_purged(told: _Told, purged: Mapping[str, str]) -> bool:
         and datetime.fromisoformat(told.ended) <= datetime.fromisoformat(purged[purpose]) + _LONGEST_SWEEP
         for purpose in told.purposes
     )
+
+
+def _expiries(line: Mapping[str, object]) -> dict[str, str]:
+    """By purpose, as ``rec.started`` tells them."""
+    several = str(line.get("expires_by_purpose", ""))
+    if not several:
+        return {str(line.get("purpose", "")): str(line.get("expires_at", ""))}
+    return dict(one.split("=", maxsplit=1) for one in several.split(",") if "=" in one)
 
 
 def _contradiction(
@@ -140,9 +148,10 @@ def _contradiction(
         return "" if told.gone else "has a tombstone, but the chain never saw it go"
     if told.gone and row.state not in {State.SHREDDING, State.DISCARDING}:
         return f"is in the catalogue as {row.state.value}, but the chain saw it go: a backup was put back"
-    expiry = told.expiries.get(row.tags.purpose, "")
-    if expiry and datetime.fromisoformat(expiry) != row.tags.expiry:
-        return f"was to be kept until {expiry}, the catalogue says {row.tags.expiry.isoformat()}"
+    for term in row.tags.terms:
+        expiry = told.expiries.get(term.purpose, "")
+        if expiry and datetime.fromisoformat(expiry) != term.expiry:
+            return f"was to be kept until {expiry}, the catalogue says {term.expiry.isoformat()}"
     if row.state is State.SEALED and told.sha256 is not None and told.sha256 != row.sha256:
         return "was sealed with another hash than the catalogue says"
     if row.state is State.SEALED and told.sha256 is None:

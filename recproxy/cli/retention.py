@@ -158,6 +158,13 @@ class Sweeper:
             )
         if report.overdue_elsewhere:
             self.log.emit("retention.late_elsewhere", count=report.overdue_elsewhere)
+        for stone in report.purposes_ended:
+            self.log.emit(
+                "recording.purpose_ended",
+                recording=stone.recording.text,
+                purpose=stone.purpose,
+                reason=stone.cause,
+            )
         for recording, why in report.failed:
             self.log.emit("retention.failed", recording=recording.text, why=why)
         self.log.emit(

@@ -20,6 +20,7 @@ from recproxy.policy.decision import (
     RecordPlan,
     RecordPreference,
     StaffNotice,
+    Words,
 )
 from recproxy.policy.emergency import Country, Emergency, HelpLines
 from recproxy.policy.file import PolicyFile, canonical_json
@@ -69,6 +70,7 @@ __all__ = [
     "StaffNotice",
     "Surroundings",
     "Verdict",
+    "Words",
     "attachments_of",
     "canonical_json",
     "examine",

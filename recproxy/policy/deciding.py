@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
+from recproxy.policy.combining import Taking, combined, starting_together
 from recproxy.policy.decision import (
     CallQuestion,
     ChoiceMode,
@@ -15,7 +16,6 @@ from recproxy.policy.decision import (
     ForkAnnouncement,
     Pass,
     PassReason,
-    PausePlan,
     PurposePlan,
     Record,
     RecordPlan,
@@ -159,6 +159,20 @@ class Policy:
 
     def verdicts(self, line: LineName, question: CallQuestion) -> Iterator[Verdict]:
         """What each purpose says of a call on a line that nothing exempts."""
+        each = tuple(self._each_alone(line, question))
+        taking = [verdict for verdict in each if verdict.passed is None]
+        starts = [self.purposes[verdict.purpose].selection.keys for verdict in taking]
+        late = {
+            verdict.purpose for verdict, now in zip(taking, starting_together(starts), strict=True) if not now
+        }
+        for verdict in each:
+            if verdict.purpose in late:
+                why = "staff start it by a key, and another purpose of the call starts otherwise"
+                yield Verdict(verdict.purpose, PassReason.NO_RULE, why)
+            else:
+                yield verdict
+
+    def _each_alone(self, line: LineName, question: CallQuestion) -> Iterator[Verdict]:
         profile = self.profile(line, question)
         internal = self._line_of(question.outside, question.trunk) is not None and not any(
             pattern.is_prefix and not pattern.first for pattern in self.lines[line].match
@@ -237,42 +251,42 @@ class Policy:
 
     def _plan(self, taking: tuple[PurposeName, ...], line: LineName, question: CallQuestion) -> RecordPlan:
         profile = self.profile(line, question)
-        plans = tuple(_purpose_plan(name, self.purposes[name], profile) for name in taking)
-        first, purpose = plans[0], self.purposes[taking[0]]
+        found = [self._taking(name, line, question, profile) for name in taking]
+        return combined(found, self.version, profile.name, self._fork(taking, question.trunk))
+
+    def _taking(self, name: PurposeName, line: LineName, question: CallQuestion, profile: Profile) -> Taking:
+        purpose = self.purposes[name]
         language = self.language(purpose, line, question)
-        payment = purpose.pause.payment
-        return RecordPlan(
-            purpose=first.purpose,
-            legal_basis=first.legal_basis,
-            retention=first.retention,
+        rules = effective(purpose, profile)
+        cap = rules.caps.get(purpose.kind, timedelta.max)
+        plan = PurposePlan(
+            purpose=name,
+            legal_basis=LegalBasis.CONSENT if purpose.kind in rules.opt_in else purpose.basis.caller,
+            retention=min(purpose.retention.keep, cap),
             prompt=purpose.announce.prompts[language],
             language=language,
             audience=purpose.announce.audience,
-            on_failure=purpose.failure.recorder_down,
-            policy_version=self.version,
-            purposes=plans,
             choice=_choice(purpose),
-            pause=(
-                PausePlan(payment.keys, payment.max.total_seconds(), payment.api)
-                if payment is not None
-                else PausePlan()
-            ),
-            start=purpose.selection.keys,
-            staff_notice=purpose.announce.staff,
-            on_new_party=purpose.announce.on_new_party,
-            indexed=all(self.purposes[name].access.index is Index.NUMBER for name in taking),
-            jurisdiction=profile.name,
-            fork=self._fork(taking, question.trunk),
         )
+        return Taking(plan, purpose)
 
     def _fork(self, taking: tuple[PurposeName, ...], trunk: str) -> ForkAnnouncement | None:
-        """What a fork from this trunk must show; None unless each purpose of the call is announced there."""
+        """What a fork must show, which tells of every purpose; None if one is not announced there."""
         announces = [self.purposes[name].announce for name in taking]
         shown = [
             fork_announcement(announce.fork, trunk, frozenset(announce.prompts.values()))
             for announce in announces
         ]
-        return shown[0] if all(one is not None for one in shown) else None
+        found = [one for one in shown if one is not None]
+        if not found or len(found) < len(shown):
+            return None
+        declared = next((one for one in found if one.declared), found[0])
+        return ForkAnnouncement(
+            declared=all(one.declared for one in found),
+            prompts=frozenset.intersection(*(one.prompts for one in found)),
+            ref=declared.ref,
+            sha256=declared.sha256,
+        )
 
 
 def _choice(purpose: Purpose) -> ChoicePlan:
@@ -293,13 +307,6 @@ def _choice(purpose: Purpose) -> ChoicePlan:
             return ChoicePlan(
                 choice.mode, accept=choice.keys, staff_refuse=choice.staff_keys, window_s=window_s
             )
-
-
-def _purpose_plan(name: PurposeName, purpose: Purpose, profile: Profile) -> PurposePlan:
-    rules = effective(purpose, profile)
-    cap = rules.caps.get(purpose.kind, timedelta.max)
-    basis = LegalBasis.CONSENT if purpose.kind in rules.opt_in else purpose.basis.caller
-    return PurposePlan(name, basis, min(purpose.retention.keep, cap))
 
 
 def _scope(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from enum import Enum
 from typing import TypeAlias
@@ -169,17 +169,42 @@ class PausePlan:
 
 @dataclass(frozen=True, slots=True)
 class PurposePlan:
-    """One of the purposes of a recording; each has an expiry of its own.
+    """One of the purposes of a recording; each has an expiry, words and a choice of its own.
 
     Attributes:
         purpose: Its id.
         legal_basis: Ground under GDPR art. 6(1), as it is used for this call.
         retention: Time to keep, from the start of the recording.
+        prompt: Name of the announcement.
+        language: BCP 47 tag of its text.
+        audience: Who must hear it.
+        choice: How the parties say yes or no to this purpose.
     """
 
     purpose: str
     legal_basis: LegalBasis
     retention: timedelta
+    prompt: str
+    language: str
+    audience: Audience = Audience.BOTH
+    choice: ChoicePlan = ChoicePlan()
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """One announcement of a call.
+
+    Attributes:
+        prompt: Its name.
+        language: BCP 47 tag of its text.
+        audience: Who must hear it.
+        purposes: Which purposes it tells of; one or more.
+    """
+
+    prompt: str
+    language: str
+    audience: Audience
+    purposes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +228,9 @@ class ForkAnnouncement:
 class RecordPlan:
     """How a call is to be recorded.
 
+    Purpose, basis, term, announcement and choice are those of the leading purpose: of the one
+    that the recording is kept for longest. The rest is the strictest of all purposes.
+
     Attributes:
         purpose: Purpose id.
         legal_basis: Ground under GDPR art. 6(1), as it is used for this call.
@@ -215,10 +243,10 @@ class RecordPlan:
         choice: How the parties say yes or no.
         pause: How staff pause.
         start: Key sequences by which staff ask for announcement and recording; none: at once.
-        purposes: Every purpose of the call, the one above first; empty for that one alone.
+        purposes: Every purpose of the call, the leading one first; empty for that one alone.
         staff_notice: How the staff learn of it.
         on_new_party: What happens when somebody joins.
-        indexed: Whether the recording may be found by a party's number.
+        indexed: Whether the recording may be found by a party's number: for one purpose at least.
         jurisdiction: Countries whose rules were applied, such as ``DE+NL``.
         fork: What must be shown if a recording client forks the call to us; None: nobody announces there.
     """
@@ -240,6 +268,41 @@ class RecordPlan:
     indexed: bool = True
     jurisdiction: str = ""
     fork: ForkAnnouncement | None = None
+
+    @property
+    def each(self) -> tuple[PurposePlan, ...]:
+        """All its purposes, the leading one first."""
+        return self.purposes or (
+            PurposePlan(
+                self.purpose,
+                self.legal_basis,
+                self.retention,
+                self.prompt,
+                self.language,
+                self.audience,
+                self.choice,
+            ),
+        )
+
+    @property
+    def names(self) -> str:
+        """Ids of all its purposes, with commas, as logs and the audit chain have them."""
+        return ",".join(one.purpose for one in self.each)
+
+    @property
+    def announcements(self) -> tuple[Words, ...]:
+        """What must be heard, in order: each text once, to everybody whom a purpose of it names."""
+        told: dict[tuple[str, str], Words] = {}
+        for one in self.each:
+            same = told.get((one.prompt, one.language))
+            if same is None:
+                told[one.prompt, one.language] = Words(one.prompt, one.language, one.audience, (one.purpose,))
+            else:
+                both = Audience.BOTH if Audience.BOTH in {same.audience, one.audience} else same.audience
+                told[one.prompt, one.language] = replace(
+                    same, audience=both, purposes=(*same.purposes, one.purpose)
+                )
+        return tuple(told.values())
 
 
 @dataclass(frozen=True, slots=True)

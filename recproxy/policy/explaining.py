@@ -22,6 +22,7 @@ class Explanation:
         jurisdiction: Countries whose rules hold; empty likewise.
         verdicts: What each purpose says; empty likewise.
         expires: When the recording would be shredded if it began now; None if there is none.
+        at: When the call begins.
     """
 
     decision: Decision
@@ -30,6 +31,7 @@ class Explanation:
     jurisdiction: str
     verdicts: tuple[Verdict, ...]
     expires: datetime | None
+    at: datetime
 
 
 def explain(policy: Policy, question: CallQuestion, at: datetime) -> Explanation:
@@ -45,6 +47,7 @@ def explain(policy: Policy, question: CallQuestion, at: datetime) -> Explanation
     exempt = policy.exemption(question)
     line = policy.line(question) if exempt is None else None
     if line is None:
-        return Explanation(decision, exempt, "", "", (), expires)
+        return Explanation(decision, exempt, "", "", (), expires, at)
     verdicts = tuple(policy.verdicts(line, question))
-    return Explanation(decision, None, line, policy.profile(line, question).name, verdicts, expires)
+    country = policy.profile(line, question).name
+    return Explanation(decision, None, line, country, verdicts, expires, at)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -18,6 +18,7 @@ __all__ = [
     "hearing_denied",
     "named_use",
     "playback_denied",
+    "purpose_allowing",
     "roles_of",
     "uses_of",
 ]
@@ -93,6 +94,27 @@ def playback_denied(file: PolicyFile, purpose: str, use: str, user: str) -> Deni
             f"its playback.roles are {', '.join(rules.roles)}; see roles in the policy",
         )
     return None
+
+
+def purpose_allowing(
+    file: PolicyFile, purposes: Sequence[str], use: str, user: str
+) -> tuple[str, Denied | None]:
+    """Tell by which purpose of a recording a user may hear it for a use; one suffices, and its rules hold.
+
+    Args:
+        file: The policy in force.
+        purposes: That it is kept for, the leading one first; one or more.
+        use: What it is to be heard for.
+        user: Name of the person.
+
+    Returns:
+        The purpose, and None; if none allows it the one that has such a use, else the leading one,
+        and what it says.
+    """
+    asked = [(purpose, playback_denied(file, purpose, use, user)) for purpose in purposes]
+    allowed = next((one for one in asked if one[1] is None), None)
+    named = next((one for one in asked if use in uses_of(file, one[0])), asked[0])
+    return allowed or named
 
 
 def uses_of(file: PolicyFile, purpose: str) -> tuple[str, ...]:

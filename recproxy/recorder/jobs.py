@@ -65,6 +65,15 @@ class Discard:
 
 
 @dataclass(frozen=True, slots=True)
+class Drop:
+    """A party said no to some of the purposes: destroy the keys for them."""
+
+    call: str
+    purposes: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Audit:
     """Append to the audit chain."""
 
@@ -88,7 +97,7 @@ class Stop:
     call: str = ""
 
 
-Job = Open | Pause | Resume | Seal | Discard | Audit | Listen | Stop
+Job = Open | Pause | Resume | Seal | Discard | Drop | Audit | Listen | Stop
 
 
 class Inbox:

@@ -28,11 +28,10 @@ class Live:
     Attributes:
         call: Of which call.
         recording: Its id.
-        purpose: Why it is made.
+        terms: Why it is made, and when that expires; what a party said no to is gone.
         stream: Of the relay.
         timeline: Makes frames of packets.
         writer: Takes them.
-        expiry: When it is shredded.
         frame_bytes: Size of a frame.
         rate_hz: Frames a second.
         frames: Written so far.
@@ -43,17 +42,21 @@ class Live:
 
     call: str
     recording: RecordingId
-    purpose: str
+    terms: dict[str, datetime]
     stream: int
     timeline: Timeline
     writer: RecordingWriter
-    expiry: datetime
     frame_bytes: int
     rate_hz: int
     frames: int = 0
     pauses: int = 0
     paused_ns: int = 0
     paused_at: int | None = None
+
+    @property
+    def purpose(self) -> str:
+        """Its purposes in one word, as logs and the audit chain have them."""
+        return ",".join(self.terms)
 
     def hold(self, job: Pause | Resume) -> None:
         """Begin or end a pause; it counts from its own instant."""
@@ -104,7 +107,7 @@ class Live:
         line: list[tuple[str, str | int | float]] = [
             ("recording", self.recording.text),
             ("purpose", self.purpose),
-            ("expiry", self.expiry.isoformat(timespec="seconds")),
+            ("expiry", max(self.terms.values()).isoformat(timespec="seconds")),
             ("reason", facts.reason),
             ("frames", facts.frames),
             ("duration_s", round(facts.frames / self.rate_hz, 3)),

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from recproxy.call.commands import NoticeFacts, OpenRecording
 from recproxy.epochkeys import EpochKeys, Wrapping
 from recproxy.recorder.jobs import Open
 from recproxy.recorder.live import specs
 from recproxy.subject import NumberIndexer
 from rtp import Encoding, Timeline, choose_format
-from storage import AudioFormat, NoticeProof, OpenRequest, Parties, RecordingId, RecordingTags
+from storage import AudioFormat, NoticeProof, OpenRequest, Parties, PurposeTerm, RecordingId, RecordingTags
 from storage import Encoding as StoredEncoding
 
 _ENCODINGS: Final = {
@@ -81,7 +82,8 @@ def prepare(
         StorageError: Its tags are not in order.
     """
     plan, facts = job.plan, job.plan.facts
-    started = max(began, plan.notice.completed)
+    told = [plan.notice, *(further.notice for further in plan.further)]
+    started = max(began, *(notice.completed for notice in told))
     layout = choose_format(specs(plan.codecs).values())
     audio = AudioFormat(_ENCODINGS[layout.encoding], layout.rate_hz)
     timeline = Timeline(layout, specs(plan.codecs), job.start_ns, reorder_ms=config.reorder_ms)
@@ -96,20 +98,34 @@ def prepare(
         trunk=facts.trunk,
         started=started,
         expiry=started + plan.retention,
-        notice=NoticeProof(
-            prompt=plan.notice.prompt,
-            sha256=plan.notice.sha256,
-            language=plan.notice.language,
-            heard_by=tuple(leg.value for leg in plan.notice.heard_by),
-            started=plan.notice.started,
-            completed=plan.notice.completed,
+        notice=_proof(plan.notice),
+        further=tuple(
+            PurposeTerm(
+                further.purpose, further.legal_basis, started + further.retention, _proof(further.notice)
+            )
+            for further in plan.further
         ),
     )
     parties = Parties(facts.caller, facts.callee, (facts.sip_call_id, plan.callee_call_id))
     numbers = (facts.caller, facts.callee)
-    index = None if indexer is None else indexer.tokens(plan.purpose, numbers, started)
-    wrapping = Wrapping()
-    if epochs is not None:
-        wrapping = epochs.wrapping([term.purpose for term in tags.terms], started)
+    purposes = tuple(term.purpose for term in tags.terms)
+    index = None if indexer is None else indexer.tokens(purposes, numbers, started)
+    wrapping = Wrapping() if epochs is None else epochs.wrapping(purposes, started)
     request = OpenRequest(tags, parties, audio, index, wrapping.recipients, wrapping.epochs)
     return Prepared(job, timeline, request)
+
+
+def names_of(plan: OpenRecording) -> str:
+    """Ids of all its purposes, with commas."""
+    return ",".join((plan.purpose, *(further.purpose for further in plan.further)))
+
+
+def _proof(notice: NoticeFacts) -> NoticeProof:
+    return NoticeProof(
+        prompt=notice.prompt,
+        sha256=notice.sha256,
+        language=notice.language,
+        heard_by=tuple(leg.value for leg in notice.heard_by),
+        started=notice.started,
+        completed=notice.completed,
+    )

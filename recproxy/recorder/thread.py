@@ -17,20 +17,32 @@ import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import islice, pairwise
+from itertools import islice
 from typing import Final
-
-import numpy as np
-import numpy.typing as npt
 
 from recproxy.call.commands import AuditNote, Note, OpenRecording
 from recproxy.call.events import Codec, DigitPressed, Event, LegName, RecordingFailed, RecordingOpened
 from recproxy.epochkeys import EpochKeys
 from recproxy.media import Clock
 from recproxy.recorder.evidence import Evidence
-from recproxy.recorder.jobs import Audit, Discard, Inbox, Job, Listen, Open, Pace, Pause, Resume, Seal, Stop
+from recproxy.recorder.jobs import (
+    Audit,
+    Discard,
+    Drop,
+    Inbox,
+    Job,
+    Listen,
+    Open,
+    Pace,
+    Pause,
+    Resume,
+    Seal,
+    Stop,
+)
 from recproxy.recorder.live import Live, Packets
-from recproxy.recorder.opening import Prepared, RecorderConfig, prepare
+from recproxy.recorder.opening import Prepared, RecorderConfig, names_of, prepare
+from recproxy.recorder.refusals import Refusals
+from recproxy.recorder.streams import by_stream
 from recproxy.subject import NumberIndexer
 from rtp import DigitDetector, Fork, ForkBatch, RtpError, Side, may_hold_events
 from storage import (
@@ -94,7 +106,7 @@ class Recorder:
         self._evidence = Evidence(store, note)
         self._live: dict[str, Live] = {}
         self._heard: dict[int, tuple[str, DigitDetector]] = {}  # by stream
-        self._doomed: list[tuple[Live, str]] = []  # to be destroyed; tried again at every sync
+        self._refusals = Refusals(store, clock, note)
         self._lost: dict[str, int] = {}  # streams of failed recordings, until their seal
         self._packets: dict[int, list[Packets]] = {}  # drained, not yet on a timeline
         self._space_fault: str | None = None
@@ -148,6 +160,10 @@ class Recorder:
     def discard(self, call: str, reason: str) -> None:
         """A party said no: destroy what there is; answered by nothing."""
         self._inbox.put(Discard(call, reason))
+
+    def drop(self, call: str, purposes: tuple[str, ...], reason: str) -> None:
+        """A party said no to some of its purposes: destroy their keys; answered by nothing."""
+        self._inbox.put(Drop(call, purposes, reason))
 
     def listen(self, call: str, stream: int, payload_types: frozenset[int]) -> None:
         """Tell the keys pressed in a stream, by these payload types; none: no longer."""
@@ -214,6 +230,8 @@ class Recorder:
                     self._attempt(live, partial(live.hold, job))
             case Discard():
                 self._discard(job)
+            case Drop():
+                self._drop(job)
             case Listen():
                 self._listen(job)
             case Audit():
@@ -258,27 +276,26 @@ class Recorder:
     def _not_opened(self, job: Open, recording: RecordingId, err: Exception) -> None:
         self._lost[job.call] = job.stream
         self._packets.pop(job.stream, None)
-        self._audit_failure(job.call, recording, job.plan.purpose)
+        self._audit_failure(job.call, recording, names_of(job.plan))
         self._fail(job.call, recording, _why(err))
 
     def _opened(self, prepared: Prepared, writer: RecordingWriter) -> None:
         job, tags, audio = prepared.job, prepared.request.tags, prepared.request.audio
-        self._live[job.call] = Live(
+        live = self._live[job.call] = Live(
             call=job.call,
             recording=tags.recording,
-            purpose=tags.purpose,
+            terms={term.purpose: term.expiry for term in tags.terms},
             stream=job.stream,
             timeline=prepared.timeline,
             writer=writer,
-            expiry=tags.expiry,
             frame_bytes=audio.frame_bytes,
             rate_hz=audio.rate_hz,
         )
         self._post(job.call, RecordingOpened(tags.recording.text))
         fields = (
             ("recording", tags.recording.text),
-            ("purpose", tags.purpose),
-            ("expiry", tags.expiry.isoformat(timespec="seconds")),
+            ("purpose", live.purpose),
+            ("expiry", tags.kept_until.isoformat(timespec="seconds")),
         )
         self._note(job.call, Note("recording.opened", fields))
 
@@ -366,29 +383,20 @@ class Recorder:
         live = self._live.pop(job.call, None)
         if live is not None:
             self._packets.pop(live.stream, None)
-            self._doomed.append((live, job.reason))
-            self._destroy()
+            self._refusals.discard(live, job.reason)
         stream = self._lost.pop(job.call, None)
         if stream is not None:
             self._packets.pop(stream, None)
 
-    def _destroy(self) -> None:
-        """Destroy what a party said no to; what resists is tried again, and never sealed."""
-        doomed, self._doomed = self._doomed, []
-        for live, reason in doomed:
-            try:
-                live.writer.discard(reason, self._clock.utcnow())
-            except StorageError as err:
-                self._doomed.append((live, reason))
-                what = f"discarding recording {live.recording.text}"
-                self._note(live.call, Note("disk.failed", (("what", what), ("why", str(err)))))
-                continue
-            fields = (("recording", live.recording.text), ("purpose", live.purpose), ("reason", reason))
-            self._note(live.call, Note("recording.discarded", fields))
+    def _drop(self, job: Drop) -> None:
+        live = self._live.get(job.call)
+        if live is not None:
+            for purpose in job.purposes:
+                self._refusals.drop(live, purpose, job.reason)
 
     def _sync(self) -> None:
         self._evidence.again()
-        self._destroy()
+        self._refusals.again()
         try:
             faults = self._store.sync()
         except StorageError as err:
@@ -441,21 +449,6 @@ class Recorder:
     def _wall(self, at_ns: int) -> datetime:
         ago = self._clock.monotonic_ns() - at_ns
         return self._clock.utcnow() - timedelta(microseconds=ago // 1000)
-
-
-def by_stream(records: npt.NDArray[np.void]) -> list[tuple[int, npt.NDArray[np.void]]]:
-    """Part the records of a batch by stream.
-
-    Args:
-        records: As from ``rtp.Fork``, sorted by arrival.
-
-    Returns:
-        Stream and its records, each stream once, still sorted by arrival.
-    """
-    ranked = records[np.argsort(records["stream"], kind="stable")]
-    numbers = ranked["stream"]
-    cuts = [0, *(np.flatnonzero(numbers[1:] != numbers[:-1]) + 1).tolist(), len(ranked)]
-    return [(int(numbers[start]), ranked[start:stop]) for start, stop in pairwise(cuts) if start < stop]
 
 
 def _why(err: Exception) -> str:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from recproxy.policy import Numbering
 from recproxy.subject.finding import is_caller
-from storage import CatalogueRow, Direction, Parties
+from storage import CatalogueRow, Direction, NoticeProof, Parties
 from storage.age import Encryptor, Recipient
 from storage.audit import fingerprint
 
@@ -156,15 +156,28 @@ def call_facts(
         "direction": tags.direction.value,
         "purpose": tags.purpose,
         "legal_basis": tags.legal_basis.value,
-        "kept_until": tags.expiry.isoformat(timespec="seconds"),
+        "kept_until": tags.kept_until.isoformat(timespec="seconds"),
+        "purposes": [
+            {
+                "purpose": term.purpose,
+                "legal_basis": term.legal_basis.value,
+                "kept_until": term.expiry.isoformat(timespec="seconds"),
+                "announcement": _told(tags.notice_of(term)),
+            }
+            for term in tags.terms
+        ],
         "policy_sha256": tags.policy_version,
         "paused_s": None if facts is None else facts.paused.total_seconds(),
-        "announcement": {
-            "name": tags.notice.prompt,
-            "sha256": tags.notice.sha256,
-            "language": tags.notice.language,
-            "heard_by": list(tags.notice.heard_by),
-            "completed": tags.notice.completed.isoformat(timespec="seconds"),
-        },
+        "announcement": _told(tags.notice),
         "kept_longer_by": list(notes),
+    }
+
+
+def _told(notice: NoticeProof) -> Mapping[str, object]:
+    return {
+        "name": notice.prompt,
+        "sha256": notice.sha256,
+        "language": notice.language,
+        "heard_by": list(notice.heard_by),
+        "completed": notice.completed.isoformat(timespec="seconds"),
     }

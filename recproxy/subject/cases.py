@@ -83,12 +83,13 @@ class Answer(Enum):
 
 
 class Outcome(Enum):
-    """What became of one recording of a case."""
+    """What became of one recording of a case, for one of its purposes."""
 
     FOUND = "found"
     EXPORTED = "exported"
     STATEMENT = "statement_added"
     SHREDDED = "shredded"
+    ENDED = "purpose_ended"
     RESTRICTED = "restricted"
     REFUSED_HOLD = "refused_hold"
     REFUSED_STATUTE = "refused_statute"
@@ -98,11 +99,11 @@ class Outcome(Enum):
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """One recording of a case.
+    """One purpose of a recording of a case.
 
     Attributes:
         recording: Its id.
-        purpose: Its purpose.
+        purpose: One of its purposes.
         outcome: What became of it.
     """
 
@@ -138,7 +139,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         opened_by: Who opened it.
         extended: Why it takes longer, None if it does not.
         holds: Ids of the holds that freeze its recordings.
-        found: Its recordings.
+        found: Its recordings, once for each of their purposes.
         closed_at: When it was closed, None while it is open.
         answer: How it ended, None while it is open.
         bundle: The answer that waits to be fetched, None if there is none.
@@ -166,8 +167,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         return f"DSR {self.id}"
 
     def with_outcomes(self, outcomes: Sequence[Found]) -> Case:
-        """The case with these recordings' outcomes in place of what it knew of them."""
-        merged = {one.recording: one for one in self.found} | {one.recording: one for one in outcomes}
+        """The case with these outcomes in place of what it knew of those recordings and purposes."""
+        merged = {(one.recording, one.purpose): one for one in (*self.found, *outcomes)}
         return replace(self, found=tuple(merged.values()))
 
     def check_open(self) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Final
 
-from recproxy.subject.cases import Outcome, RequestKind
+from recproxy.subject.cases import Found, Outcome, RequestKind
 from storage.catalogue import CatalogueRow, State
 from storage.holds import Hold, HoldKind, HoldState
 from storage.tags import LegalBasis
 
-__all__ = ["CAUSES", "PORTABLE", "decide"]
+__all__ = ["CAUSES", "PORTABLE", "Ruling", "decide", "outcomes", "rule"]
 
 CAUSES: Final = {
     RequestKind.ERASE: "erase",
@@ -26,12 +27,70 @@ _OBJECTABLE: Final = frozenset({LegalBasis.LEGITIMATE_INTEREST, LegalBasis.PUBLI
 _LIVE: Final = frozenset({State.SEALED, State.ABORTED})
 
 
-def decide(kind: RequestKind, row: CatalogueRow, holds: Collection[Hold]) -> Outcome | None:
-    """Tell whether the law grants a request for one recording.
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What the law makes of a request for one recording, purpose by purpose.
+
+    Attributes:
+        row: The recording.
+        granted: Purposes for which it must go, or its use must stop.
+        refused: The others, and why not.
+    """
+
+    row: CatalogueRow
+    granted: tuple[str, ...]
+    refused: Mapping[str, Outcome]
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is left that it is kept for."""
+        return not self.refused
+
+    @property
+    def kept(self) -> tuple[Found, ...]:
+        """What is said of the purposes that are refused."""
+        name = self.row.tags.recording.text
+        return tuple(
+            Found(recording=name, purpose=purpose, outcome=why) for purpose, why in self.refused.items()
+        )
+
+    def done(self, outcome: Outcome) -> tuple[Found, ...]:
+        """What is said of the purposes that are granted."""
+        name = self.row.tags.recording.text
+        return tuple(Found(recording=name, purpose=purpose, outcome=outcome) for purpose in self.granted)
+
+
+def outcomes(row: CatalogueRow, outcome: Outcome) -> tuple[Found, ...]:
+    """The same outcome for every purpose of a recording."""
+    return tuple(
+        Found(recording=row.tags.recording.text, purpose=term.purpose, outcome=outcome)
+        for term in row.tags.terms
+    )
+
+
+def rule(kind: RequestKind, row: CatalogueRow, holds: Collection[Hold]) -> Ruling:
+    """Tell for which purposes of a recording the law grants a request.
 
     Args:
         kind: What is asked: to erase, to object, or to withdraw consent.
         row: The recording.
+        holds: Holds on it.
+    """
+    verdicts = {term.purpose: decide(kind, term.legal_basis, row.state, holds) for term in row.tags.terms}
+    return Ruling(
+        row,
+        tuple(purpose for purpose, why in verdicts.items() if why is None),
+        {purpose: why for purpose, why in verdicts.items() if why is not None},
+    )
+
+
+def decide(kind: RequestKind, basis: LegalBasis, state: State, holds: Collection[Hold]) -> Outcome | None:
+    """Tell whether the law grants a request for one purpose of one recording.
+
+    Args:
+        kind: What is asked: to erase, to object, or to withdraw consent.
+        basis: Ground on which the recording is kept for that purpose.
+        state: Of the recording.
         holds: Holds on it.
 
     Returns:
@@ -41,7 +100,6 @@ def decide(kind: RequestKind, row: CatalogueRow, holds: Collection[Hold]) -> Out
         be withdrawn (art. 7(3)). The recording of a call that is still on waits for
         its end.
     """
-    basis = row.tags.legal_basis
     if kind is RequestKind.WITHDRAW and basis is not LegalBasis.CONSENT:
         return Outcome.REFUSED_BASIS
     if kind is RequestKind.OBJECT and basis not in _OBJECTABLE:
@@ -50,6 +108,6 @@ def decide(kind: RequestKind, row: CatalogueRow, holds: Collection[Hold]) -> Out
         return Outcome.REFUSED_STATUTE
     if any(hold.kind is HoldKind.LEGAL and hold.state is HoldState.ACTIVE for hold in holds):
         return Outcome.REFUSED_HOLD
-    if row.state not in _LIVE and row.state is not State.SHREDDING:
+    if state not in _LIVE and state is not State.SHREDDING:
         return Outcome.OPEN_CALL
     return None

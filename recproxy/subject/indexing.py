@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -30,17 +31,20 @@ class NumberIndexer:
         self._read: Policy | None = None
         self._indexed: frozenset[str] = frozenset()
 
-    def tokens(self, purpose: str, numbers: Iterable[str], started: datetime) -> NumberTokens | None:
+    def tokens(
+        self, purposes: Collection[str], numbers: Iterable[str], started: datetime
+    ) -> NumberTokens | None:
         """Make the tokens of a new recording.
 
         Args:
-            purpose: Its purpose; one that the policy does not know (any more), or whose
-                ``access.index`` is ``none``, is not indexed.
+            purposes: Its purposes; one that the policy does not know (any more), or whose
+                ``access.index`` is ``none``, does not make it findable.
             numbers: Of its parties, as signalled; empty if withheld.
             started: Its start (aware).
 
         Returns:
-            The tokens; None if the recording must not be found by number.
+            The tokens, and the purposes that they are kept for; None if the recording must not
+            be found by number.
 
         Raises:
             StorageError: The key of the month cannot be read or made.
@@ -48,10 +52,12 @@ class NumberIndexer:
         policy = self._policy()
         if policy is not self._read:
             self._read, self._indexed = policy, _indexed(policy)
-        if purpose not in self._indexed:
+        findable = tuple(purpose for purpose in purposes if purpose in self._indexed)
+        if not findable:
             return None
         canonical = policy.numbering.canonical
-        return self._index.tokens([canonical(number) if number else "" for number in numbers], started)
+        made = self._index.tokens([canonical(number) if number else "" for number in numbers], started)
+        return replace(made, purposes=findable)
 
 
 def _indexed(policy: Policy) -> frozenset[str]:

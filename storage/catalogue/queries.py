@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from storage.catalogue.engines import is_shared, one_instant
 from storage.catalogue.rows import CatalogueRow, State, Tombstone, decode_row, decode_tombstone
-from storage.catalogue.schema import FURTHER, NUMBERS, RECORDINGS, TOMBSTONES, Instant
+from storage.catalogue.schema import FINDABLE, FURTHER, NUMBERS, RECORDINGS, TOMBSTONES, Instant
 from storage.errors import AmbiguousId, CatalogueBusy, CatalogueError, ForeignRecording, RecordingNotFound
 from storage.tags import RecordingId
 
@@ -204,36 +204,40 @@ class Queries:
         return tuple(found[recording] for recording in recordings if recording in found)
 
     def expiring_between(self, begin: datetime, end: datetime | None) -> Mapping[str, int]:
-        """Number of recordings by purpose whose expiry is after ``begin`` and not after ``end``.
+        """Number of recordings by purpose whose expiry for it is after ``begin`` and not after ``end``.
 
         Args:
             begin: An instant (aware).
             end: A later one; None for all that come after.
+
+        Returns:
+            Counts by purpose; a recording of several purposes counts for each.
         """
+        terms = _terms().subquery()
         query = (
-            sa.select(RECORDINGS.c.purpose, sa.func.count())
-            .where(RECORDINGS.c.expiry > begin)
-            .group_by(RECORDINGS.c.purpose)
-            .order_by(RECORDINGS.c.purpose)
+            sa.select(terms.c.purpose, sa.func.count())
+            .where(terms.c.expiry > begin)
+            .group_by(terms.c.purpose)
+            .order_by(terms.c.purpose)
         )
         if end is not None:
-            query = query.where(RECORDINGS.c.expiry <= end)
+            query = query.where(terms.c.expiry <= end)
         with self._reading() as connection:
             return {row[0]: row[1] for row in connection.execute(query)}
 
     def overdue(self, instant: datetime, *, elsewhere: bool = False) -> Overdue:
-        """What should have been shredded at an instant, and is not held.
+        """What should have been shredded at an instant, for one of its purposes at least, and is not held.
 
         Args:
             instant: An instant (aware).
             elsewhere: What other nodes should have shredded, not this one.
         """
-        query = sa.select(sa.func.count(), sa.func.min(RECORDINGS.c.expiry, type_=Instant)).where(
-            RECORDINGS.c.state.in_([State.SEALED.value, State.ABORTED.value, State.SHREDDING.value]),
-            RECORDINGS.c.expiry <= instant,
-            RECORDINGS.c.held.is_(sa.false()),
-            sa.not_(self._own) if elsewhere else self._own,
-        )
+        ended = (State.SEALED.value, State.ABORTED.value, State.SHREDDING.value)
+        whose = sa.not_(self._own) if elsewhere else self._own
+        terms = _terms(RECORDINGS.c.state.in_(ended), RECORDINGS.c.held.is_(sa.false()), whose).subquery()
+        query = sa.select(
+            sa.func.count(terms.c.id.distinct()), sa.func.min(terms.c.expiry, type_=Instant)
+        ).where(terms.c.expiry <= instant)
         with self._reading() as connection:
             count, oldest = connection.execute(query).one()
         return Overdue(count, oldest)
@@ -273,6 +277,12 @@ class Queries:
             .where(RECORDINGS.c.id.in_(found))
             .order_by(RECORDINGS.c.started.desc(), RECORDINGS.c.id)
         )
+
+    def findable_for(self, recording: RecordingId) -> frozenset[str] | None:
+        """Purposes for which a number finds a recording; None for all that it has."""
+        query = sa.select(FINDABLE.c.purpose).where(FINDABLE.c.id == recording.text)
+        with self._reading() as connection:
+            return frozenset(connection.scalars(query)) or None
 
     def indexed(self) -> frozenset[RecordingId]:
         """Recordings that a number can find."""
@@ -361,6 +371,17 @@ class Queries:
             self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
         ):
             yield connection
+
+
+def _terms(*of: sa.ColumnElement[bool]) -> sa.CompoundSelect[Any]:
+    """Id, purpose and expiry of every purpose that has not ended, of rows of RECORDINGS such as these."""
+    leading = sa.select(RECORDINGS.c.id, RECORDINGS.c.purpose, RECORDINGS.c.expiry).where(*of)
+    further = (
+        sa.select(FURTHER.c.id, FURTHER.c.purpose, FURTHER.c.expiry)
+        .join(RECORDINGS, RECORDINGS.c.id == FURTHER.c.id)
+        .where(FURTHER.c.cause == "", *of)
+    )
+    return sa.union_all(leading, further)
 
 
 @contextmanager

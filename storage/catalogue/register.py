@@ -25,6 +25,7 @@ from typing import Final, Self
 import sqlalchemy as sa
 
 from storage.catalogue.engines import is_shared, lock_rows, lock_schema, open_engine
+from storage.catalogue.finding import end_finding, forget_numbers, note_numbers
 from storage.catalogue.holds import HoldRegister, blocked_by, forget
 from storage.catalogue.leases import LeaseRegister
 from storage.catalogue.membership import join
@@ -42,6 +43,7 @@ from storage.catalogue.rows import (
     State,
     Tombstone,
     encode_facts,
+    notice_values,
     open_values,
     stone_values,
     term_values,
@@ -50,7 +52,6 @@ from storage.catalogue.rows import (
 from storage.catalogue.schema import (
     FURTHER,
     METADATA,
-    NUMBERS,
     RECORDINGS,
     SCHEMA,
     SCHEMA_VERSION,
@@ -173,12 +174,6 @@ class Catalogue(Queries):
         Raises:
             CatalogueError: An id exists, or the catalogue cannot be written; no row was added.
         """
-        numbers = [
-            {"token": token, "id": row.tags.recording.text, "month": row.index.month}
-            for row in rows
-            if row.index is not None
-            for token in row.index.tokens
-        ]
         with self._transaction() as connection:
             connection.execute(RECORDINGS.insert(), [open_values(row) for row in rows])
             wraps = [values for row in rows for values in wrap_values(row)]
@@ -187,8 +182,7 @@ class Catalogue(Queries):
             further = [term_values(row.tags.recording, term) for row in rows for term in row.tags.further]
             if further:
                 connection.execute(FURTHER.insert(), further)
-            if numbers:
-                connection.execute(NUMBERS.insert(), numbers)
+            note_numbers(connection, rows)
 
     def mark_sealed(self, rows: Sequence[SealedRow]) -> None:
         """OPEN or ABORTED → SEALED, all or none.
@@ -348,12 +342,18 @@ class Catalogue(Queries):
                     RECORDINGS.c.expiry == tags.expiry,
                     sa.not_(blocked_by(BLOCKING[cause == EXPIRY])),
                 )
-                .values(purpose=left.purpose, legal_basis=left.legal_basis.value, expiry=left.expiry)
+                .values(
+                    purpose=left.purpose,
+                    legal_basis=left.legal_basis.value,
+                    expiry=left.expiry,
+                    **notice_values(left.notice),
+                )
             ).rowcount
             if changed:
                 connection.execute(FURTHER.delete().where(FURTHER.c.id == identity, FURTHER.c.cause == ""))
                 others = [term_values(tags.recording, other) for other in left.further]
                 connection.execute(FURTHER.insert(), [*others, term_values(tags.recording, term, cause)])
+                end_finding(connection, identity, term.purpose)
         if not changed:
             fresh = self.get(tags.recording)
             if fresh.state not in _LIVING:
@@ -418,7 +418,7 @@ class Catalogue(Queries):
                 )
             connection.execute(TOMBSTONES.insert(), [stone_values(stone) for stone in tombstones])
             connection.execute(FURTHER.delete().where(FURTHER.c.id == identity))
-            connection.execute(NUMBERS.delete().where(NUMBERS.c.id == identity))
+            forget_numbers(connection, identity)
             connection.execute(WRAPS.delete().where(WRAPS.c.id == identity))
             forget(connection, identity)
             forget_promotion(connection, identity)

@@ -263,11 +263,35 @@ def decode_facts(text: str) -> SealFacts:
     return SealFacts(**values)
 
 
+def encode_notice(notice: NoticeProof) -> str:
+    """Write the proof of an announcement as JSON."""
+    values = asdict(notice)
+    values["started"] = notice.started.astimezone(UTC).isoformat()
+    values["completed"] = notice.completed.astimezone(UTC).isoformat()
+    return json.dumps(values, separators=(",", ":"))
+
+
+def decode_notice(text: str | None) -> NoticeProof | None:
+    """Read the proof of an announcement back; None if there is none."""
+    if text is None:
+        return None
+    values = json.loads(text)
+    values["heard_by"] = tuple(values["heard_by"])
+    values["started"] = datetime.fromisoformat(values["started"])
+    values["completed"] = datetime.fromisoformat(values["completed"])
+    return NoticeProof(**values)
+
+
 def decode_row(found: sa.RowMapping, further: Sequence[sa.RowMapping]) -> CatalogueRow:
     """Make a row of its columns and of those of its further purposes."""
     others = [
         (
-            PurposeTerm(other["purpose"], LegalBasis(other["legal_basis"]), other["expiry"]),
+            PurposeTerm(
+                other["purpose"],
+                LegalBasis(other["legal_basis"]),
+                other["expiry"],
+                decode_notice(other["notice"]),
+            ),
             other["cause"],
         )
         for other in further
@@ -340,12 +364,13 @@ def term_values(recording: RecordingId, term: PurposeTerm, cause: str = "") -> d
         "expiry": term.expiry,
         "legal_basis": term.legal_basis.value,
         "cause": cause,
+        "notice": None if term.notice is None else encode_notice(term.notice),
     }
 
 
 def open_values(row: OpenRow) -> dict[str, object]:
     """The columns of a recording that is being opened."""
-    tags, notice, audio = row.tags, row.tags.notice, row.audio
+    tags, audio = row.tags, row.audio
     return {
         "id": tags.recording.text,
         "state": State.OPEN.value,
@@ -358,17 +383,24 @@ def open_values(row: OpenRow) -> dict[str, object]:
         "node": tags.node,
         "direction": tags.direction.value,
         "trunk": tags.trunk,
+        **notice_values(tags.notice),
+        "encoding": audio.encoding,
+        "rate_hz": audio.rate_hz,
+        "channels": audio.channels,
+        "body": row.body,
+        "parties": row.parties,
+    }
+
+
+def notice_values(notice: NoticeProof) -> dict[str, object]:
+    """The columns of the announcement of the leading purpose."""
+    return {
         "notice_prompt": notice.prompt,
         "notice_sha256": notice.sha256,
         "notice_language": notice.language,
         "notice_heard_by": ",".join(notice.heard_by),
         "notice_started": notice.started,
         "notice_completed": notice.completed,
-        "encoding": audio.encoding,
-        "rate_hz": audio.rate_hz,
-        "channels": audio.channels,
-        "body": row.body,
-        "parties": row.parties,
     }
 
 

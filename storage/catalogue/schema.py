@@ -93,9 +93,13 @@ FURTHER: Final = sa.Table(
     sa.Column("expiry", Instant, nullable=False),
     sa.Column("legal_basis", sa.String(32), nullable=False),
     sa.Column("cause", sa.String(64), nullable=False, default=""),
+    sa.Column("notice", sa.Text, nullable=True),
     sa.Index("further_by_expiry", "expiry"),
 )
-"""Purposes of a recording beside the one in its row; with a cause: the key for it is being destroyed."""
+"""Purposes of a recording beside the one in its row; with a cause: the key for it is being destroyed.
+
+``notice`` is the proof of its own announcement, JSON; NULL if that in the row told of it.
+"""
 
 TOMBSTONES: Final = sa.Table(
     "tombstones",
@@ -181,6 +185,14 @@ NUMBERS: Final = sa.Table(
     sa.Index("numbers_by_recording", "id"),
     sa.Index("numbers_by_month", "month"),
 )
+
+FINDABLE: Final = sa.Table(
+    "findable_purposes",
+    METADATA,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("purpose", sa.String(63), primary_key=True),
+)
+"""Purposes for which a number finds a recording; without any here it is found as long as it lives."""
 
 TICKETS: Final = sa.Table(
     "playback_tickets",

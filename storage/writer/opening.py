@@ -197,6 +197,7 @@ def _started_fields(tags: RecordingTags) -> dict[str, str]:
         "prompt_sha256": tags.notice.sha256,
         "language": tags.notice.language,
         "expires_at": tags.kept_until.astimezone(UTC).isoformat(),
+        **_expiries(tags),
         "outcome": "opened",
     }
 
@@ -222,5 +223,22 @@ def _stream_info(tags: RecordingTags) -> StreamInfo:
             "notice_heard_by": ",".join(notice.heard_by),
             "notice_started": notice.started.astimezone(UTC).isoformat(),
             "notice_completed": notice.completed.astimezone(UTC).isoformat(),
+            **_further_facts(tags),
         },
     )
+
+
+def _further_facts(tags: RecordingTags) -> dict[str, str]:
+    """What the header says of further purposes; nothing if there are none."""
+    told = [
+        f"{term.purpose} until {term.expiry.astimezone(UTC).isoformat()}, "
+        f"{term.legal_basis.value}, {tags.notice_of(term).prompt} {tags.notice_of(term).sha256}"
+        for term in tags.further
+    ]
+    return {"further_purposes": "; ".join(told)} if told else {}
+
+
+def _expiries(tags: RecordingTags) -> dict[str, str]:
+    """The expiry of each purpose, if there are several."""
+    told = [f"{term.purpose}={term.expiry.astimezone(UTC).isoformat()}" for term in tags.terms]
+    return {"expires_by_purpose": ",".join(told)} if tags.further else {}

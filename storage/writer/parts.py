@@ -59,7 +59,7 @@ def note_sealed(
         {
             "rec": tags.recording.text,
             "call": tags.call,
-            "purpose": tags.purpose,
+            "purpose": ",".join(term.purpose for term in tags.terms),
             "outcome": "sealed",
             "reason": facts.reason,
             "bytes": body.size_bytes,

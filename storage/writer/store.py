@@ -24,7 +24,7 @@ from storage.keys import KeyStore
 from storage.tags import NumberTokens, Parties, RecordingId, RecordingTags, SealFacts
 from storage.wal import Tail, Wal, destroy_keys_together, keyed_recordings, segment_numbers
 from storage.writer.opening import OpenRequest, open_together
-from storage.writer.parts import StoreParts
+from storage.writer.parts import StoreParts, erase_purpose
 from storage.writer.recording import RecordingWriter
 from storage.writer.sealing import SealedRecording, seal_together
 
@@ -186,6 +186,27 @@ class RecordingStore:
             For each what ``RecordingWriter.seal`` gives or raises.
         """
         return seal_together(self._parts, seals)
+
+    def drop_purpose(self, recording: RecordingId, purpose: str, reason: str, now: datetime) -> None:
+        """End one of several purposes of a recording: its key is destroyed at once. May be repeated.
+
+        Args:
+            recording: Which; its writer may have ended.
+            purpose: Which; not the only one.
+            reason: E.g. ``opt_out``; no personal data.
+            now: The current instant (aware).
+
+        Raises:
+            StorageError: Repeat; what is destroyed stays destroyed.
+        """
+        parts, writer = self._parts, self._open.get(recording)
+        if any(stone.purpose == purpose for stone in parts.catalogue.tombstones_of(recording)):
+            return
+        if writer is not None:
+            writer.drop_purpose(purpose, reason, now)
+            return
+        row = parts.catalogue.claim_purpose(recording, purpose, reason)
+        erase_purpose(parts.files, parts.catalogue, parts.audit, row, purpose, now)
 
     def sync(self) -> tuple[RecordingFault, ...]:
         """Make all audio written so far durable: one sync of the log for all calls.

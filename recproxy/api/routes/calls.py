@@ -83,8 +83,11 @@ def _changeable(parts: ApiParts, ref: str) -> None:
 
 
 def _pausable(call: LiveCall, policy: Policy) -> bool:
-    purpose = policy.purposes.get(PurposeName(call.purpose))
-    return purpose is not None and purpose.pause.payment is not None and purpose.pause.payment.api
+    found = (policy.purposes.get(PurposeName(name)) for name in call.purpose.split(","))
+    return any(
+        purpose is not None and purpose.pause.payment is not None and purpose.pause.payment.api
+        for purpose in found
+    )
 
 
 def _document(call: LiveCall, policy: Policy) -> dict[str, Json]:

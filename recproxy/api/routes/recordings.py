@@ -65,7 +65,7 @@ class _Filter:
     def takes(self, row: CatalogueRow) -> bool:
         tags = row.tags
         return (
-            (self.purpose is None or tags.purpose == self.purpose)
+            (self.purpose is None or self.purpose in {term.purpose for term in tags.terms})
             and (self.since is None or tags.started >= self.since)
             and (self.until is None or tags.started < self.until)
         )
@@ -107,7 +107,11 @@ def search(parts: Parts, who: Who, asked: Annotated[NumberSearch, Body()]) -> di
         raise Problem(409, "no number index is kept", "set storage.index_key, for recordings made after that")
     wanted = _Filter(asked.purpose, asked.since, asked.until)
     number = parts.policy().numbering.canonical(asked.number)
-    found = [row for row in by_number(parts.catalogue, parts.index, number) if wanted.takes(row)]
+    found = [
+        row
+        for row in by_number(parts.catalogue, parts.index, number)
+        if wanted.takes(row) and _is_findable(parts, row, asked.purpose)
+    ]
     parts.chain.append("number.searched", actor(who.name), {"found": len(found)})
     return _page(found, (), asked.limit)
 
@@ -118,9 +122,10 @@ def show(recording: Id, parts: Parts, who: Who) -> dict[str, Json]:
     found = parts.catalogue.find(recording)
     if isinstance(found, Tombstone):
         return dict(of_tombstone(found))
-    uses = uses_of(parts.policy().file, found.tags.purpose)
+    terms, policy = found.tags.live(parts.now()), parts.policy().file
+    uses = tuple(dict.fromkeys(use for term in terms for use in uses_of(policy, term.purpose)))
     playable = found.state is State.SEALED and any(
-        refusal(parts, found, who.name, use) is None for use in uses
+        refusal(parts, found, who.name, use)[1] is None for use in uses
     )
     return {**of_row(found), "uses": list(uses), "playable": playable}
 
@@ -138,7 +143,7 @@ def file(recording: Id, use: Use, parts: Parts, who: Who) -> StreamingResponse:
     """
     row = _playable(parts, recording)
     facts = leave(parts, row, who, use)
-    header = KeyStore(parts.files).get(row.tags.recording, row.tags.purpose)
+    header = KeyStore(parts.files).get(row.tags.recording, facts["purpose"])
     body = Bodies(parts.files, parts.objects).pieces(body_path(row))
     first = next(body, b"")
     parts.chain.append("playback.opened", actor(who.name), facts)
@@ -150,6 +155,12 @@ def file(recording: Id, use: Use, parts: Parts, who: Who) -> StreamingResponse:
             "Content-Disposition": f'attachment; filename="{recording}.wav.age"',
         },
     )
+
+
+def _is_findable(parts: ApiParts, row: CatalogueRow, purpose: str | None) -> bool:
+    """Whether a number may find a recording for a purpose: one without an index finds nobody by it."""
+    findable = parts.catalogue.findable_for(row.tags.recording)
+    return purpose is None or findable is None or purpose in findable
 
 
 def _stream(header: bytes, first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:

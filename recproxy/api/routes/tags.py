@@ -14,9 +14,10 @@ from recproxy.api.problems import Problem
 from recproxy.api.tokens import Token
 from recproxy.documents import promotion_evidence, summary
 from recproxy.jsonform import Json
+from recproxy.policy import Policy, PurposeName
 from recproxy.policy.playback import playback_denied
-from recproxy.policy.terms import PromotionRefused, promoted_keep
-from storage import CatalogueRow, State, TermChange, Tombstone
+from recproxy.policy.terms import PromotionRefused, promoted_keep, term_of
+from storage import CatalogueRow, PurposeTerm, RecordingTags, State, TermChange, Tombstone
 
 __all__ = ["router"]
 
@@ -42,8 +43,10 @@ def tag(recording: Id, parts: Parts, who: Who, asked: Annotated[TagRequest, Body
     It may still be made. The policy in force must be the one that it was made under; else see
     recproxy recordings promote.
     """
-    row = _taggable(parts, recording, who)
+    row = _existing(parts, recording)
     tags, policy = row.tags, parts.policy()
+    term = _declaring(policy, tags, asked.tag)
+    _check(parts, row, term, who)
     if policy.version != tags.policy_version:
         raise Problem(
             409,
@@ -51,29 +54,40 @@ def tag(recording: Id, parts: Parts, who: Who, asked: Annotated[TagRequest, Body
             "use recproxy recordings promote with --made-under",
         )
     try:
-        keep = promoted_keep(policy.file, policy.file, tags.purpose, asked.tag, tags.expiry - tags.started)
+        keep = promoted_keep(policy.file, policy.file, term.purpose, asked.tag, term.expiry - tags.started)
     except PromotionRefused as err:
         raise Problem(409, str(err), err.mend) from err
-    change = TermChange(tags.recording, tags.purpose, tags.expiry, tags.started + keep)
+    change = TermChange(tags.recording, term.purpose, term.expiry, tags.started + keep)
     evidence = promotion_evidence(change, asked.tag, asked.why, policy.version)
     parts.chain.append("rec.promoted", actor(who.name), evidence)
     parts.catalogue.terms.promote(change, asked.tag)
     return dict(summary(parts.catalogue.get(tags.recording)))
 
 
-def _taggable(parts: ApiParts, recording: str, who: Token) -> CatalogueRow:
+def _declaring(policy: Policy, tags: RecordingTags, tag: str) -> PurposeTerm:
+    """The purpose of a recording whose tag it is; the leading one if none declares it."""
+    found = ((term, policy.purposes.get(PurposeName(term.purpose))) for term in tags.terms)
+    return next(
+        (term for term, purpose in found if purpose is not None and tag in term_of(purpose)[1]),
+        tags.terms[0],
+    )
+
+
+def _existing(parts: ApiParts, recording: str) -> CatalogueRow:
     found = parts.catalogue.find(recording)
     if isinstance(found, Tombstone):
         raise Problem(410, f"the recording is {found.state.value}", "it cannot be kept longer")
     parts.catalogue.check_own(found)
-    tags = found.tags
-    denied = playback_denied(parts.policy().file, tags.purpose, tags.purpose, who.name)
+    return found
+
+
+def _check(parts: ApiParts, row: CatalogueRow, term: PurposeTerm, who: Token) -> None:
+    denied = playback_denied(parts.policy().file, term.purpose, term.purpose, who.name)
     if denied is not None:
         raise Problem(403, denied.what, denied.mend)
-    if found.state not in _TAGGABLE:
-        raise Problem(409, f"the recording is {found.state.value}", "it cannot be kept longer")
-    if tags.expiry <= parts.now():
+    if row.state not in _TAGGABLE:
+        raise Problem(409, f"the recording is {row.state.value}", "it cannot be kept longer")
+    if term.expiry <= parts.now():
         raise Problem(409, "it has expired: it goes with the next sweep", "place a legal hold, today")
-    if parts.catalogue.terms.tag(tags.recording):
+    if parts.catalogue.terms.tag(row.tags.recording):
         raise Problem(409, "it has a tag already", "a recording is kept longer once")
-    return found

@@ -13,7 +13,7 @@ from recproxy.cli.options import FILE, json_option
 from recproxy.cli.policy.reading import number_from, numbers_from_input, surroundings
 from recproxy.config import load
 from recproxy.errors import UsageError
-from recproxy.policy import CallQuestion, Policy, Record, load_policy
+from recproxy.policy import CallQuestion, Policy, PurposeName, Record, Verdict, load_policy
 from recproxy.policy.explaining import Explanation
 from recproxy.policy.explaining import explain as explained
 from recproxy.policy.hidden import EveryCall
@@ -120,6 +120,7 @@ def _document(policy: Policy, question: CallQuestion, found: Explanation) -> Jso
                 "records": verdict.passed is None,
                 "reason": verdict.passed.value if verdict.passed is not None else None,
                 "why": verdict.why,
+                **_terms(found, verdict),
             }
             for verdict in found.verdicts
         ],
@@ -140,23 +141,46 @@ def _document(policy: Policy, question: CallQuestion, found: Explanation) -> Jso
     }
 
 
+def _terms(found: Explanation, verdict: Verdict) -> dict[str, Json]:
+    """What a purpose that records the call means for it; empty if it does not."""
+    if not isinstance(found.decision, Record):
+        return {}
+    return {
+        key: value
+        for one in found.decision.plan.each
+        if one.purpose == verdict.purpose
+        for key, value in (
+            ("legal_basis", one.legal_basis.value),
+            ("prompt", one.prompt),
+            ("language", one.language),
+            ("choice", one.choice.mode.value),
+            ("expires", instant(found.at + one.retention)),
+        )
+    }
+
+
 def _print(policy: Policy, question: CallQuestion, found: Explanation) -> None:
     rows = [("direction", question.direction.value), ("line", found.line or "none")]
     if found.jurisdiction:
         rows.append(("rules of", found.jurisdiction))
     match found.decision:
         case Record(plan=plan):
-            share = policy.purposes[
-                next(v.purpose for v in found.verdicts if v.passed is None)
-            ].selection.rate
-            rows += [
-                ("outcome", "recorded" if share is None else f"recorded if drawn, a share of {share:g}"),
-                ("purpose", f"{plan.purpose}, on {plan.legal_basis.value}"),
-                ("announced", f"{plan.prompt} in {plan.language}, to {plan.audience.value}"),
-                ("choice", plan.choice.mode.value),
-                ("expires", instant(found.expires) if found.expires is not None else "never"),
-                ("on failure", plan.on_failure.value),
-            ]
+            shares = [policy.purposes[PurposeName(one.purpose)].selection.rate for one in plan.each]
+            drawn = [share for share in shares if share is not None]
+            rows.append(
+                ("outcome", "recorded")
+                if len(drawn) < len(shares)
+                else ("outcome", f"recorded if drawn, a share of {', '.join(f'{one:g}' for one in drawn)}")
+            )
+            for one, share in zip(plan.each, shares, strict=True):
+                often = f", if drawn, a share of {share:g}" if share is not None and plan.purposes[1:] else ""
+                rows += [
+                    ("purpose", f"{one.purpose}, on {one.legal_basis.value}{often}"),
+                    ("announced", f"{one.prompt} in {one.language}, to {one.audience.value}"),
+                    ("choice", one.choice.mode.value),
+                    ("expires", instant(found.at + one.retention)),
+                ]
+            rows.append(("on failure", plan.on_failure.value))
         case passed:
             rows.append(("outcome", f"not recorded: {passed.why.value}"))
     fields([*rows, ("policy", policy.version)])

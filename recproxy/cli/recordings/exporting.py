@@ -175,7 +175,6 @@ def _audit(archive: Archive, job: _Job, facts: dict[str, str | int]) -> None:
             "export.created",
             {
                 "rec": job.row.tags.recording.text,
-                "purpose": job.row.tags.purpose,
                 "format": job.file_format.value,
                 "mix": job.mix.value,
                 "salvaged": job.salvage,

@@ -162,10 +162,10 @@ def _print_rows(rows: tuple[CatalogueRow, ...]) -> None:
                 "" if row.facts is None else length(row.facts.frames / row.audio.rate_hz),
                 size(row.size_bytes) if row.size_bytes else "",
                 row.state.value + (" held" if row.held else ""),
-                row.tags.purpose,
+                ", ".join(term.purpose for term in row.tags.terms),
                 row.tags.direction.value,
                 row.tags.trunk,
-                instant(row.tags.expiry)[:19] + "Z",
+                instant(row.tags.kept_until)[:19] + "Z",
             )
             for row in rows
         ),

@@ -13,7 +13,7 @@ from recproxy.cli.archive import Archive, actor, person, refuse_restricted, user
 from recproxy.cli.policy.reading import surroundings
 from recproxy.errors import RecproxyError
 from recproxy.policy import load_policy
-from recproxy.policy.playback import Denied, hearing_denied, named_use, playback_denied
+from recproxy.policy.playback import Denied, hearing_denied, named_use, purpose_allowing
 from storage import CatalogueRow, Ticket, read_events
 
 __all__ = ["Leave", "permitted", "use_option"]
@@ -25,16 +25,18 @@ class Leave:
 
     Attributes:
         use: What for.
+        purpose: Of the recording, whose rules allow it.
         ticket: Of the two people who agreed, None where one suffices.
     """
 
     use: str
+    purpose: str
     ticket: Ticket | None = None
 
     @property
     def facts(self) -> dict[str, str]:
         """For the audit chain."""
-        made = {"use": self.use}
+        made = {"use": self.use, "purpose": self.purpose}
         if self.ticket is not None:
             made |= {"ticket": self.ticket.id, "approved_by": self.ticket.approved_by}
         return made
@@ -69,14 +71,13 @@ def permitted(archive: Archive, row: CatalogueRow, use: str, *, audio: bool) -> 
     refuse_restricted(archive, row)
     settings = archive.config
     file = load_policy(settings.policy, surroundings(tuple(settings.trunks))).file
-    refusals = [(term.purpose, playback_denied(file, term.purpose, use, user())) for term in row.tags.terms]
-    # Of several purposes one that allows it suffices, and its rules hold.
-    purpose, denied = next((one for one in refusals if one[1] is None), refusals[0])
+    now = datetime.now(UTC)
+    purposes = [term.purpose for term in row.tags.live(now)]
+    purpose, denied = purpose_allowing(file, purposes, use, user())
     if denied is None and not audio:
-        return Leave(use)
+        return Leave(use, purpose)
     ticket = None
     if denied is None:
-        now = datetime.now(UTC)
         ticket = _ticket(archive.catalogue.tickets.select(row.tags.recording), use, now)
         denied = hearing_denied(
             file,
@@ -87,22 +88,22 @@ def permitted(archive: Archive, row: CatalogueRow, use: str, *, audio: bool) -> 
             now=now,
         )
     if denied is not None:
-        _audit_denial(archive, row, named_use(file, use), denied)
+        _audit_denial(archive, row, purpose, named_use(file, use), denied)
         raise RecproxyError(denied.what, hint=denied.mend)
-    return Leave(use, ticket)
+    return Leave(use, purpose, ticket)
 
 
 def _ticket(tickets: Sequence[Ticket], use: str, now: datetime) -> Ticket | None:
     return next((one for one in tickets if one.allows(person(), use, now)), None)
 
 
-def _audit_denial(archive: Archive, row: CatalogueRow, use: str, denied: Denied) -> None:
+def _audit_denial(archive: Archive, row: CatalogueRow, purpose: str, use: str, denied: Denied) -> None:
     with archive.audit(actor()) as audit:
         audit.append(
             "playback.denied",
             {
                 "rec": row.tags.recording.text,
-                "purpose": row.tags.purpose,
+                "purpose": purpose,
                 "use": use,
                 "outcome": "denied",
                 "reason": denied.why.value,

@@ -15,7 +15,7 @@ from recproxy.cli.policy.reading import surroundings
 from recproxy.cli.recordings.permitting import use_option
 from recproxy.errors import RecproxyError
 from recproxy.policy import load_policy
-from recproxy.policy.playback import playback_denied
+from recproxy.policy.playback import purpose_allowing
 from storage import CatalogueRow, Ticket, Tombstone
 from storage.catalogue.tickets import ASKED_FOR
 
@@ -38,7 +38,7 @@ def request(recording: str, config: Path, use: str, why: str, as_json: bool) -> 
     now = datetime.now(UTC)
     with open_archive(config) as archive:
         row = _row(archive, recording)
-        _check(archive, row, use)
+        purpose = _check(archive, row, use)
         ticket = Ticket(
             id=secrets.token_hex(16),
             recording=row.tags.recording,
@@ -48,7 +48,7 @@ def request(recording: str, config: Path, use: str, why: str, as_json: bool) -> 
             ends=now + ASKED_FOR,
         )
         archive.catalogue.tickets.add(ticket)
-        _audit(archive, "playback.requested", ticket, row, why)
+        _audit(archive, "playback.requested", ticket, purpose, why)
     said = f"another person must run: recproxy recordings approve {ticket.id[:_SHORT]}"
     _tell(ticket, said, as_json)
 
@@ -64,9 +64,9 @@ def approve(request_id: str, config: Path, why: str, as_json: bool) -> None:
         register = archive.catalogue.tickets
         asked = register.find(request_id.strip().lower())
         row = _row(archive, asked.recording.text)
-        _check(archive, row, asked.use)
+        purpose = _check(archive, row, asked.use)
         ticket = register.approve(asked.id, person(), datetime.now(UTC))
-        _audit(archive, "playback.approved", ticket, row, why)
+        _audit(archive, "playback.approved", ticket, purpose, why)
     _tell(ticket, f"{ticket.requested_by} may hear it until {instant(ticket.ends)}", as_json)
 
 
@@ -103,21 +103,24 @@ def _row(archive: Archive, text: str) -> CatalogueRow:
     return found
 
 
-def _check(archive: Archive, row: CatalogueRow, use: str) -> None:
+def _check(archive: Archive, row: CatalogueRow, use: str) -> str:
+    """The purpose of the recording that allows it."""
     settings = archive.config
     file = load_policy(settings.policy, surroundings(tuple(settings.trunks))).file
-    denied = playback_denied(file, row.tags.purpose, use, user())
+    purposes = [term.purpose for term in row.tags.live(datetime.now(UTC))]
+    purpose, denied = purpose_allowing(file, purposes, use, user())
     if denied is not None:
         raise RecproxyError(denied.what, hint=denied.mend)
+    return purpose
 
 
-def _audit(archive: Archive, event: str, ticket: Ticket, row: CatalogueRow, why: str) -> None:
+def _audit(archive: Archive, event: str, ticket: Ticket, purpose: str, why: str) -> None:
     with archive.audit(actor()) as audit:
         audit.append(
             event,
             {
                 "rec": ticket.recording.text,
-                "purpose": row.tags.purpose,
+                "purpose": purpose,
                 "use": ticket.use,
                 "ticket": ticket.id,
                 "outcome": "approved" if ticket.approved_by else "requested",

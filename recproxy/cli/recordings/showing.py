@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -12,7 +13,16 @@ from recproxy.cli.options import config_option, identity_option, json_option, wh
 from recproxy.cli.recordings.permitting import permitted, use_option
 from recproxy.documents import body_path, of_parties, of_row, of_tombstone
 from recproxy.errors import UsageError
-from storage import CLIENTS_PROMPT, CatalogueRow, ChannelFacts, NoticeProof, Parties, SealFacts, Tombstone
+from storage import (
+    CLIENTS_PROMPT,
+    CatalogueRow,
+    ChannelFacts,
+    NoticeProof,
+    Parties,
+    RecordingTags,
+    SealFacts,
+    Tombstone,
+)
 
 __all__ = ["showing"]
 
@@ -69,7 +79,6 @@ def _parties(
             "parties.opened",
             {
                 "rec": row.tags.recording.text,
-                "purpose": row.tags.purpose,
                 "outcome": "shown",
                 "reason": why or "none given",
                 **leave.facts,
@@ -79,15 +88,13 @@ def _parties(
 
 
 def _print_row(row: CatalogueRow, parties: Parties | None) -> None:
-    tags, facts, notice = row.tags, row.facts, row.tags.notice
+    tags, facts = row.tags, row.facts
     audio = row.audio
     fields(
         (
             ("recording", tags.recording.text),
             ("state", row.state.value + (f", held ({row.hold_reference})" if row.held else "")),
-            ("purpose", tags.purpose),
-            ("legal basis", tags.legal_basis.value),
-            ("kept until", instant(tags.expiry)),
+            *_purposes(tags),
             ("started", instant(tags.started)),
             ("ended", "" if facts is None else f"{instant(facts.ended)}, {row.reason}"),
             ("length", "" if facts is None else length(facts.frames / audio.rate_hz)),
@@ -96,9 +103,7 @@ def _print_row(row: CatalogueRow, parties: Parties | None) -> None:
             ("call-ids", "" if parties is None else " ".join(parties.sip_call_ids)),
             ("call", f"{tags.call}, {tags.direction.value} from trunk {tags.trunk}, node {tags.node}"),
             ("policy", tags.policy_version),
-            ("announced", _announced(notice)),
-            ("", f"from {instant(notice.started)} to {instant(notice.completed)}"),
-            ("", f"sha256 {notice.sha256}"),
+            *_announcements(tags),
             ("audio", f"{audio.encoding}, {audio.rate_hz} Hz, {audio.channels} channels"),
             ("body", body_path(row) + (f", {size(row.size_bytes)}" if row.size_bytes else "")),
             ("sha256", row.sha256),
@@ -162,6 +167,20 @@ def _announced(notice: NoticeProof) -> str:
     name = notice.prompt.removeprefix(CLIENTS_PROMPT)
     by = " by the recording client" if name != notice.prompt else ""
     return f"{name} ({notice.language}){by} to {' and '.join(notice.heard_by)}"
+
+
+def _purposes(tags: RecordingTags) -> Iterator[tuple[str, str]]:
+    for term in tags.terms:
+        yield "purpose", term.purpose
+        yield "legal basis", term.legal_basis.value
+        yield "kept until", instant(term.expiry)
+
+
+def _announcements(tags: RecordingTags) -> Iterator[tuple[str, str]]:
+    for notice in dict.fromkeys(tags.notice_of(term) for term in tags.terms):
+        yield "announced", _announced(notice)
+        yield "", f"from {instant(notice.started)} to {instant(notice.completed)}"
+        yield "", f"sha256 {notice.sha256}"
 
 
 def _paused(facts: SealFacts) -> str:

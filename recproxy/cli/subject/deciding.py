@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 import click
@@ -16,7 +17,7 @@ from recproxy.cli.subject.letterfile import letter_option, write_letter
 from recproxy.errors import PartlyDone, UsageError
 from recproxy.notices import Language
 from recproxy.subject.cases import Case, Found, Outcome, RequestKind
-from recproxy.subject.decisions import CAUSES, decide
+from recproxy.subject.decisions import CAUSES, Ruling, rule
 from recproxy.subject.letters import outcome_letter
 from storage import CatalogueRow, Shredder, StorageError
 
@@ -72,10 +73,11 @@ def _carry_out(
     with open_desk(config) as desk:
         case = desk.cases.find(case_id)
         case.check_open()
-        rows = desk.rows(case)
-        refused, granted = _sorted(desk, kind, rows)
+        rulings = [_ruling(desk, kind, row) for row in desk.rows(case)]
+        refused = [one for ruling in rulings for one in ruling.kept]
+        granted = [ruling for ruling in rulings if ruling.granted]
         if dry_run:
-            would = [*refused, *(_outcome(row, Outcome.SHREDDED) for row in granted)]
+            would = [*refused, *(one for ruling in granted for one in _shredded(ruling))]
             _report(case.with_outcomes(would), would, desk, "nothing was shredded; this would be", as_json)
             return
         if granted:
@@ -92,45 +94,44 @@ def _carry_out(
         raise PartlyDone(f"{len(failed)} recordings could not be shredded: {failed[0]}", hint="run it again")
 
 
-def shred_granted(
-    desk: Desk, kind: RequestKind, rows: Sequence[CatalogueRow]
-) -> tuple[list[Found], list[str]]:
-    """Shred recordings because a person wants it.
+def shred_granted(desk: Desk, kind: RequestKind, rulings: Sequence[Ruling]) -> tuple[list[Found], list[str]]:
+    """Shred recordings because a person wants it, or end the purposes for which that is granted.
 
     Returns:
         What is gone, and why the rest is not.
     """
-    archive, done, failed = desk.archive, [], []
+    archive = desk.archive
+    done: list[Found] = []
+    failed: list[str] = []
     with archive.audit(actor()) as chain:
         shredder = Shredder(archive.files, archive.catalogue, chain, archive.objects)
-        for row in rows:
+        for ruling in rulings:
             try:
-                shredder.shred(row.tags.recording, CAUSES[kind], desk.now)
+                _shred(shredder, ruling, CAUSES[kind], desk.now)
             except StorageError as err:
                 failed.append(str(err))
             else:
-                done.append(_outcome(row, Outcome.SHREDDED))
+                done += _shredded(ruling)
     if done:
         archive.catalogue.checkpoint()
     return done, failed
 
 
-def _sorted(
-    desk: Desk, kind: RequestKind, rows: Sequence[CatalogueRow]
-) -> tuple[list[Found], list[CatalogueRow]]:
-    refused, granted = [], []
-    for row in rows:
-        holds = desk.archive.catalogue.holds.select(recording=row.tags.recording)
-        why = decide(kind, row, holds)
-        if why is None:
-            granted.append(row)
-        else:
-            refused.append(_outcome(row, why))
-    return refused, granted
+def _shred(shredder: Shredder, ruling: Ruling, cause: str, now: datetime) -> None:
+    recording = ruling.row.tags.recording
+    if ruling.whole:
+        shredder.shred(recording, cause, now)
+        return
+    for purpose in ruling.granted:
+        shredder.shred_purpose(recording, purpose, cause, now)
 
 
-def _outcome(row: CatalogueRow, outcome: Outcome) -> Found:
-    return Found(recording=row.tags.recording.text, purpose=row.tags.purpose, outcome=outcome)
+def _shredded(ruling: Ruling) -> tuple[Found, ...]:
+    return ruling.done(Outcome.SHREDDED if ruling.whole else Outcome.ENDED)
+
+
+def _ruling(desk: Desk, kind: RequestKind, row: CatalogueRow) -> Ruling:
+    return rule(kind, row, desk.archive.catalogue.holds.select(recording=row.tags.recording))
 
 
 def _confirm(count: int, *, yes: bool) -> None:

@@ -70,9 +70,9 @@ class Desk:
     def rows(self, case: Case) -> tuple[CatalogueRow, ...]:
         """Recordings of a case that still exist."""
         found = []
-        for one in case.found:
+        for recording in dict.fromkeys(one.recording for one in case.found):
             try:
-                found.append(self.archive.catalogue.get(RecordingId(one.recording)))
+                found.append(self.archive.catalogue.get(RecordingId(recording)))
             except RecordingNotFound:
                 continue  # shredded since; the case says so or its expiry came before it was frozen
         return tuple(found)

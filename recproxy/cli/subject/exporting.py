@@ -23,7 +23,7 @@ from recproxy.errors import UsageError
 from recproxy.notices import Language, Sheet
 from recproxy.subject.bundle import Bundle, call_facts, new_passphrase
 from recproxy.subject.cases import Case, Found, KeptBundle, Outcome, RequestKind, bundle_name
-from recproxy.subject.decisions import PORTABLE
+from recproxy.subject.decisions import PORTABLE, outcomes
 from recproxy.subject.finding import is_caller, is_party
 from recproxy.subject.letters import access_letter
 from storage import CatalogueRow, HoldState, OsFiles, Parties, State, load_signing_key, read_events
@@ -111,7 +111,11 @@ def exporting(
                 bundle.close(case.id, _signing_key(desk))
             digest = file.sha256()
             written = file.stream.tell()
-            desk.audit("dsr.bundle_created", done, {"sha256": digest, "bytes": written, "count": len(given)})
+            desk.audit(
+                "dsr.bundle_created",
+                done,
+                {"sha256": digest, "bytes": written, "count": len({one.recording for one in given})},
+            )
             if output is None:
                 kept = KeptBundle(sha256=digest, made_at=desk.now, until=desk.now + _KEPT)
                 done = replace(done, bundle=kept)
@@ -145,12 +149,15 @@ def _kept_at(desk: Desk, case: Case) -> Path:
 
 def _fill(desk: Desk, bundle: Bundle, answer: _Answer) -> tuple[list[Found], list[str]]:
     reader, numbering = desk.archive.reader, desk.policy.numbering
-    given, foreign, calls = [], [], []
+    given: list[Found] = []
+    foreign: list[str] = []
+    calls: list[Mapping[str, object]] = []
     ported = answer.case.kind is RequestKind.PORTABILITY
     for row in answer.rows:
         recording = row.tags.recording
-        if ported and row.tags.legal_basis not in PORTABLE:
-            given.append(_found(row, Outcome.REFUSED_BASIS))
+        staying = [term.purpose for term in row.tags.terms if ported and term.legal_basis not in PORTABLE]
+        given += [one for one in outcomes(row, Outcome.REFUSED_BASIS) if one.purpose in staying]
+        if len(staying) == len(row.tags.terms):
             continue
         parties = reader.parties(recording, answer.keys)
         if not is_party(parties, answer.number, numbering):
@@ -165,15 +172,11 @@ def _fill(desk: Desk, bundle: Bundle, answer: _Answer) -> tuple[list[Found], lis
         digest = bundle.add(f"audio/{recording}.wav", audio.getvalue())
         _audit_export(desk, answer.case, row, digest, silent)
         calls.append({**_facts(desk, answer.case, row, parties, answer.number), **_left_out(silent)})
-        given.append(_found(row, Outcome.EXPORTED))
+        given += [one for one in outcomes(row, Outcome.EXPORTED) if one.purpose not in staying]
     bundle.add_json("calls.json", calls)
     exported = {one.recording for one in given if one.outcome is Outcome.EXPORTED}
     bundle.add_json("recipients.json", _recipients(desk, exported))
     return given, foreign
-
-
-def _found(row: CatalogueRow, outcome: Outcome) -> Found:
-    return Found(recording=row.tags.recording.text, purpose=row.tags.purpose, outcome=outcome)
 
 
 def _left_out(mutes: Sequence[Mute]) -> Mapping[str, object]:
@@ -216,7 +219,7 @@ def _audit_export(desk: Desk, case: Case, row: CatalogueRow, digest: str, mutes:
             "export.created",
             {
                 "rec": row.tags.recording.text,
-                "purpose": row.tags.purpose,
+                "purpose": ",".join(term.purpose for term in row.tags.terms),
                 "format": ExportFormat.WAV.value,
                 "sha256": digest,
                 "recipient": "data subject",

@@ -12,7 +12,8 @@ from recproxy.cli.display import print_json
 from recproxy.cli.options import config_option, identity_option, json_option
 from recproxy.cli.subject.desk import document, open_desk, tell
 from recproxy.config import parse_duration
-from recproxy.subject.cases import Found, Outcome
+from recproxy.subject.cases import Outcome
+from recproxy.subject.decisions import outcomes
 from recproxy.subject.finding import Lookup, by_number, by_time
 
 __all__ = ["finding"]
@@ -79,10 +80,7 @@ def finding(
             rows += by_time(catalogue, desk.archive.reader, keys, numbering, number, lookup)
         known = {one.recording for one in case.found}
         new = [row for row in rows if row.tags.recording.text not in known]
-        found = [
-            Found(recording=row.tags.recording.text, purpose=row.tags.purpose, outcome=Outcome.FOUND)
-            for row in new
-        ]
+        found = [one for row in new for one in outcomes(row, Outcome.FOUND)]
         case = case.with_outcomes(found)
         desk.cases.save(case)
         desk.audit(

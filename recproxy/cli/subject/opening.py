@@ -12,7 +12,8 @@ from recproxy.cli.display import print_json, tick
 from recproxy.cli.options import config_option, json_option
 from recproxy.cli.subject.desk import Desk, document, open_desk, read_number, tell
 from recproxy.errors import UsageError
-from recproxy.subject.cases import Case, CaseState, Found, Outcome, RequestKind, new_id
+from recproxy.subject.cases import Case, CaseState, Outcome, RequestKind, new_id
+from recproxy.subject.decisions import outcomes
 from recproxy.subject.due import answer_due
 from recproxy.subject.finding import by_number
 from storage import OsFiles, load_recipients
@@ -53,7 +54,8 @@ def opening(config: Path, kind: str, received: datetime | None, as_json: bool) -
     if as_json:
         print_json(document(case, desk.today))
         return
-    tell(case, f"opened, {len(case.found)} recordings found", case.found)
+    count = len({one.recording for one in case.found})
+    tell(case, f"opened, {count} recordings found", case.found)
     if desk.index is None:
         tick(False, "no number index is configured: find recordings by date, time and line", warn=True)
     elif unindexed:
@@ -72,10 +74,7 @@ def _opened(desk: Desk, kind: RequestKind, came: date, number: str) -> Case:
         due=answer_due(came, places.subjects.holidays),
         opened_at=desk.now,
         opened_by=person(),
-        found=tuple(
-            Found(recording=row.tags.recording.text, purpose=row.tags.purpose, outcome=Outcome.FOUND)
-            for row in rows
-        ),
+        found=tuple(one for row in rows for one in outcomes(row, Outcome.FOUND)),
     )
     desk.cases.create(case, number, recipients)
     desk.audit("dsr.opened", case, {"hits": len(rows)})

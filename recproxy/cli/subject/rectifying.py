@@ -15,7 +15,8 @@ from recproxy.cli.subject.desk import document, language_option, open_desk, tell
 from recproxy.cli.subject.letterfile import letter_option, write_letter
 from recproxy.errors import RecproxyError, UsageError
 from recproxy.notices import Language
-from recproxy.subject.cases import Found, Outcome
+from recproxy.subject.cases import Outcome
+from recproxy.subject.decisions import outcomes
 from recproxy.subject.letters import outcome_letter
 
 __all__ = ["rectify"]
@@ -55,16 +56,13 @@ def rectify(
         rows = desk.rows(case)
         if not rows:
             raise RecproxyError(f"case {case.id} has no recording to complete")
-        done = [
-            Found(recording=row.tags.recording.text, purpose=row.tags.purpose, outcome=Outcome.STATEMENT)
-            for row in rows
-        ]
+        done = [one for row in rows for one in outcomes(row, Outcome.STATEMENT)]
         case = replace(case.with_outcomes(done), statement=statement)
         desk.cases.save(case)
-        desk.audit("dsr.decided", case, {"count": len(done), "reason": "statement"})
+        desk.audit("dsr.decided", case, {"count": len(rows), "reason": "statement"})
         if letter is not None:
             write_letter(letter, outcome_letter(desk.reply(case, Language(language))))
         if as_json:
             print_json(document(case, desk.today))
         else:
-            tell(case, f"{len(done)} completed", done)
+            tell(case, f"{len(rows)} completed", done)

@@ -18,13 +18,14 @@ from recproxy.cli.subject.letterfile import letter_option, write_letter
 from recproxy.errors import PartlyDone, RecproxyError
 from recproxy.notices import Language
 from recproxy.subject.cases import Case, Found, Outcome, RequestKind
-from recproxy.subject.decisions import decide
+from recproxy.subject.decisions import Ruling, rule
 from recproxy.subject.letters import outcome_letter
 from storage import CatalogueRow, HoldKind, HoldReason, HoldState
 
 __all__ = ["objecting", "restrict"]
 
 _LONGEST: Final = timedelta(days=366)
+_DECIDED: Final = frozenset({Outcome.REFUSED_BASIS, Outcome.REFUSED_STATUTE})
 _GROUNDS: Final = (HoldReason.ACCURACY, HoldReason.UNLAWFUL, HoldReason.CLAIM)
 
 
@@ -59,7 +60,7 @@ def restrict(
             case = _lift(desk, case, Outcome.FOUND)
             said = "restriction lifted"
         else:
-            case = _restrict(desk, case, desk.rows(case), HoldReason(ground))
+            case = _restrict(desk, case, [_of_all(row) for row in desk.rows(case)], HoldReason(ground))
             said = "restricted"
         _end(desk, case, said, letter, language, as_json)
 
@@ -84,19 +85,15 @@ def objecting(
     with open_desk(config) as desk:
         case = desk.cases.find(case_id)
         case.check_open()
-        rows = [row for row in desk.rows(case) if _objectable(desk, row)]
-        kept = [
-            Found(recording=row.tags.recording.text, purpose=row.tags.purpose, outcome=why)
-            for row in desk.rows(case)
-            if (why := _why_not(desk, row)) is not None
-        ]
-        case = case.with_outcomes(kept)
+        rulings = [_ruling(desk, row) for row in desk.rows(case)]
+        case = case.with_outcomes([one for ruling in rulings for one in ruling.kept])
+        granted = [ruling for ruling in rulings if ruling.granted]
         match decision:
             case None:
-                case = _restrict(desk, case, rows, HoldReason.OBJECTION)
+                case = _restrict(desk, case, granted, HoldReason.OBJECTION)
                 said = "restricted until it is decided"
             case "upheld":
-                done, failed = shred_granted(desk, RequestKind.OBJECT, rows)
+                done, failed = shred_granted(desk, RequestKind.OBJECT, granted)
                 case = case.with_outcomes(done)
                 said = f"upheld, {len(done)} shredded"
             case _:
@@ -109,26 +106,24 @@ def objecting(
         raise PartlyDone(f"{len(failed)} recordings could not be shredded: {failed[0]}", hint="run it again")
 
 
-def _objectable(desk: Desk, row: CatalogueRow) -> bool:
-    return _why_not(desk, row) is None
+def _ruling(desk: Desk, row: CatalogueRow) -> Ruling:
+    return rule(RequestKind.OBJECT, row, desk.archive.catalogue.holds.select(recording=row.tags.recording))
 
 
-def _why_not(desk: Desk, row: CatalogueRow) -> Outcome | None:
-    return decide(RequestKind.OBJECT, row, desk.archive.catalogue.holds.select(recording=row.tags.recording))
+def _of_all(row: CatalogueRow) -> Ruling:
+    """A restriction is for every purpose."""
+    return Ruling(row, tuple(term.purpose for term in row.tags.terms), {})
 
 
-def _restrict(desk: Desk, case: Case, rows: Sequence[CatalogueRow], reason: HoldReason) -> Case:
-    free = [row for row in rows if desk.archive.catalogue.holds.restricted(row.tags.recording) is None]
+def _restrict(desk: Desk, case: Case, rulings: Sequence[Ruling], reason: HoldReason) -> Case:
+    """Forbid the use of recordings, for whatever purpose, since one of theirs is in question."""
+    holds = desk.archive.catalogue.holds
+    free = [ruling for ruling in rulings if holds.restricted(ruling.row.tags.recording) is None]
     if not free:
         raise RecproxyError(f"case {case.id} has no recording that could be restricted")
-    desk.hold(case, free, HoldKind.RESTRICTION, reason, _LONGEST)
+    desk.hold(case, [ruling.row for ruling in free], HoldKind.RESTRICTION, reason, _LONGEST)
     desk.audit("restrict.set", case, {"reason": reason.value, "count": len(free)})
-    return case.with_outcomes(
-        [
-            Found(recording=row.tags.recording.text, purpose=row.tags.purpose, outcome=Outcome.RESTRICTED)
-            for row in free
-        ]
-    )
+    return case.with_outcomes([one for ruling in free for one in ruling.done(Outcome.RESTRICTED)])
 
 
 def _lift(desk: Desk, case: Case, outcome: Outcome) -> Case:
@@ -149,7 +144,7 @@ def _lift(desk: Desk, case: Case, outcome: Outcome) -> Case:
         [
             Found(recording=one.recording, purpose=one.purpose, outcome=outcome)
             for one in case.found
-            if one.recording in freed
+            if one.recording in freed and one.outcome not in _DECIDED
         ]
     )
 

@@ -25,6 +25,7 @@ export interface Summary {
   readonly id: string;
   readonly state: string;
   readonly purpose: string;
+  readonly purposes: readonly string[];
   readonly direction: string;
   readonly trunk: string;
   readonly started: string;
@@ -78,6 +79,13 @@ export interface Quality {
   readonly callee: Channel | null;
 }
 
+export interface Term {
+  readonly purpose: string;
+  readonly legal_basis: string;
+  readonly expiry: string;
+  readonly notice: Notice;
+}
+
 export interface Facts extends Summary {
   readonly legal_basis: string;
   readonly policy_sha256: string;
@@ -90,6 +98,7 @@ export interface Facts extends Summary {
   readonly audio: { readonly encoding: string; readonly rate_hz: number; readonly channels: number };
   readonly sha256: string;
   readonly notice: Notice;
+  readonly terms: readonly Term[];
   readonly quality: Quality | null;
   readonly uses: readonly string[];
   readonly playable: boolean;

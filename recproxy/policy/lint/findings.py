@@ -52,6 +52,7 @@ WARNINGS: Final[Mapping[str, str]] = {
     "W111": "recordings used to assess staff",
     "W112": "an authority that rests on a legitimate interest",
     "W114": "announcements of others that are taken on trust",
+    "W115": "two purposes that one call can be for",
 }
 
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Final
 
 from recproxy.config import Key
 from recproxy.policy.decision import NewParty, StaffNotice
 from recproxy.policy.file import PolicyFile
 from recproxy.policy.lint.findings import Lint
+from recproxy.policy.lint.meeting import meeting
 from recproxy.policy.purpose import (
     CounterpartyVoice,
     Purpose,
@@ -76,14 +76,13 @@ def _whole(file: PolicyFile) -> Iterator[tuple[Key, str]]:
         )
     if file.audit_keep is not None:
         yield ("audit_keep",), "the audit log is kept for ever; take it out"
-    for (one, mine), (other, theirs) in combinations(file.purposes.items(), 2):
-        shared = set(mine.scope.lines) & set(theirs.scope.lines)
-        if shared and set(mine.scope.directions) & set(theirs.scope.directions):
+    for one, other, line in meeting(file):
+        if file.purposes[one].selection.keys != file.purposes[other].selection.keys:
             yield (
-                ("purposes", other, "scope"),
+                ("purposes", other, "selection", "keys"),
                 (
-                    f"a call on line {min(shared)} could be both for {one} and for {other}, and a recording "
-                    "has one purpose yet; give each its own lines or directions"
+                    f"a call on line {line} could be for {one} too, which starts otherwise, and a recording "
+                    "has one beginning yet; give both the same keys or none, or each its own lines"
                 ),
             )
 

@@ -36,7 +36,7 @@ function show(desk: Desk, list: HTMLElement, found: readonly Call[], look: () =>
   const rows = found.map((call): Child[] => [
     `${call.caller || "–"} → ${call.callee || "–"}`,
     duration((Date.now() - new Date(call.answered ?? call.started).getTime()) / 1000),
-    call.purpose || "–",
+    call.purpose.replaceAll(",", ", ") || "–",
     element("span", { class: "mark", "data-state": call.recording_state }, word("calls", call.recording_state)),
     steering(desk, call, look),
   ]);

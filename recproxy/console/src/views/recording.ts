@@ -21,7 +21,7 @@ export async function recording(desk: Desk, id: string): Promise<HTMLElement> {
 function living(desk: Desk, row: Facts): Node[] {
   const when = instant(row.started);
   return [
-    element("h1", {}, `${row.purpose} · ${when} `, stateOf(row.state, row.held)),
+    element("h1", {}, `${row.purposes.join(", ")} · ${when} `, stateOf(row.state, row.held)),
     card(text("recording.course"), course(courseText(row), courseSpans(row)), ...courseNotes(row)),
     listening(desk, row),
     element(
@@ -89,15 +89,17 @@ function callFacts(row: Facts): HTMLElement {
 }
 
 function noticeFacts(row: Facts): HTMLElement {
-  const { notice } = row;
-  return facts([
-    [text("notice.prompt"), notice.prompt],
-    [text("notice.language"), notice.language],
-    [text("notice.heard"), notice.heard_by.map((side) => word("side", side)).join(", ")],
-    [text("notice.from"), exactInstant(notice.started)],
-    [text("notice.to"), exactInstant(notice.completed)],
-    [text("notice.sha256"), mono(notice.sha256)],
-  ]);
+  return facts(
+    row.terms.flatMap(({ purpose, expiry, notice }) => [
+      [text("col.purpose"), `${purpose}, ${instant(expiry)}`] as const,
+      [text("notice.prompt"), notice.prompt] as const,
+      [text("notice.language"), notice.language] as const,
+      [text("notice.heard"), notice.heard_by.map((side) => word("side", side)).join(", ")] as const,
+      [text("notice.from"), exactInstant(notice.started)] as const,
+      [text("notice.to"), exactInstant(notice.completed)] as const,
+      [text("notice.sha256"), mono(notice.sha256)] as const,
+    ]),
+  );
 }
 
 function qualityFacts(quality: Quality): HTMLElement {

@@ -85,7 +85,7 @@ function living(row: Summary): (Node | string)[] {
   return [
     instant(row.started),
     row.duration_s === null ? "–" : duration(row.duration_s),
-    row.purpose,
+    row.purposes.join(", "),
     word("direction", row.direction),
     stateOf(row.state, row.held),
     instant(row.expiry),

@@ -1,0 +1,149 @@
+"""Several purposes that one call is for, made into one plan: the strictest rule of all holds. Pure.
+
+* The purpose that is kept longest leads; of those kept equally long the first in the policy.
+* Every purpose is announced, one after the other (law.md C-20); purposes that name the same
+  announcement are announced by it once.
+* A yes that one purpose needs is needed for each that could be refused: silence is no.
+* A refusal is for the purposes whose keys were pressed; one that offers no refusal stays (C-5).
+* The call is refused without a recorder if one purpose wants that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from recproxy.policy.decision import (
+    Audience,
+    ChoiceEffect,
+    ChoiceMode,
+    ChoicePlan,
+    ChoiceWindow,
+    ForkAnnouncement,
+    NewParty,
+    OnFailure,
+    PausePlan,
+    PurposePlan,
+    RecordPlan,
+    StaffNotice,
+)
+from recproxy.policy.purpose import Index, Purpose
+
+__all__ = ["Taking", "combined", "starting_together"]
+
+#: From what staff hear over and over to what they hear because all do.
+_LOUDEST: Final = (
+    StaffNotice.BEEP_REPEAT,
+    StaffNotice.BEEP,
+    StaffNotice.WHISPER,
+    StaffNotice.ANNOUNCEMENT,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """A purpose that takes a call.
+
+    Attributes:
+        plan: What it means for this call.
+        purpose: What the policy says of it.
+    """
+
+    plan: PurposePlan
+    purpose: Purpose
+
+
+def starting_together(starts: Sequence[tuple[str, ...]]) -> tuple[bool, ...]:
+    """Tell which purposes of a call begin at the same moment; a recording has one beginning.
+
+    Args:
+        starts: For each purpose the keys by which staff start it; none: at once.
+
+    Returns:
+        For each whether it records the call: those that start at once before those that wait for
+        a key; of several keys the first.
+    """
+    chosen = () if () in starts else next(iter(starts), ())
+    return tuple(start == chosen for start in starts)
+
+
+def combined(
+    taking: Sequence[Taking], version: str, jurisdiction: str, fork: ForkAnnouncement | None = None
+) -> RecordPlan:
+    """Make one plan of all purposes that take a call.
+
+    Args:
+        taking: One or more, in the order of the policy; they start together.
+        version: Of the policy.
+        jurisdiction: Countries whose rules were applied.
+        fork: What a fork of the call must show; None if it is not announced elsewhere.
+    """
+    ordered = sorted(taking, key=lambda one: one.plan.retention, reverse=True)
+    plans = _with_strictest_choice([one.plan for one in ordered])
+    purposes = [one.purpose for one in ordered]
+    lead = plans[0]
+    refuse = any(one.failure.recorder_down is OnFailure.REFUSE for one in purposes)
+    stop = any(one.announce.on_new_party is NewParty.STOP for one in purposes)
+    told = {one.announce.staff for one in purposes}
+    return RecordPlan(
+        purpose=lead.purpose,
+        legal_basis=lead.legal_basis,
+        retention=lead.retention,
+        prompt=lead.prompt,
+        language=lead.language,
+        audience=_widest(one.audience for one in plans),
+        on_failure=OnFailure.REFUSE if refuse else OnFailure.CONTINUE,
+        policy_version=version,
+        choice=lead.choice,
+        pause=_pause(purposes),
+        start=purposes[0].selection.keys,
+        purposes=plans,
+        staff_notice=next(way for way in _LOUDEST if way in told),
+        on_new_party=NewParty.STOP if stop else NewParty.REPLAY,
+        indexed=any(one.access.index is Index.NUMBER for one in purposes),
+        jurisdiction=jurisdiction,
+        fork=fork,
+    )
+
+
+def _with_strictest_choice(plans: Sequence[PurposePlan]) -> tuple[PurposePlan, ...]:
+    """Where one needs a yes, what could be refused needs it too; what leaves no choice stays."""
+    asking = [plan.choice for plan in plans if plan.choice.mode is ChoiceMode.OPT_IN]
+    if not asking:
+        return tuple(plans)
+    accept = tuple(dict.fromkeys(keys for choice in asking for keys in choice.accept))
+    window_s = max(choice.window_s for choice in asking)
+    return tuple(
+        replace(plan, choice=_asking(plan.choice, accept, window_s))
+        if plan.choice.mode is ChoiceMode.OPT_OUT
+        else plan
+        for plan in plans
+    )
+
+
+def _asking(choice: ChoicePlan, accept: tuple[str, ...], window_s: float) -> ChoicePlan:
+    return replace(
+        choice,
+        mode=ChoiceMode.OPT_IN,
+        accept=accept,
+        window_s=window_s,
+        refused_in=ChoiceWindow.CALL,
+        effect=ChoiceEffect.STOP_AND_SHRED,
+    )
+
+
+def _pause(purposes: Iterable[Purpose]) -> PausePlan:
+    """A pause that one of them allows is allowed: what is said meanwhile must be kept for none."""
+    found = [one.pause.payment for one in purposes if one.pause.payment is not None]
+    if not found:
+        return PausePlan()
+    return PausePlan(
+        tuple(dict.fromkeys(keys for payment in found for keys in payment.keys)),
+        max(payment.max.total_seconds() for payment in found),
+        any(payment.api for payment in found),
+    )
+
+
+def _widest(audiences: Iterable[Audience]) -> Audience:
+    return Audience.BOTH if Audience.BOTH in set(audiences) else Audience.OUTSIDE

@@ -1,0 +1,217 @@
+"""Real calls that are recorded for two purposes: both announced, two headers, each its own end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sdp_bodies
+from daemon import Purpose, Settings, age_decrypt, eventually
+from rig import NUMBER, Call, Rig, announcement_heard, compare
+
+pytestmark = [pytest.mark.interop, pytest.mark.law]
+
+CODECS = (sdp_bodies.PCMU, sdp_bodies.TELEPHONE_EVENT)
+MakeRig = Callable[..., Rig]
+
+
+def both(make_rig: MakeRig, *, training: str = "P30D", orders: str = "P400D", **choice: Any) -> Rig:
+    """A daemon whose one line is for a training, which can be refused, and for orders, which cannot."""
+    chosen = choice or {"mode": "opt_out", "keys": ["9"], "staff_keys": ["*9"]}
+    rig = make_rig(
+        Settings(
+            {
+                "training": Purpose(
+                    retention=training,
+                    text="Opname voor training.",
+                    match=(NUMBER,),
+                    more={"choice": chosen},
+                ),
+                "orders": Purpose(
+                    retention=orders,
+                    text="Opname volgens de wet.",
+                    match=("+31999999999",),
+                    more={
+                        "kind": "statutory",
+                        "basis": {"caller": "legal_obligation", "staff": "legal_obligation"},
+                        "legal_ref": ["Wet op de proef"],
+                        "scope__lines": ["training"],
+                        "access__index": "none",
+                    },
+                ),
+            }
+        )
+    )
+    rig.daemon.start()
+    return rig
+
+
+def press(call: Call, keys: str) -> None:
+    call.left.press(keys, sdp_bodies.media_target(call.caller.remote_sdp))
+
+
+def headers(rig: Rig) -> dict[str, Path]:
+    """The age headers in the key store, by purpose."""
+    return {path.name.partition(".")[2]: path for path in (rig.daemon.data / "keys").glob("*")}
+
+
+def opens(rig: Rig, recording: str, purpose: str) -> bool:
+    """Whether stock age opens the body with the header of a purpose."""
+    header = headers(rig).get(purpose)
+    if header is None:
+        return False
+    wav = age_decrypt(header.read_bytes() + rig.daemon.body(recording).read_bytes(), rig.daemon.identity)
+    return wav[:4] == b"RIFF"
+
+
+def chain(rig: Rig, *events: str) -> list[tuple[str, str]]:
+    """Events of the audit chain and their purposes."""
+    lines = (rig.daemon.data / "audit" / "chain.jsonl").read_text().splitlines()
+    found = [json.loads(line) for line in lines]
+    return [(line["event"], line.get("purpose", "")) for line in found if line.get("event") in events]
+
+
+def show(rig: Rig, recording: str) -> dict[str, Any]:
+    shown: dict[str, Any] = json.loads(rig.daemon.cli("recordings", "show", recording, "--json").stdout)
+    return shown
+
+
+def test_both_announcements_are_heard_and_each_header_opens_the_one_body(make_rig: MakeRig) -> None:
+    rig = both(make_rig)
+    call = rig.dial(codecs=CODECS)
+    recording = rig.recorded(call)
+    told = announcement_heard(call.left, 0x22220001)
+    prompts = [packet for packet in told if packet.ssrc not in {0x11110001, 0x22220001}]
+    assert len({packet.ssrc for packet in prompts}) == 2, "one announcement after the other"
+    first = {packet.ssrc: packet.at_ns for packet in reversed(prompts)}
+    last = {packet.ssrc: packet.at_ns for packet in prompts}
+    (_, earlier), (later, _) = sorted((first[ssrc], ssrc) for ssrc in first)
+    assert last[earlier] < later
+    rig.talk_on(call, 1.5)
+    call.hang_up()
+    sealed = rig.sealed(call)
+    assert sealed["purpose"] == "orders,training"
+    assert set(headers(rig)) == {"orders", "training"}
+    assert headers(rig)["orders"].read_bytes() != headers(rig)["training"].read_bytes()
+    assert opens(rig, recording, "orders")
+    assert opens(rig, recording, "training")
+    compared = compare(call, rig.wave(recording))
+    assert compared.left
+    assert compared.right
+    shown = show(rig, recording)
+    assert shown["purposes"] == ["orders", "training"]
+    terms = {term["purpose"]: term for term in shown["terms"]}
+    assert terms["orders"]["notice"]["sha256"] != terms["training"]["notice"]["sha256"]
+    assert terms["training"]["notice"]["completed"] <= shown["started"]
+    assert chain(rig, "announce.completed", "rec.started") == [
+        ("announce.completed", "orders"),
+        ("announce.completed", "training"),
+        ("rec.started", "orders,training"),
+    ]
+    assert rig.daemon.cli("audit", "verify").returncode == 0
+    listed = rig.daemon.cli("recordings", "list", "--purpose", "training", "--json").stdout
+    assert [one["id"] for one in json.loads(listed)["recordings"]] == [recording]
+
+
+def test_a_no_ends_the_purpose_that_can_be_refused_at_once_and_the_other_goes_on(make_rig: MakeRig) -> None:
+    rig = both(make_rig)
+    call = rig.dial(codecs=CODECS)
+    recording = rig.recorded(call)
+    assert set(headers(rig)) == {"orders", "training"}
+    rig.talk_on(call, 1.0)
+    press(call, "9")
+    gone = rig.daemon.wait("recording.purpose_ended", call_ref=call.ref)
+    assert (gone.recording, gone["purpose"]) == (recording, "training")
+    assert set(headers(rig)) == {"orders"}, "in mid-call"
+    rig.talk_on(call, 1.0)
+    call.hang_up()
+    assert rig.sealed(call)["purpose"] == "orders"
+    assert opens(rig, recording, "orders")
+    ended = rig.daemon.wait("call.ended", call_ref=call.ref)
+    assert ended["choice"] == "refused_in_part"
+    refused = rig.daemon.cli("recordings", "export", recording, "--use", "training", check=False)
+    assert refused.returncode != 0
+    assert [term["purpose"] for term in show(rig, recording)["terms"]] == ["orders"]
+    assert ("rec.purpose_expired", "training") in chain(rig, "rec.purpose_expired")
+    assert rig.daemon.cli("audit", "verify").returncode == 0
+
+
+def test_a_no_in_the_announcement_leaves_no_header_for_that_purpose_at_any_time(make_rig: MakeRig) -> None:
+    rig = both(make_rig)
+    call = rig.dial(codecs=CODECS)
+    rig.daemon.wait("notice.started", call_ref=call.ref)
+    press(call, "9")
+    recording = rig.recorded(call)
+    assert set(headers(rig)) == {"orders"}
+    rig.talk_on(call, 0.5)
+    call.hang_up()
+    assert rig.sealed(call)["purpose"] == "orders"
+    assert opens(rig, recording, "orders")
+    assert chain(rig, "announce.completed", "rec.purpose_expired") == [("announce.completed", "orders")]
+
+
+def test_a_power_cut_after_the_no_brings_the_refused_purpose_not_back(make_rig: MakeRig) -> None:
+    rig = both(make_rig)
+    call = rig.dial(codecs=CODECS)
+    recording = rig.recorded(call)
+    rig.talk_on(call, 1.5)
+    press(call, "9")
+    rig.daemon.wait("recording.purpose_ended", call_ref=call.ref)
+    rig.talk_on(call, 1.0)
+    rig.daemon.kill()
+    call.silence()
+    rig.daemon.start()
+    assert set(headers(rig)) == {"orders"}
+    assert opens(rig, recording, "orders")
+    assert show(rig, recording)["state"] == "sealed"
+
+
+def test_each_purpose_ends_at_its_own_expiry_and_the_body_with_the_last(make_rig: MakeRig) -> None:
+    rig = both(make_rig, training="PT8S", orders="PT20S")
+    call = rig.dial(codecs=CODECS)
+    recording = rig.recorded(call)
+    rig.talk_on(call, 0.5)
+    call.hang_up()
+    rig.sealed(call)
+    found = json.loads(rig.daemon.cli("recordings", "list", "--json").stdout)["recordings"]
+    assert [one["purposes"] for one in found] == [["orders", "training"]]
+
+    def swept() -> None:
+        rig.daemon.cli("retention", "--once")
+
+    swept()
+    assert set(headers(rig)) == {"orders", "training"}, "nothing is early"
+
+    def gone(purpose: str) -> bool:
+        swept()
+        return purpose not in headers(rig)
+
+    eventually(lambda: gone("training"), within_s=30, what="the header for the training to go")
+    assert opens(rig, recording, "orders")
+    assert show(rig, recording)["purposes"] == ["orders"]
+    eventually(lambda: gone("orders"), within_s=40, what="the last header to go")
+    assert rig.daemon.bodies() == []
+    assert show(rig, recording)["state"] == "shredded"
+    assert chain(rig, "rec.purpose_expired", "shred.verified") == [
+        ("rec.purpose_expired", "training"),
+        ("shred.verified", "orders"),
+    ]
+    assert rig.daemon.cli("audit", "verify").returncode == 0
+
+
+def test_silence_is_no_to_the_one_and_the_other_loses_not_a_word(make_rig: MakeRig) -> None:
+    rig = both(make_rig, mode="opt_in", keys=["1"], timeout="PT2S")
+    call = rig.dial(codecs=CODECS)
+    recording = rig.recorded(call)
+    assert rig.daemon.wait("choice.expired", call_ref=call.ref)["purpose"] == "training"
+    assert set(headers(rig)) == {"orders"}
+    rig.talk_on(call, 1.0)
+    call.hang_up()
+    rig.sealed(call)
+    compared = compare(call, rig.wave(recording))
+    heard = [packet for packet in call.right.heard if packet.ssrc == 0x11110001 and len(packet.data) > 12]
+    recorded = sum(run.samples for run in compared.left) / 160
+    assert recorded >= len(heard) - 15, "what the callee heard is in the recording, but for the guard"
