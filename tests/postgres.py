@@ -44,12 +44,29 @@ class Postgres:
 
     Attributes:
         socket: Directory of its Unix socket.
-        process: It.
+        argv: How it is run.
+        process: It, while it runs.
     """
 
     socket: Path
-    process: Process
+    argv: tuple[str, ...]
+    process: Process | None = None
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    def start(self) -> None:
+        """Start it and wait until it can be used."""
+        self.process = Process(self.argv, name="postgres", directory=self.socket)
+        self.process.wait_line(
+            lambda line: "ready to accept connections" in line, what="that it is ready", within_s=60
+        )
+
+    def stop(self) -> None:
+        """End it at once; what was committed is there when it starts again."""
+        if self.process is not None:
+            self.process.signal(signal.SIGQUIT)
+            self.process.wait(within_s=30)
+            self.process.close()
+            self.process = None
 
     def url(self, database: str) -> str:
         """SQLAlchemy URL of a database, without the password."""
@@ -104,21 +121,19 @@ def postgres() -> Iterator[Postgres]:
         assert made.returncode == 0, made.stdout + made.stderr
         # Without fsync: nothing here outlives the machine, and what survives kill -9 is in the page cache.
         settings = ("listen_addresses=", f"unix_socket_directories={home}", "fsync=off", "max_connections=60")
-        with Process(
-            _as_unprivileged(
-                *(str(bin_directory / "postgres"), "-D", str(data)),
-                *itertools.chain.from_iterable(("-c", setting) for setting in settings),
+        server = Postgres(
+            home,
+            tuple(
+                _as_unprivileged(
+                    *(str(bin_directory / "postgres"), "-D", str(data)),
+                    *itertools.chain.from_iterable(("-c", setting) for setting in settings),
+                )
             ),
-            name="postgres",
-            directory=home,
-        ) as process:
-            process.wait_line(
-                lambda line: "ready to accept connections" in line, what="that it is ready", within_s=60
-            )
-            try:
-                yield Postgres(home, process)
-            finally:
-                process.signal(signal.SIGQUIT)  # at once: what it holds is not wanted any more
-                process.wait(within_s=30)
+        )
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
     finally:
         shutil.rmtree(home)

@@ -7,12 +7,14 @@ import random
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import postgres as servers
 import pytest
 import sqlalchemy as sa
 from postgres import PASSWORD, Postgres
@@ -47,6 +49,7 @@ from storage import (
     RecordingStore,
     RecordingWriter,
     Retention,
+    SealError,
     Shredder,
     State,
     StorageError,
@@ -464,3 +467,35 @@ def test_two_workers_shred_each_recording_once(tmp_path: Path, url: str, recordi
     assert node.chain.count("shred.started") == recordings
     assert verify_chain(files, SIGNING_KEY.public_key()).lines > recordings
     node.catalogue.close()
+
+
+def test_while_the_server_is_away_nothing_waits_and_nothing_is_lost() -> None:
+    """Who records stands still for moments only: open recordings go on, new ones are refused at once."""
+    with servers.postgres() as server:
+        url = server.database()
+        node = Node(url, "node-a")
+        store = node.start()
+        kept = node.open(store, 1)
+        store.sync()
+        server.stop()
+        begun = time.monotonic()
+        for number in (2, 3, 4):
+            with pytest.raises(CatalogueBusy):
+                node.open(store, number)
+        kept.write(audio(1, 1_000)[-500 * AUDIO.frame_bytes :])
+        assert store.sync() == ()
+        with pytest.raises(SealError, match="cannot be used now"):
+            kept.seal(seal_facts())
+        with pytest.raises(CatalogueBusy):
+            kept.abort("storage_fault")
+        assert time.monotonic() - begun < 4, "what the ring of packets holds"
+        node.catalogue.close()
+        server.start()
+        assert isinstance(node.files, SimulatedFiles)
+        back = Node(url, "node-a", files=node.files.after_power_loss(Loss.ALL_KEPT, random.Random(0)))
+        again = RecordingStore(back.files, back.catalogue, back.audit, [IDENTITY.recipient])
+        outcomes = {found.recording: found for found in recover(again, NOW)}
+        assert outcomes[kept.recording].outcome is Outcome.SEALED
+        assert outcomes[kept.recording].frames == 1_000
+        assert Reader(back.files, back.catalogue).verify(kept.recording, [IDENTITY]).sound
+        back.catalogue.close()
