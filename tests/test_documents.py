@@ -27,6 +27,7 @@ from recproxy.policy import PolicyFile
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = ["README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md"]
 DOCUMENTS += ["docs/install.md", "docs/operate.md", "docs/law.md", "docs/api.md"]
+DOCUMENTS += ["docs/README.md", "docs/key-ceremony.md", "docs/troubleshooting.md", "docs/upgrade.md"]
 if not (ROOT / "README.md").exists():
     pytest.skip("runs where the documents are", allow_module_level=True)
 
@@ -91,6 +92,14 @@ def test_every_link_leads_somewhere(name: str) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", _text(name)):
         if "://" not in target:
             assert ((ROOT / name).parent / target).exists(), f"{name}: {target}"
+
+
+def test_the_index_of_the_documents_is_complete() -> None:
+    index = _text("docs/README.md")
+    pages = [page.name for page in (ROOT / "docs").glob("*.md") if page.name != "README.md"]
+    specifications = ["../storage/THREATS.md", "../storage/FORMAT.md", "../rtp/RELAY.md"]
+    for page in [*pages, *specifications]:
+        assert f"]({page})" in index, page
 
 
 def test_every_test_that_is_named_exists() -> None:
