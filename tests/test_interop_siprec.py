@@ -76,6 +76,10 @@ def test_a_fork_is_recorded_caller_left_callee_right_and_stock_age_opens_it(
     )
     assert "+31612345678" in json.dumps(listed)
     assert "+31612345678" not in rig.daemon.everything_said
+    for path in rig.daemon.files():
+        content = path.read_bytes()
+        assert b"31612345678" not in content, f"a number in {path.name}"
+        assert b"Somebody" not in content, f"a name of the metadata in {path.name}"
     assert rig.daemon.cli("audit", "verify").returncode == 0
 
 

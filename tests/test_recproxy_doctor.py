@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import yaml
 from command_line import recproxy
 from recorded import Shelf, Take, make_shelf, record
 
@@ -171,6 +172,7 @@ WANTING: list[tuple[str, dict[str, Any], str, str]] = [
     ("no espeak-ng", {"programs": {"espeak-ng": False}}, "not installed", "apt install espeak-ng"),
     ("scarce disk", {"free_bytes": GIB}, "1.0 GiB left", "free some"),
     ("unknown disk", {"free_bytes": None}, "not known", "data directory"),
+    ("forks that nobody announces", {"unannounced": ("sbc",)}, "each is refused with 403", "announce.fork"),
     ("clock adrift", {"clock_synchronised": False}, "not synchronised", "chrony"),
     ("clock unknown", {"clock_synchronised": None}, "not known", "chrony"),
 ]
@@ -279,6 +281,14 @@ def test_the_probes_see_this_machine(shelf: Shelf) -> None:
     assert facts.index_key is not None
     assert "index.key" in facts.index_key.fault
     assert "policy.yaml:1" in facts.policy_fault
+
+
+def test_a_trunk_whose_forks_nobody_announces_is_seen(shelf: Shelf) -> None:
+    assert probe(load(shelf.config)).unannounced == ()
+    document = yaml.safe_load(shelf.config.read_text())
+    document["trunks"]["sbc"] = {"peers": ["192.0.2.99"], "siprec": True, "direction": "inbound"}
+    shelf.config.write_text(yaml.safe_dump(document))
+    assert probe(load(shelf.config)).unannounced == ("sbc",)
 
 
 def test_the_api_is_looked_at_if_there_is_one(shelf: Shelf) -> None:

@@ -59,6 +59,7 @@ def check(facts: Facts, config: Config) -> list[Finding]:
         _index_key(facts.index_key),
         *_programs(facts),
         *_policy(facts.policy_fault, facts.prompts),
+        *map(_unannounced, facts.unannounced),
         *_api(facts.api_fault),
         _disk(facts.free_bytes),
         _clock(facts.clock_synchronised),
@@ -272,6 +273,14 @@ def _policy(fault: str, prompts: Iterable[PromptFacts]) -> Iterator[Finding]:
             yield _bad(name, prompt.fault, "until it plays, no call of its purposes is recorded")
         else:
             yield _good(name, f"{prompt.seconds:.1f} s")
+
+
+def _unannounced(trunk: str) -> Finding:
+    return _warning(
+        f"trunk {trunk}",
+        "no purpose says who announces in its forks, so each is refused with 403",
+        "name it in announce.fork.trunks of the policy; see docs/siprec.md",
+    )
 
 
 def _disk(free: int | None) -> Finding:

@@ -160,6 +160,7 @@ class Facts:
         api_fault: What is wrong with the tokens or a certificate of the HTTP API; empty if nothing
             is, None if there is no API.
         epochs: The key groups that change their key pair.
+        unannounced: Trunks of recording clients (SIPREC) that no purpose names in announce.fork.
     """
 
     euid: int
@@ -181,3 +182,4 @@ class Facts:
     clock_synchronised: bool | None
     api_fault: str | None = None
     epochs: tuple[EpochFacts, ...] = ()
+    unannounced: tuple[str, ...] = ()

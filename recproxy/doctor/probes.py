@@ -72,6 +72,7 @@ def probe(config: Config) -> Facts:
         clock_synchronised=_clock_synchronised(),
         api_fault=_api_fault(config.api),
         epochs=() if policy is None else tuple(_epochs(places.epochs, policy)),
+        unannounced=() if policy is None else tuple(_unannounced(config, policy)),
     )
 
 
@@ -233,6 +234,13 @@ def _policy(config: Config) -> tuple[Policy | None, str]:
         ), ""
     except ConfigError as err:
         return None, "\n".join(err.problems)
+
+
+def _unannounced(config: Config, policy: Policy) -> Iterator[str]:
+    """Trunks whose forks would all be refused: nobody announces in them."""
+    announces = [purpose.announce.fork for purpose in policy.purposes.values()]
+    named = {trunk for fork in announces if fork is not None for trunk in fork.trunks}
+    yield from (name for name, trunk in config.trunks.items() if trunk.siprec and name not in named)
 
 
 def _prompts(config: Config, policy: Policy) -> Iterator[PromptFacts]:
