@@ -315,6 +315,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "upload.stopped": Event(_I, "code"),
     "disk.failed": Event(_E, "what", "why", "free_bytes"),
     "disk.recovered": Event(_I, "what", "free_bytes"),
+    "audit.trimmed": Event(_I, "count"),
     "audit.failed": Event(_E, "what", "why"),
     "api.opened": Event(_I, "count"),
     "api.failed": Event(_E, "why"),

@@ -293,6 +293,26 @@ def test_no_tombstone_ages_by_a_clock_that_is_not_believed(shelf: Shelf) -> None
     assert _state(shelf, DUE) == "shredded"
 
 
+def test_the_audit_chain_forgets_whole_months_and_still_agrees(tmp_path: Path) -> None:
+    shelf, now = make_shelf(tmp_path / "shelf"), datetime.now(UTC)
+    old = Take(1, started=now - timedelta(days=100), kept=timedelta(days=400))
+    gone = Take(2, started=now - timedelta(days=99), kept=timedelta(days=1))
+    record(shelf, old, gone, Take(3, started=now - timedelta(days=1)))
+    (shelf.root / "policy.yaml").write_text(policy_text(whole(audit_keep="P31D")))
+    done = _retention(shelf, "--once")
+    (told,) = [one for one in map(json.loads, done.out.splitlines()) if one["event"] == "audit.trimmed"]
+    assert told["count"] >= 4
+    assert "audit.trimmed" not in _retention(shelf, "--once").out
+    names = [
+        str(line.get("rec")) for line in read_events(OsFiles(shelf.data)) if line["event"] == "rec.started"
+    ]
+    assert names == [Take(3).id]
+    verified = recproxy("audit", "verify", "-c", shelf.config)
+    assert verified.code == 0, verified.err
+    assert f"line {told['count']} of 20" in verified.out
+    assert recproxy("recordings", "verify", "--all", "-c", shelf.config, "-i", shelf.identity).code == 0
+
+
 @pytest.mark.parametrize("days", [-400, 400])
 def test_a_clock_that_jumped_shreds_nothing_and_says_why(shelf: Shelf, days: int) -> None:
     _clock_was(shelf, datetime.now(UTC) + timedelta(days=days))

@@ -26,7 +26,7 @@ NAMES = sorted(path.stem for path in TRANSCRIPTS.glob("*.txt"))
 VARYING = (
     (re.compile(r"\bage1[02-9ac-hj-np-z]{58}\b"), "<recipient>"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "<sha256>"),
-    (re.compile(r"(?m)(?<=^key {13})[0-9a-f]{16}$"), "<key>"),
+    (re.compile(r"(?m)(?<=^key {13}main )[0-9a-f]{16}$"), "<key>"),
 )
 
 

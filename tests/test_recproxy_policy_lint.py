@@ -400,7 +400,6 @@ BROKEN: list[tuple[str, dict[str, Any], str, str]] = [
         "exempt.emergency.callback_window",
         "take it out",
     ),
-    ("E100", one(top__audit_keep="P30D"), "audit_keep", "kept for ever"),
     (
         "E100",
         whole(

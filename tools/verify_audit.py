@@ -62,12 +62,25 @@ def check_signature(key: Ed25519PublicKey, raw: bytes, where: str) -> dict[str, 
     return unsigned
 
 
+def read_base(key: Ed25519PublicKey, chain: Path) -> tuple[int, str, str]:
+    """Number and hash of the newest line that was removed in its time, and when that was written."""
+    with chain.open("rb") as lines:
+        raw = lines.readline()
+    if not raw.startswith(b'{"v":1,"base":'):
+        return 0, "0" * 64, ""
+    base = check_signature(key, raw, "base")
+    return int(base["base"]), str(base["sha256"]), str(base["until"])
+
+
 def check_lines(key: Ed25519PublicKey, chain: Path) -> Iterator[str]:
     """Check every line and yield its hash."""
     fingerprint = hashlib.sha256(key.public_bytes(Encoding.Raw, PublicFormat.Raw)).hexdigest()[:16]
-    before = "0" * 64
+    removed, before, _ = read_base(key, chain)
+    start, carried = before, not removed
     with chain.open("rb") as lines:
-        for number, raw in enumerate(lines, start=1):
+        if removed:
+            lines.readline()
+        for number, raw in enumerate(lines, start=removed + 1):
             where = f"line {number}"
             if not raw.endswith(b"\n"):
                 raise Fault(f"{where}: torn, the last write was cut short")
@@ -80,16 +93,21 @@ def check_lines(key: Ed25519PublicKey, chain: Path) -> Iterator[str]:
                 )
             if line.get("prev") != before:
                 raise Fault(f"{where}: does not follow the line before it")
+            told = (line.get("event"), line.get("after"), line.get("sha256"))
+            carried = carried or told == ("chain.trimmed", removed, start)
             before = hashlib.sha256(raw).hexdigest()
             yield before
+    if not carried:
+        raise Fault(f"it begins after line {removed}, and no line says why")
 
 
 def verify(directory: Path, public_key: Path, seen: str) -> str:
     """Check chain and head; returns what was found, one line."""
     key = load_key(public_key)
     head = check_signature(key, (directory / "head.json").read_bytes(), "head.json")
-    number, last, at_head, was_seen = 0, "", "", not seen
-    for number, last in enumerate(check_lines(key, directory / "chain.jsonl"), start=1):
+    removed, start, until = read_base(key, directory / "chain.jsonl")
+    number, last, at_head, was_seen = removed, "", "", not seen or seen == start
+    for number, last in enumerate(check_lines(key, directory / "chain.jsonl"), start=removed + 1):
         if number == head["seq"]:
             at_head = last
         was_seen = was_seen or last == seen
@@ -99,7 +117,8 @@ def verify(directory: Path, public_key: Path, seen: str) -> str:
         raise Fault(f"line {head['seq']}: not the one that the signed head names")
     if not was_seen:
         raise Fault(f"no line has the hash {seen}: the chain was replaced")
-    return f"sound: {number} lines, the last is {last}"
+    begins = f", after {removed} that were removed in their time (until {until})" if removed else ""
+    return f"sound: {number - removed} lines{begins}, the last is {last}"
 
 
 def main(words: list[str]) -> int:

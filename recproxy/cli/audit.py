@@ -70,6 +70,7 @@ def verify(config: Path, public_key: Path | None, seen: str | None, as_json: boo
             lambda: read_events(archive.files),
             lambda: (archive.catalogue.select(own=True), archive.catalogue.tombstones(own=True)),
             datetime.now(UTC),
+            report.trimmed_until,
         )
     if as_json:
         print_json(
@@ -80,6 +81,8 @@ def verify(config: Path, public_key: Path | None, seen: str | None, as_json: boo
                 "signed_head_line": report.head_seq,
                 "first": report.first_ts,
                 "last": report.last_ts,
+                "starts_after": report.starts_after,
+                "trimmed_until": report.trimmed_until,
                 "discrepancies": [{"id": one.recording, "reason": one.reason} for one in found],
             }
         )
@@ -100,11 +103,17 @@ def _key(archive: Archive, public_key: Path | None) -> Ed25519PublicKey:
 
 
 def _check_seen(archive: Archive, report: ChainReport, seen: str) -> None:
-    """Each line but the last has its hash in the line after it."""
+    """Each line but the last has its hash in the line after it, the last that was removed too."""
     if seen != report.last_sha256 and all(line.get("prev") != seen for line in read_events(archive.files)):
         raise AuditChainBroken(
             report.lines, ChainFault.CUT_TAIL, f"no line has the hash {seen[:16]}…, which was seen before"
         )
+
+
+def _removed(report: ChainReport) -> str:
+    if not report.starts_after:
+        return ""
+    return f"line {report.starts_after} of {report.trimmed_until}: what was older had its time (audit_keep)"
 
 
 def _print(report: ChainReport, found: tuple[Discrepancy, ...]) -> None:
@@ -112,6 +121,7 @@ def _print(report: ChainReport, found: tuple[Discrepancy, ...]) -> None:
     fields(
         (
             ("from", report.first_ts),
+            ("starts after", _removed(report)),
             ("to", report.last_ts),
             ("last line", report.last_sha256 if report.lines else ""),
         )

@@ -47,6 +47,7 @@ def cross_check(
     events: Callable[[], Iterable[Mapping[str, object]]],
     catalogue: Callable[[], tuple[Sequence[CatalogueRow], Sequence[Tombstone]]],
     now: datetime,
+    trimmed_until: str = "",
 ) -> tuple[Discrepancy, ...]:
     """Compare; what looks wrong is looked at twice, since the daemon writes meanwhile.
 
@@ -54,14 +55,17 @@ def cross_check(
         events: Reads the chain, oldest line first.
         catalogue: Reads rows and tombstones.
         now: The current instant; what is younger than a minute is left out.
+        trimmed_until: When the newest line was written that was removed in its time; empty if none
+            was. What began before is left out where the chain cannot know it any more.
 
     Returns:
         The contradictions, sorted by recording.
     """
-    found = _compare(events, catalogue, now)
+    since = datetime.fromisoformat(trimmed_until) if trimmed_until else None
+    found = _compare(events, catalogue, now, since)
     if not found:
         return ()
-    again = set(_compare(events, catalogue, now))
+    again = set(_compare(events, catalogue, now, since))
     return tuple(one for one in found if one in again)
 
 
@@ -69,6 +73,7 @@ def _compare(
     events: Callable[[], Iterable[Mapping[str, object]]],
     catalogue: Callable[[], tuple[Sequence[CatalogueRow], Sequence[Tombstone]]],
     now: datetime,
+    since: datetime | None,
 ) -> list[Discrepancy]:
     told, purged = _told(events())
     rows, stones = catalogue()
@@ -76,6 +81,8 @@ def _compare(
     gone = {stone.recording.text: stone for stone in stones}
     found: list[Discrepancy] = []
     for name in sorted({*told, *by_id, *gone}):
+        if since is not None and _began_before(since, told.get(name), by_id.get(name), gone.get(name)):
+            continue
         reason = _contradiction(told.get(name), by_id.get(name), gone.get(name), now, purged)
         if reason:
             found.append(Discrepancy(name, reason))
@@ -125,6 +132,17 @@ def _expiries(line: Mapping[str, object]) -> dict[str, str]:
     if not several:
         return {str(line.get("purpose", "")): str(line.get("expires_at", ""))}
     return dict(one.split("=", maxsplit=1) for one in several.split(",") if "=" in one)
+
+
+def _began_before(
+    since: datetime, told: _Told | None, row: CatalogueRow | None, stone: Tombstone | None
+) -> bool:
+    """Whether a recording began in the part of the chain that was removed."""
+    if told is not None and told.started:
+        return False
+    if row is not None:
+        return row.tags.started <= since + _SETTLED
+    return stone is None or stone.started_on <= since.date()
 
 
 def _contradiction(

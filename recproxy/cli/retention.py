@@ -21,6 +21,7 @@ from recproxy.cli.archive import Archive, actor, open_archive
 from recproxy.cli.epochwatch import EpochWatch
 from recproxy.cli.options import config_option
 from recproxy.cli.shortening import Shortening
+from recproxy.cli.trimming import Trimming
 from recproxy.config import parse_duration
 from recproxy.errors import PartlyDone, RecproxyError
 from recproxy.eventlog import EventLog
@@ -359,6 +360,7 @@ def _chores(
     """What looks after tombstones, coming keys, cases of people and call detail records."""
     chores: list[Callable[[datetime], None]] = [
         Aging(archive, chain, log, lambda: shortening.policy).run,
+        Trimming(chain, log, lambda: shortening.policy).run,
         EpochWatch(archive.config.storage.epochs, log, lambda: shortening.policy).run,
     ]
     cases, cdr = archive.config.subjects.directory, archive.config.cdr

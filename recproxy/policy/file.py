@@ -212,7 +212,7 @@ class PolicyFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         prompts: Own announcements, by name.
         key_groups: By name.
         sample_key_file: Key of the draws, mode 0600.
-        audit_keep: Time to keep the audit log; none is for ever.
+        audit_keep: Time to keep the audit log; none is for ever. Whole months are removed.
         purposes: By id.
     """
 

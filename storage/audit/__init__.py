@@ -14,6 +14,7 @@ from storage.audit.lines import (
     read_head,
     read_tail,
 )
+from storage.audit.trimming import Cut
 from storage.audit.verification import ChainReport, verify_chain
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "AuditValue",
     "ChainHead",
     "ChainReport",
+    "Cut",
     "TailPage",
     "fingerprint",
     "read_events",

@@ -12,6 +12,10 @@ both files and holds the signing key can forge; whoever lacks the key can at mos
 put back an old pair of both files, which only a copy of the head kept elsewhere
 reveals (see THREATS.md).
 
+Lines whose time is over are removed from the front (``trim``): a line in the chain says
+so, and the file then begins with a signed base, the number and hash of the last line
+that was removed. So what is left is as bound as before.
+
 No personal data enters: callers give random references only.
 """
 
@@ -36,17 +40,21 @@ from storage.audit.lines import (
     VERSION,
     AuditEntry,
     AuditValue,
+    Base,
     ChainHead,
     canonical,
+    encode_base,
     encode_head,
     entry_of,
     fingerprint,
     last_line,
     lines,
     parse_or_none,
+    read_base,
     read_head,
     signed_by,
 )
+from storage.audit.trimming import DRAFT_PATH, TRIMS_PATH, Cut, copy_on, find_cut, note_trim, start_draft
 from storage.durable import replace
 from storage.errors import AuditChainBroken, AuditError, ChainFault
 from storage.files import Files, OpenFile
@@ -89,6 +97,8 @@ class AuditLog:
         self._unsynced = False
         self._doubtful = True
         self._head: ChainHead | None = None
+        self._base = Base(AuditEntry(0, FIRST_PREV), "", 0, 0)
+        self._trims: int | None = None
 
     @property
     def public_key(self) -> Ed25519PublicKey:
@@ -150,9 +160,53 @@ class AuditLog:
         with self._files.lock(LOCK_PATH):
             handle = self._at_end()
             self._sync(handle)
-            head = ChainHead(self._last, self._size_bytes)
-            replace(self._files, HEAD_PATH, encode_head(self._key, head))
-            self._head = head
+            self._write_head()
+
+    def trim(self, before: datetime) -> Cut | None:
+        """Remove the lines from the start on that are older than an instant; a line says so first.
+
+        Args:
+            before: The instant (aware).
+
+        Returns:
+            What was removed; None if the first line is not older.
+
+        Raises:
+            AuditChainBroken: See ``append``; or a line that is due is malformed.
+            FileFault: Repeat; nothing was removed, or all of it.
+        """
+        self._files.make_directory(AUDIT_DIRECTORY)
+        with self._files.lock(LOCK_PATH):
+            handle = self._at_end()
+            cut = find_cut(self._files, self._base, before)
+            if cut is None:
+                return None
+            told: dict[str, AuditValue] = {
+                "after": cut.last.seq,
+                "sha256": cut.last.sha256,
+                "until": cut.until,
+                "count": cut.count,
+            }
+            self._write(handle, "chain.trimmed", {"actor": self._actor, **told, "outcome": "trimmed"})
+            self._sync(handle)
+            self._write_head()
+            removed = self._base.from_start(cut.offset)
+            draft = start_draft(self._files, encode_base(self._key, cut.last, cut.until, removed))
+            try:
+                copy_on(self._files, draft, cut.offset)
+                draft.sync()
+            finally:
+                draft.close()
+            note_trim(self._files)
+            self._drop_handle()
+            self._files.rename(DRAFT_PATH, CHAIN_PATH)
+            self._files.sync_directory(AUDIT_DIRECTORY)
+        return cut
+
+    def _write_head(self) -> None:
+        head = ChainHead(self._last, self._base.from_start(self._size_bytes))
+        replace(self._files, HEAD_PATH, encode_head(self._key, head))
+        self._head = head
 
     def close(self) -> None:
         """Flush and release the file.
@@ -214,9 +268,15 @@ class AuditLog:
 
     def _at_end(self) -> OpenFile:
         """Handle behind the last whole line; reads what other processes appended."""
-        if self._handle is not None and self._files.size(CHAIN_PATH) == self._size_bytes:
+        trims = self._files.size(TRIMS_PATH)
+        if (
+            self._handle is not None
+            and trims == self._trims
+            and self._files.size(CHAIN_PATH) == self._size_bytes
+        ):
             return self._handle
         self._drop_handle()
+        self._trims, self._base = trims, read_base(self._files, self._public)
         size = self._files.size(CHAIN_PATH)
         head = read_head(self._files, self._public)
         known = max(self._last.seq, head.last.seq if head is not None else 0)
@@ -253,7 +313,9 @@ class AuditLog:
         What is behind the head may never have been synced; after a power loss it may
         have holes. It ends at the first line that does not follow.
         """
-        last, end = (head.last, head.size_bytes) if head is not None else (AuditEntry(0, FIRST_PREV), 0)
+        last, end = self._base.last, self._base.line_bytes
+        if head is not None:
+            last, end = head.last, self._base.in_file(head.size_bytes)
         if head is not None:
             self._check_head(head)
         for raw in lines(self._files, end):
@@ -269,13 +331,13 @@ class AuditLog:
         return last, end
 
     def _check_head(self, head: ChainHead) -> None:
-        seq = head.last.seq
-        if (self._files.size(CHAIN_PATH) or 0) < head.size_bytes:
+        seq, length = head.last.seq, self._base.in_file(head.size_bytes)
+        if (self._files.size(CHAIN_PATH) or 0) < length:
             raise AuditChainBroken(
                 seq, ChainFault.CUT_TAIL, f"the chain is shorter than its head says ({seq})"
             )
-        raw, end = last_line(self._files, head.size_bytes)
-        if seq and (end != head.size_bytes or hashlib.sha256(raw).hexdigest() != head.last.sha256):
+        raw, end = last_line(self._files, length)
+        if seq and (end != length or hashlib.sha256(raw).hexdigest() != head.last.sha256):
             raise AuditChainBroken(seq, ChainFault.EDIT, "not the line that its signed head names")
 
     def _write_again(self, head: ChainHead | None, end: int) -> None:
@@ -284,7 +346,7 @@ class AuditLog:
         After a failed sync the kernel may call pages clean that never reached the
         disk; a later sync would then say yes without having written them.
         """
-        start = head.size_bytes if head is not None else 0
+        start = self._base.in_file(head.size_bytes) if head is not None else self._base.line_bytes
         if self._doubtful and end > start:
             self._files.patch(CHAIN_PATH, start, self._files.read(CHAIN_PATH, start, end - start))
         self._doubtful = False

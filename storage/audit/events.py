@@ -21,6 +21,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "backup.horizon_passed": "The last backup that may hold the key of a shredded recording is gone.",
     "cdr.expired": "Call detail records of one day were kept long enough and destroyed.",
     "chain.torn_tail_cut": "A last line that was not whole was cut.",
+    "chain.trimmed": "The lines whose time was over were removed; the chain goes on from the last of them.",
     "choice.offered": "A party was offered a choice.",
     "choice.opt_in": "A party said yes by key.",
     "choice.opt_out": "A party said no by key.",

@@ -49,11 +49,78 @@ class ChainHead:
 
     Attributes:
         last: The newest line then.
-        size_bytes: Length of the chain with that line, all of it durable.
+        size_bytes: Length of the chain with that line, all of it durable; from the very first line,
+            removed or not.
     """
 
     last: AuditEntry
     size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """On what a chain goes on whose front was removed: the first line of its file, which is no event.
+
+    Lengths in heads and pages count from the very first line, removed or not.
+
+    Attributes:
+        last: The newest line that was removed.
+        until: When that was written.
+        removed_bytes: Length of all that was removed.
+        line_bytes: Length of the base itself in the file.
+    """
+
+    last: AuditEntry
+    until: str
+    removed_bytes: int
+    line_bytes: int
+
+    def in_file(self, length: int) -> int:
+        """The place in the file of a length that counts from the very first line."""
+        return length - self.removed_bytes + self.line_bytes
+
+    def from_start(self, place: int) -> int:
+        """A place in the file, counted from the very first line."""
+        return place + self.removed_bytes - self.line_bytes
+
+
+def read_base(files: Files, public_key: Ed25519PublicKey | None = None) -> Base:
+    """Read on what the chain goes on; that of a whole chain is empty.
+
+    Args:
+        files: The data directory.
+        public_key: Of the key that must have signed it; None to believe it.
+
+    Raises:
+        AuditChainBroken: It is malformed, or its signature does not fit.
+    """
+    whole = Base(AuditEntry(0, FIRST_PREV), "", 0, 0)
+    if files.size(CHAIN_PATH) is None:
+        return whole
+    raw = files.read(CHAIN_PATH, 0, MAX_LINE_BYTES)
+    raw = raw[: raw.find(b"\n") + 1]
+    line = parse_or_none(raw) or {}
+    if "base" not in line:
+        return whole
+    if public_key is not None and not signed_by(public_key, line, raw):
+        raise AuditChainBroken(1, ChainFault.BAD_SIGNATURE, "its base is not signed by the key of this chain")
+    try:
+        last = AuditEntry(int(line["base"]), str(line["sha256"]))
+        return Base(last, str(line["until"]), int(line["removed"]), len(raw))
+    except (KeyError, ValueError) as err:
+        raise AuditChainBroken(1, ChainFault.MALFORMED, "its base is malformed") from err
+
+
+def encode_base(key: Ed25519PrivateKey, last: AuditEntry, until: str, removed_bytes: int) -> bytes:
+    """Write and sign a base."""
+    body: dict[str, AuditValue] = {
+        "v": VERSION,
+        "base": last.seq,
+        "sha256": last.sha256,
+        "until": until,
+        "removed": removed_bytes,
+    }
+    return canonical({**body, "sig": base64.b64encode(key.sign(canonical(body))).decode()}) + b"\n"
 
 
 def read_events(files: Files) -> Iterator[Mapping[str, AuditValue]]:
@@ -62,7 +129,7 @@ def read_events(files: Files) -> Iterator[Mapping[str, AuditValue]]:
     Raises:
         AuditChainBroken: A line is no JSON object.
     """
-    for number, raw in enumerate(lines(files), start=1):
+    for number, raw in enumerate(lines(files), start=read_base(files).last.seq + 1):
         yield parse(raw, number)
 
 
@@ -132,9 +199,10 @@ def parse_or_none(raw: bytes) -> dict[str, AuditValue] | None:
 
 
 def lines(files: Files, offset: int = 0) -> Iterator[bytes]:
-    """Yield raw lines with their newline; the last may lack it."""
+    """Yield raw lines with their newline, from an offset in the file or the base on; the last may lack it."""
     if files.size(CHAIN_PATH) is None:
         return
+    offset = max(offset, read_base(files).line_bytes)
     rest = b""
     while piece := files.read(CHAIN_PATH, offset, _READ_BYTES):
         offset += len(piece)
@@ -189,7 +257,7 @@ def read_tail(files: Files, before: int | None, most: int) -> TailPage:
 
     Args:
         files: The data directory.
-        before: Only lines that end at or before this offset; None for the end.
+        before: Only lines that end at or before this length from the very first line; None for all.
         most: At most so many; fewer if they are long.
 
     Raises:
@@ -197,18 +265,20 @@ def read_tail(files: Files, before: int | None, most: int) -> TailPage:
         FileFault: The chain cannot be read.
     """
     size = files.size(CHAIN_PATH) or 0
-    end = size if before is None else min(before, size)
-    start = max(0, end - _TAIL_BYTES)
-    data = files.read(CHAIN_PATH, start, end - start) if end else b""
+    base = read_base(files)
+    floor = base.line_bytes
+    end = size if before is None else max(floor, min(base.in_file(before), size))
+    start = max(floor, end - _TAIL_BYTES)
+    data = files.read(CHAIN_PATH, start, end - start) if end > start else b""
     whole = data[: data.rfind(b"\n") + 1].splitlines(keepends=True)
     offset = start + len(data[: data.rfind(b"\n") + 1])
-    if start and whole:
+    if start > floor and whole:
         whole = whole[1:]  # its beginning is not here
     found: list[Mapping[str, AuditValue]] = []
     for raw in reversed(whole[-most:]):
         found.append(parse(raw, 0))
         offset -= len(raw)
-    return TailPage(tuple(found), offset if found and offset > 0 else None)
+    return TailPage(tuple(found), base.from_start(offset) if found and offset > floor else None)
 
 
 def canonical(line: Mapping[str, AuditValue]) -> bytes:

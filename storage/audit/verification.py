@@ -13,9 +13,11 @@ from storage.audit.lines import (
     HEAD_PATH,
     AuditEntry,
     AuditValue,
+    Base,
     fingerprint,
     lines,
     parse,
+    read_base,
     read_head,
     signed_by,
 )
@@ -33,6 +35,8 @@ class ChainReport:
         head_seq: Number of the line that the signed head names; at most ``lines``.
         first_ts: Instant of the first line as written, empty if there is none.
         last_ts: Instant of the last line.
+        starts_after: Number of the newest line that was removed when its time was over; 0 if none was.
+        trimmed_until: When that was written, empty if none was.
     """
 
     lines: int
@@ -40,6 +44,8 @@ class ChainReport:
     head_seq: int
     first_ts: str
     last_ts: str
+    starts_after: int = 0
+    trimmed_until: str = ""
 
 
 def verify_chain(files: Files, public_key: Ed25519PublicKey) -> ChainReport:
@@ -57,18 +63,25 @@ def verify_chain(files: Files, public_key: Ed25519PublicKey) -> ChainReport:
         FileFault: A file cannot be read.
     """
     head = read_head(files, public_key)
-    expected = AuditEntry(0, FIRST_PREV)
+    base = read_base(files, public_key)
+    expected = base.last
     first_ts = last_ts = ""
-    at_head = FIRST_PREV
-    number = 0
-    for number, raw in enumerate(lines(files), start=1):
+    at_head = expected.sha256
+    number = base.last.seq
+    carried = base.line_bytes == 0
+    for number, raw in enumerate(lines(files), start=base.last.seq + 1):
         line = parse(raw, number)
-        _check_line(files, public_key, line, raw, number, expected)
+        _check_line(files, public_key, line, raw, number, expected, base)
+        carried = carried or _carries(line, base)
         expected = AuditEntry(number, hashlib.sha256(raw).hexdigest())
         last_ts = str(line.get("ts", ""))
         first_ts = first_ts or last_ts
         if head is not None and number == head.last.seq:
             at_head = expected.sha256
+    if not carried:
+        raise AuditChainBroken(
+            base.last.seq + 1, ChainFault.GAP, f"it begins after line {base.last.seq}, and no line says why"
+        )
     if head is None:
         if number:
             raise AuditChainBroken(number, ChainFault.BAD_HEAD, f"{HEAD_PATH} is missing")
@@ -81,7 +94,21 @@ def verify_chain(files: Files, public_key: Ed25519PublicKey) -> ChainReport:
         )
     if at_head != head.last.sha256:
         raise AuditChainBroken(head.last.seq, ChainFault.EDIT, "not the line that its signed head names")
-    return ChainReport(number, expected.sha256, head.last.seq, first_ts, last_ts)
+    return ChainReport(
+        number - base.last.seq,
+        expected.sha256,
+        head.last.seq,
+        first_ts,
+        last_ts,
+        base.last.seq,
+        base.until,
+    )
+
+
+def _carries(line: Mapping[str, AuditValue], base: Base) -> bool:
+    """Whether a line says that the chain was trimmed to where it begins."""
+    told = (line.get("event"), line.get("after"), line.get("sha256"))
+    return told == ("chain.trimmed", base.last.seq, base.last.sha256)
 
 
 def _check_line(
@@ -91,9 +118,11 @@ def _check_line(
     raw: bytes,
     number: int,
     expected: AuditEntry,
+    base: Base,
 ) -> None:
+    first = base.last.seq + 1
     if not signed_by(public_key, line, raw):
-        chained = _prev_of_next(files, number) == hashlib.sha256(raw).hexdigest()
+        chained = _prev_of_next(files, number, first) == hashlib.sha256(raw).hexdigest()
         if chained or line.get("key") != fingerprint(public_key):
             raise AuditChainBroken(number, ChainFault.BAD_SIGNATURE, "not signed by the key of this chain")
         raise AuditChainBroken(number, ChainFault.EDIT, "the text does not fit its signature")
@@ -101,7 +130,7 @@ def _check_line(
     if seq != number:
         later = any(
             parse(other, place).get("seq") == number
-            for place, other in enumerate(lines(files), start=1)
+            for place, other in enumerate(lines(files), start=first)
             if place > number
         )
         if later or (isinstance(seq, int) and seq < number):
@@ -111,8 +140,8 @@ def _check_line(
         raise AuditChainBroken(number, ChainFault.EDIT, "the line before is not the one this one follows")
 
 
-def _prev_of_next(files: Files, number: int) -> object:
-    for place, raw in enumerate(lines(files), start=1):
+def _prev_of_next(files: Files, number: int, first: int) -> object:
+    for place, raw in enumerate(lines(files), start=first):
         if place == number + 1:
             try:
                 return parse(raw, place).get("prev")

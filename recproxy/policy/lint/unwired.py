@@ -74,8 +74,6 @@ def _whole(file: PolicyFile) -> Iterator[tuple[Key, str]]:
             ("exempt", "emergency", "callback_window"),
             "calls back by an emergency service are not known by time yet; take it out",
         )
-    if file.audit_keep is not None:
-        yield ("audit_keep",), "the audit log is kept for ever; take it out"
     for one, other, line in meeting(file):
         if file.purposes[one].selection.keys != file.purposes[other].selection.keys:
             yield (
