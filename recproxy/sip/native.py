@@ -13,6 +13,7 @@ from typing import Final
 import pjsua2 as pj
 
 from recproxy.errors import RecproxyError
+from recproxy.sip.targets import Target
 
 __all__ = [
     "ABI",
@@ -28,17 +29,23 @@ __all__ = [
     "challenge",
     "counters",
     "exempt",
+    "fill",
     "fork_clients",
     "held",
     "locate",
     "lock_out",
     "pass_on",
     "quiet",
+    "reliable",
+    "resolved",
+    "restart_tls",
     "set_challenge",
     "start",
+    "tell",
+    "unresolved",
 ]
 
-ABI: Final = 5
+ABI: Final = 6
 _COUNTERS: Final[Mapping[str, str]] = {
     "refused_address": "RECPROXY_REFUSED_ADDRESS",
     "refused_admission": "RECPROXY_REFUSED_ADMISSION",
@@ -155,6 +162,48 @@ def locate(name: str, address: str) -> None:
     """
     if pj.recproxy_resolve_pin(name, address):
         raise SipStackError(f"not a numeric address: {address!r}")
+
+
+def unresolved() -> Iterator[tuple[int, Target]]:
+    """Names of peers that requests have begun to wait for since the last call: number and what is asked."""
+    while number := pj.recproxy_resolve_next():
+        name, port, transport = pj.recproxy_resolve_question(number).rsplit(" ", 2)
+        yield number, Target(name.rstrip(".").lower(), int(port) or None, transport)
+
+
+def resolved(number: int, address: str) -> None:
+    """Send what waits to this address, as for ``locate``; an empty one lets it fail."""
+    pj.recproxy_resolve_answer(number, address)
+
+
+def restart_tls(transport: int, address: str, port: int) -> int:
+    """Begin a TLS listener anew, so that its files are read again; 0, or PJSIP's status."""
+    return pj.recproxy_tls_restart(transport, address, port)
+
+
+def tell(call: int, told: str) -> None:
+    """Have every message of a call's dialog say this from now on.
+
+    Args:
+        call: PJSUA's number of the call; nothing happens if it has gone.
+        told: Headers, one ``Name:value`` a line; empty for none.
+    """
+    pj.recproxy_call_tell(call, told)
+
+
+def reliable(call: int, *, on: bool) -> None:
+    """Send provisional responses to a call's INVITE reliably from now on, or not (RFC 3262)."""
+    pj.recproxy_call_reliable(call, int(on))
+
+
+def fill(nets: Iterable[str]) -> None:
+    """Answer 503 to OPTIONS from these networks, whose trunk is full, and from these only.
+
+    Raises:
+        SipStackError: A network is malformed.
+    """
+    if pj.recproxy_options_full(",".join(nets).encode()) >= 0:
+        raise SipStackError("the networks of a full trunk cannot be taken over")
 
 
 def challenge(trunks: Iterable[Iterable[str]], *, short_number: int) -> None:

@@ -18,7 +18,7 @@ say() { printf 'pjsua2 build: %s\n' "$*" >&2; }
 python=$(command -v "$1") || die "no such interpreter: $1"
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${RECPROXY_CACHE:-${XDG_CACHE_HOME:-${HOME:?set HOME or RECPROXY_CACHE}/.cache}/recproxy}/pjsua2
-recipe=(build.sh wheel.py config_site.h recproxy_pjsua2.i recproxy_{bodies,held,net,sip}.{c,h} recproxy_{auth,door,exempt,fork,links,resolve,sdp,urn}.c recproxy_parts.h)
+recipe=(build.sh wheel.py config_site.h recproxy_pjsua2.i recproxy_{bodies,held,net,sip}.{c,h} recproxy_{auth,call,door,exempt,fork,links,resolve,sdp,urn}.c recproxy_parts.h)
 
 tag=$("$python" "$here/wheel.py" --print-tag)
 source_key=debian-sid
@@ -129,7 +129,7 @@ build() {
     local wrapper=$!
     make -C "$tree" dep
     make -C "$tree" -j"$jobs" lib
-    for part in auth bodies door exempt fork held links net resolve sdp sip urn; do
+    for part in auth bodies call door exempt fork held links net resolve sdp sip urn; do
         gcc -std=gnu11 -O2 -fPIC -fstack-protector-strong -D_FORTIFY_SOURCE=3 \
             -Wall -Wextra -Werror -Wconversion -Wshadow -Wvla -Wno-sign-conversion \
             $defines ${includes//-I/-isystem } -c "$here/recproxy_$part.c"
@@ -138,7 +138,7 @@ build() {
 
     libraries=$(printf 'include %s/build.mak\nx:\n\t@echo $(PJ_LDXXFLAGS) $(PJ_LDXXLIBS)\n' "$tree" | make -sf - x)
     g++ -shared -Wl,-O1,-z,relro,-z,now -o "_pjsua2$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')" \
-        pjsua2_wrap.o recproxy_{auth,bodies,door,exempt,fork,held,links,net,resolve,sdp,sip,urn}.o $libraries
+        pjsua2_wrap.o recproxy_{auth,bodies,call,door,exempt,fork,held,links,net,resolve,sdp,sip,urn}.o $libraries
     strip --strip-unneeded _pjsua2*.so
     "$python" "$here/wheel.py" --version "$version+recproxy.$key" --out "$work" pjsua2.py _pjsua2*.so
 }

@@ -13,6 +13,10 @@
 #define PJSUA_MAX_CONF_PORTS 16400
 
 #define PJ_HAS_IPV6 1
+
+/* Nothing may wait for a name server, not even for the name of this machine. */
+#define PJ_GETHOSTIP_DISABLE_LOCAL_RESOLUTION 1
+
 #define PJ_IOQUEUE_MAX_HANDLES 4096
 #define PJSIP_MAX_TSX_COUNT 65535
 #define PJSIP_MAX_DIALOG_COUNT 65535

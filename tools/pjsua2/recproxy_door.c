@@ -13,7 +13,7 @@ const char *const recproxy_extensions[] = {"100rel", "timer", "replaces"};
 const size_t recproxy_method_count = PJ_ARRAY_SIZE(recproxy_methods);
 const size_t recproxy_extension_count = PJ_ARRAY_SIZE(recproxy_extensions);
 
-static struct recproxy_nets acl;
+static struct recproxy_nets acl, full;
 static int acl_silent, admission, admission_retry_after;
 static char cancel_text[PJSIP_MAX_PKT_LEN + 1], cancel_call_id[256];
 
@@ -103,7 +103,8 @@ static pj_bool_t answer_options(pjsip_rx_data *rdata, pjsip_hdr *headers)
     if (refuses_extensions(rdata, headers))
         return PJ_TRUE;
     recproxy_counters[RECPROXY_OPTIONS_ANSWERED]++;
-    if (admission != RECPROXY_ADMIT) {
+    if (rdata->msg_info.to->tag.slen == 0 &&
+        (admission != RECPROXY_ADMIT || recproxy_nets_hold(&full, &rdata->pkt_info.src_addr))) {
         add_retry_after(rdata, headers);
         return recproxy_respond(rdata, PJSIP_SC_SERVICE_UNAVAILABLE, headers);
     }
@@ -278,12 +279,15 @@ pj_bool_t recproxy_door_request(pjsip_rx_data *rdata)
         bare_of_fork(rdata);
         return recproxy_held_keep(rdata);
     }
+    if (rdata->msg_info.msg->body && in_dialog && pj_stricmp2(&method->name, "PRACK") == 0)
+        return recproxy_held_keep(rdata);
     return PJ_FALSE;
 }
 
 void recproxy_door_reset(void)
 {
     recproxy_nets_drop(&acl);
+    recproxy_nets_drop(&full);
     acl_silent = admission = admission_retry_after = 0;
     recproxy_fork_reset();
     recproxy_exempt_reset();
@@ -299,6 +303,18 @@ int recproxy_acl_set(const char *nets, size_t size)
         return wrong;
     recproxy_nets_drop(&acl);
     acl = read;
+    return -1;
+}
+
+int recproxy_options_full(const char *nets, size_t size)
+{
+    struct recproxy_nets read;
+    int wrong = recproxy_nets_read(nets, size, &read);
+
+    if (wrong != -1)
+        return wrong;
+    recproxy_nets_drop(&full);
+    full = read;
     return -1;
 }
 

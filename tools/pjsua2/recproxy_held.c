@@ -110,6 +110,20 @@ static void drop(struct kept *kept)
     free(kept);
 }
 
+/* Whether an offer may come now: none is under way, and before the call is answered
+ * the first one has been answered reliably (RFC 3262, 5; RFC 3311, 5.1). */
+static int may_offer(const pjsip_inv_session *invite)
+{
+    if (!invite->neg || pjmedia_sdp_neg_get_state(invite->neg) != PJMEDIA_SDP_NEG_STATE_DONE)
+        return 0;
+    if (!invite->invite_tsx)
+        return 1;
+    if (invite->state != PJSIP_INV_STATE_EARLY)
+        return 0;
+    return invite->role == PJSIP_ROLE_UAS ? (invite->options & PJSIP_INV_REQUIRE_100REL) != 0
+                                          : invite->sdp_done_early_rel != 0;
+}
+
 pj_bool_t recproxy_held_keep(pjsip_rx_data *rdata)
 {
     pjsip_dialog *dialog = dialog_of(rdata);
@@ -123,9 +137,11 @@ pj_bool_t recproxy_held_keep(pjsip_rx_data *rdata)
     invite = dialog ? pjsip_dlg_get_inv_session(dialog) : NULL;
     if (!invite || answered_before(rdata))
         return PJ_FALSE; /* PJSIP knows what to answer */
-    if (invite->invite_tsx || !invite->neg ||
-        pjmedia_sdp_neg_get_state(invite->neg) != PJMEDIA_SDP_NEG_STATE_DONE)
+    if (!may_offer(invite)) {
+        if (pj_stricmp2(&rdata->msg_info.msg->line.req.method.name, "PRACK") == 0)
+            return PJ_FALSE;                            /* it answers our offer, or is late */
         return refuse(rdata, PJSIP_SC_REQUEST_PENDING); /* RFC 3311, 5.2 */
+    }
     if (!hold(rdata))
         return refuse(rdata, PJSIP_SC_SERVICE_UNAVAILABLE);
     if (rdata->msg_info.msg->line.req.method.id == PJSIP_INVITE_METHOD)

@@ -1,8 +1,8 @@
 /* Messages held until the other leg has said what is to become of them.
  *
  * PJSIP answers in the call stack that received a request; a B2BUA must ask the
- * other side first.  So these wait here: an UPDATE with an offer, a re-INVITE
- * without one, the 200 to such a re-INVITE of ours (its ACK carries the answer),
+ * other side first.  So these wait here: an UPDATE or PRACK with an offer, a
+ * re-INVITE without one, the 200 to such a re-INVITE of ours (its ACK carries the answer),
  * and what PJSUA has no answer to: INFO, REFER, NOTIFY, MESSAGE.  A held message
  * is given to PJSIP later, or is answered without PJSIP ever seeing it.
  * SPDX-License-Identifier: GPL-2.0-or-later */

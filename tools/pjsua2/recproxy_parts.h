@@ -37,8 +37,12 @@ void recproxy_links_start(void);
 void recproxy_links_whole(const pjsip_transport *transport);
 void recproxy_links_stop(void);
 
-/* Names that were resolved elsewhere. */
+/* Names that are resolved elsewhere. */
 pj_status_t recproxy_resolve_start(pjsip_endpoint *endpt);
+
+/* Headers for each message of a dialog.  `slot` is the module's index into a dialog's data. */
+void recproxy_call_start(int slot);
+void recproxy_call_before_print(pjsip_tx_data *tdata);
 
 /* Emergency calls by service name. */
 pj_status_t recproxy_urn_start(void);

@@ -79,6 +79,7 @@ static void tell_own_address(pjsip_tx_data *tdata)
 static pj_status_t before_print(pjsip_tx_data *tdata)
 {
     tell_own_address(tdata);
+    recproxy_call_before_print(tdata);
     recproxy_sdp_before_print(tdata, door.id);
     return PJ_SUCCESS;
 }
@@ -96,6 +97,7 @@ static pj_status_t on_unload(void)
     recproxy_links_stop();
     recproxy_auth_reset();
     recproxy_door_reset();
+    recproxy_call_start(-1);
     return PJ_SUCCESS;
 }
 
@@ -140,6 +142,8 @@ int recproxy_sip_start(void)
     status = pjsip_endpt_register_module(endpt, &restorer);
     if (status != PJ_SUCCESS)
         pjsip_endpt_unregister_module(endpt, &door);
+    else
+        recproxy_call_start(door.id);
     return status;
 }
 

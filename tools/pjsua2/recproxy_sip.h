@@ -23,7 +23,7 @@ extern "C" {
 #endif
 
 /* Changes when Python and this module must change together. */
-#define RECPROXY_SIP_ABI 5
+#define RECPROXY_SIP_ABI 6
 
 enum recproxy_admission {
     RECPROXY_ADMIT = 0,          /* new calls are taken; OPTIONS is answered 200 */
@@ -94,8 +94,33 @@ unsigned recproxy_links_count(void);
  * it.  -1 if the address is not numeric.  An empty name forgets it. */
 int recproxy_resolve_pin(const char *name, const char *address);
 
+/* Other names that a request goes to: a peer's Contact, Record-Route or Via may hold
+ * one.  _next names each question once (0: none new), _question gives it as
+ * "NAME PORT TRANSPORT", port 0 if the peer gave none, and _answer sends the request
+ * to the address, or lets it fail if that is empty.  -1: there is no such question. */
+unsigned recproxy_resolve_next(void);
+const char *recproxy_resolve_question(unsigned id);
+int recproxy_resolve_answer(unsigned id, const char *address);
+
+/* Begin a TLS listener anew: its files are read again, connections stay.  `transport`
+ * is what Endpoint.transportCreate returned.  0, or a pj_status_t. */
+int recproxy_tls_restart(int transport, const char *address, int port);
+
+/* Headers, each "Name:value\n", that every message of a call's dialog has from now on
+ * in the place of those of the same name; "" for none.  `call` is PJSUA's number of it.
+ * -1: there is no such call, or they are more than 512 characters. */
+int recproxy_call_tell(int call, const char *headers);
+
+/* Whether provisional responses to a call's INVITE are sent reliably (RFC 3262) from now
+ * on; its caller must know 100rel.  -1: there is no such call, or it is answered. */
+int recproxy_call_reliable(int call, int on);
+
 /* What a new INVITE and OPTIONS get; retry_after in seconds, 0 for none. */
 void recproxy_admission_set(int admission, int retry_after);
+
+/* OPTIONS from these networks get 503 as well, whatever the admission is: their trunk
+ * is full.  Replaced as a whole; returns as recproxy_acl_set. */
+int recproxy_options_full(const char *nets, size_t size);
 
 /* Numbers that RECPROXY_EMERGENCY_ONLY lets in, as dialled, separated by commas;
  * service URNs always are.  -1: no memory, and the old ones stay. */
@@ -127,7 +152,7 @@ const char *recproxy_body_header(void);
  * header must go on to the other side (RFC 3326). */
 const char *recproxy_cancel_message(const char *call_id);
 
-/* What is held until the other leg has answered: an UPDATE with an offer, a
+/* What is held until the other leg has answered: an UPDATE or PRACK with an offer, a
  * re-INVITE without one and then its ACK, the 200 to such a re-INVITE of ours, and
  * INFO, REFER, NOTIFY, MESSAGE inside a call.  _next names each one once (0: none
  * new), _message gives it as it came, and _answer gives it to PJSIP (code 2xx;

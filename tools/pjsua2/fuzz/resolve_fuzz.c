@@ -1,4 +1,4 @@
-/* libFuzzer: names that recproxy has resolved, and where PJSIP is sent for them.
+/* libFuzzer: names that recproxy has resolved or is to resolve, and where PJSIP is sent for them.
  *
  * The input is a name, a line end, an address, a line end, and the host that PJSIP
  * asks for.  The part is compiled in here with a resolver of our own behind it.
@@ -10,7 +10,7 @@
 #include <string.h>
 
 static pjsip_ext_resolver *asked_first;
-static unsigned passed_on, answered;
+static unsigned passed_on, answered, failed;
 static int wanted_type, wanted_secure;
 
 static pj_status_t fake_set_ext(pjsip_resolver_t *resolver, pjsip_ext_resolver *ext)
@@ -47,12 +47,18 @@ static void fake_resolve(pjsip_resolver_t *resolver, pj_pool_t *pool, const pjsi
 
 static void found(pj_status_t status, void *token, const pjsip_server_addresses *addresses)
 {
-    const pj_sockaddr *address = &addresses->entry[0].addr;
-    int v6 = address->addr.sa_family == pj_AF_INET6();
+    const pj_sockaddr *address;
+    int v6;
 
     (void)token;
+    if (status != PJ_SUCCESS) {
+        failed++;
+        return;
+    }
+    address = &addresses->entry[0].addr;
+    v6 = address->addr.sa_family == pj_AF_INET6();
     answered++;
-    if (status != PJ_SUCCESS || addresses->count != 1 || !pj_sockaddr_get_port(address))
+    if (addresses->count != 1 || !pj_sockaddr_get_port(address))
         abort();
     if (!v6 != !(addresses->entry[0].type & PJSIP_TRANSPORT_IPV6))
         abort();
@@ -89,6 +95,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     pj_str_t lines[3];
     char *name, *address;
     pjsip_host_info target;
+    unsigned waited;
     int refused;
 
     for (size_t i = 0; i < PJ_ARRAY_SIZE(lines); i++)
@@ -105,10 +112,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     target.type = wanted_type;
     target.flag = wanted_secure ? PJSIP_TRANSPORT_SECURE : 0;
     target.addr.host = lines[2];
-    passed_on = answered = 0;
+    passed_on = answered = failed = 0;
     resolve(NULL, NULL, &target, NULL, &found);
-    if (passed_on + answered != 1 || asked_first != &pinning)
+    waited = recproxy_resolve_next();
+    if (passed_on + answered + failed + (waited != 0) != 1 || asked_first != &resolving)
         abort();
+    if (waited) {
+        const char *place = size & 1 ? "[2001:db8::1]:5070" : size & 2 ? "a.example" : "";
+
+        /* A name waits for an answer, which comes once. */
+        if (!*recproxy_resolve_question(waited) || recproxy_resolve_next() != 0)
+            abort();
+        if (recproxy_resolve_answer(waited, place) || !recproxy_resolve_answer(waited, place) ||
+            answered != (size & 1))
+            abort();
+        if (stage_names_asked() != 0)
+            abort();
+        answered = 0;
+    }
     /* Ours only if it is the very name that was pinned. */
     if (answered && (refused || pj_stricmp2(&lines[2], name) != 0))
         abort();
