@@ -212,6 +212,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "daemon.failed": Event(_E, "what", "why"),
     "config.loaded": Event(_I, "version", "trunks", "changed"),
     "config.rejected": Event(_E, "problems", "why"),
+    "certificate.renewed": Event(_I, "transport"),
     "policy.loaded": Event(_I, "version", "purposes", "lines"),
     "policy.rejected": Event(_E, "problems", "why"),
     "prompt.loaded": Event(_I, "prompt", "language", "sha256", "duration_ms"),

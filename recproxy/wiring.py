@@ -1,4 +1,4 @@
-"""From the configuration to the settings of SIP and media; reads the password files it names."""
+"""From the configuration to the settings of SIP and media; reads the passwords and keys that it names."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from recproxy import config as settings
+from recproxy.certificates import read_tls
 from recproxy.config import Config
 from recproxy.config.settings import TrunkName
 from recproxy.errors import ConfigError
@@ -45,12 +46,19 @@ def sip_settings(config: Config) -> SipSettings:
     """What the SIP endpoint needs to know.
 
     Raises:
-        ConfigError: A password file cannot be read, is open to others, or holds something else.
+        ConfigError: A password, certificate or key file cannot be read, is open to others, or holds
+            something else.
     """
     return SipSettings(
         listen=tuple(
-            Listen(place.transport.value, place.address, place.port, place.advertise or "", _tls(place.tls))
-            for place in config.sip.listen
+            Listen(
+                place.transport.value,
+                place.address,
+                place.port,
+                place.advertise or "",
+                _tls(f"sip.listen[{at}].tls", place.tls),
+            )
+            for at, place in enumerate(config.sip.listen)
         ),
         trunks=tuple(
             Trunk(
@@ -69,6 +77,7 @@ def sip_settings(config: Config) -> SipSettings:
                 headers=HeaderRules(trunk.trusted, trunk.headers.carry, trunk.headers.hide),
                 siprec=trunk.siprec,
                 notice_header=trunk.notice_header,
+                tells_recording=trunk.recording_id,
             )
             for name, trunk in config.trunks.items()
         ),
@@ -117,10 +126,11 @@ def _target(target: settings.TargetConfig) -> Target:
     return Target(uri.host, uri.port, uri.transport.value, target.priority, target.weight)
 
 
-def _tls(tls: settings.TlsConfig | None) -> Tls | None:
+def _tls(where: str, tls: settings.TlsConfig | None) -> Tls | None:
     if tls is None:
         return None
-    return Tls(str(tls.certificate), str(tls.key), str(tls.ca), tls.verify, tls.verify_client)
+    texts = read_tls(where, tls)
+    return Tls(texts.certificate, texts.key, texts.ca, tls.verify, tls.verify_client)
 
 
 def media_places(config: Config) -> dict[int, MediaPlace]:

@@ -49,6 +49,7 @@ class Authority:
         out.certificate.write_bytes(
             made.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
         )
+        out.key.touch(mode=0o600)
         out.key.write_bytes(
             key.private_bytes(
                 serialization.Encoding.PEM,

@@ -88,6 +88,8 @@ class Rig:
         codecs: tuple[tuple[str, str], ...] = (sdp_bodies.PCMU,),
         answer: tuple[tuple[str, str], ...] = (),
         left_ticks: Sequence[Sequence[int]] = (),
+        headers: tuple[tuple[str, str], ...] = (),
+        answer_headers: tuple[tuple[str, str], ...] = (),
     ) -> Call:
         """Call through the daemon, answer, and start to talk both ways at once.
 
@@ -99,6 +101,8 @@ class Rig:
             codecs: Offered.
             answer: Accepted; all of ``codecs`` if empty.
             left_ticks: Makes a bad line of the caller's, see ``Talk``.
+            headers: Of the caller's INVITE.
+            answer_headers: Of the callee's 200.
         """
         left, right = self.peer(self.caller.address), self.peer(self.callee.address)
         start = self.daemon.mark
@@ -107,6 +111,7 @@ class Rig:
             self.daemon.sip,
             sdp_bodies.audio(left.address, left.port, codecs=codecs),
             caller=caller,
+            headers=headers,
         )
         try:
             incoming = self.callee.next_call()
@@ -116,7 +121,8 @@ class Rig:
             ]
             raise PeerError(f"{err}; the caller got {got}") from err
         incoming.ring()
-        incoming.answer(sdp_bodies.audio(right.address, right.port, codecs=answer or codecs))
+        body = sdp_bodies.audio(right.address, right.port, codecs=answer or codecs)
+        incoming.answer(body, headers=answer_headers)
         dialog.wait_answer()
         answered = self.daemon.wait("call.answered", start=start)
         payload_type = int((answer or codecs)[0][0])

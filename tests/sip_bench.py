@@ -38,6 +38,7 @@ from recproxy.call.events import (
     CalleeProgress,
     CallerConfirmed,
     DigitPressed,
+    EarlyAnswer,
     Event,
     InviteReceived,
     LegEnded,
@@ -73,6 +74,9 @@ class Mirror:
         self._answers: dict[str, Sdp] = {}
         self._legs: dict[str, set[LegName]] = {}
         self._open: dict[str, LegName] = {}
+        self._offers: dict[str, Sdp] = {}
+        self._delayed: set[str] = set()
+        self._settled: set[str] = set()
 
     def post(self, call: str, event: Event) -> None:
         """Take an event; the endpoint's ``post``."""
@@ -103,18 +107,27 @@ class Mirror:
         match event:
             case InviteReceived(_, offer):
                 self._legs[call] = {LegName.CALLER, LegName.CALLEE}
+                if offer is None:
+                    self._delayed.add(call)
                 yield InviteCallee(self.send(offer or OWN_OFFER))
-            case CalleeProgress(code, reason, sdp):
+            case CalleeProgress(code, reason, sdp, reliable):
                 if sdp is not None:
                     self._answers[call] = sdp
-                yield ProgressCaller(code, reason, self.send(sdp) if sdp else None)
+                told = sdp if reliable or call not in self._delayed else None
+                yield ProgressCaller(code, reason, self.send(told) if told else None, reliable)
             case CalleeAnswered(sdp, _):
-                yield AnswerCaller(self.send(sdp or self._answers[call]))
+                said = sdp if sdp and call not in self._settled else self._answers[call]
+                yield AnswerCaller(self.send(said))
             case ReofferReceived(leg, offer):
                 self._open[call] = leg
+                if offer is not None:
+                    self._offers[call] = offer
                 yield SendReoffer(leg.other, self.send(offer) if offer else None)
             case ReofferAnswered(leg, code, reason, sdp):
                 self._open.pop(call, None)
+                if sdp is not None:  # what the callee said last, and the caller was told
+                    self._answers[call] = sdp if leg is LegName.CALLEE else self._offers.get(call, sdp)
+                    self._settled.add(call)
                 yield AnswerReoffer(leg.other, code, reason, self.send(sdp) if sdp else None)
             case LegEnded(leg, code, reason, _):
                 yield from self._ended(call, leg, code, reason)
@@ -122,7 +135,7 @@ class Mirror:
                 yield from self._ended(call, leg, 500, "Server Internal Error")
             case ReofferConfirmed(leg, sdp):
                 yield AcknowledgeReoffer(leg.other, self.send(sdp) if sdp else None)
-            case CallerConfirmed() | DigitPressed():
+            case CallerConfirmed() | DigitPressed() | EarlyAnswer():
                 pass
             case _:
                 raise AssertionError(f"unexpected {event}")

@@ -47,6 +47,7 @@ from recproxy.call.events import (
     Codec,
     DigitPressed,
     DrainExpired,
+    EarlyAnswer,
     Event,
     InviteReceived,
     LegEnded,
@@ -182,12 +183,15 @@ EVENTS: tuple[Event, ...] = (
     MediaUnavailable("none left"),
     CalleeProgress(180, "Ringing", None),
     CalleeProgress(183, "Session Progress", sdp()),
+    CalleeProgress(183, "Session Progress", sdp(), reliable=True),
     CalleeAnswered(sdp(), "cid-b"),
     CalleeAnswered(sdp(stream(AMR)), "cid-b"),
     CalleeAnswered(HELD, "cid-b"),
     CalleeAnswered(None, "cid-b"),
     CallerConfirmed(),
     CallerConfirmed(HELD),
+    EarlyAnswer(sdp()),
+    EarlyAnswer(HELD),
     LegEnded(CALLER, 487, "", by_us=False),
     LegEnded(CALLER, 200, "", by_us=True),
     LegEnded(CALLEE, 486, "Busy Here", by_us=False),
@@ -284,6 +288,7 @@ def joint(m: CallMachine) -> tuple[object, ...]:
         m._media.held[CALLER],
         m._media.held[CALLEE],
         m._media.answer is None,
+        m._media.told is None,
         m._media.delayed,
         len(m._media.local),
         m._released,
@@ -885,7 +890,7 @@ def test_staff_hear_the_tone_over_and_over_while_it_is_recorded() -> None:
     m = machine(Record(plan(choice=OPT_OUT, pause=PAUSE, staff_notice=StaffNotice.BEEP_REPEAT)))
     heard(m)
     first = m.receive(RecordingOpened("ab" * 16), 5.0)
-    assert kinds(first) == ["PlayTone", "staff.notified"]
+    assert kinds(first) == ["NameRecording", "PlayTone", "staff.notified"]
     assert AuditNote("staff.notified", (("purpose", "training"), ("method", "beep_repeat"))) in first
     assert m.deadline() == 20.0
     assert m.expire(19.9) == []
@@ -1040,7 +1045,11 @@ def test_a_codec_at_another_clock_is_another_codec(odd: Codec) -> None:
 def test_staff_hear_each_time_that_it_is_recorded() -> None:
     m = machine(Record(plan(choice=OPT_OUT, pause=PAUSE, staff_notice=StaffNotice.BEEP)))
     heard(m)
-    assert kinds(m.receive(RecordingOpened("ab" * 16), 5.2)) == ["PlayTone", "staff.notified"]
+    assert kinds(m.receive(RecordingOpened("ab" * 16), 5.2)) == [
+        "NameRecording",
+        "PlayTone",
+        "staff.notified",
+    ]
     press(m, CALLEE, "7", 6.0)
     (tone,) = [c for c in press(m, CALLEE, "7", 7.0) if isinstance(c, PlayTone)]
     assert (tone.leg, tone.codec) == (CALLEE, PCMU)

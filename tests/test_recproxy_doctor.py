@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from certificates import Authority, Issued
 from command_line import recproxy
 from recorded import Shelf, Take, make_shelf, record
 
@@ -302,6 +303,47 @@ def test_the_api_is_looked_at_if_there_is_one(shelf: Shelf) -> None:
     assert recproxy("api", "token", "--name", "ann", "--role", "admin", "-c", shelf.config).code == 0
     assert probe(read).api_fault == ""
     assert {one.grade for one in check(replace(FIT, api_fault=""), read)} == {Grade.GOOD}
+
+
+def _with_tls(shelf: Shelf, issued: Issued, authority: Authority) -> Config:
+    tls = f"{{certificate: {issued.certificate}, key: {issued.key}, ca: {authority.path}}}"
+    socket = f"    - {{transport: tls, address: 127.0.0.1, port: 5061, tls: {tls}}}\n"
+    text = shelf.config.read_text()
+    assert text.count("  listen:\n") == 1
+    shelf.config.write_text(text.replace("  listen:\n", f"  listen:\n{socket}"))
+    return load(shelf.config)
+
+
+def test_certificate_and_key_of_a_socket_for_tls_are_tried(shelf: Shelf, tmp_path: Path) -> None:
+    assert probe(load(shelf.config)).tls_faults == {}
+    authority = Authority(tmp_path)
+    issued, other = authority.issue("127.0.0.1"), authority.issue("127.0.0.2")
+    read = _with_tls(shelf, issued, authority)
+    facts = replace(FIT, tls_faults=probe(read).tls_faults)
+    assert facts.tls_faults == {"127.0.0.1 port 5061": ""}
+    assert {one.grade for one in check(facts, read)} == {Grade.GOOD}
+    key = issued.key.read_bytes()
+    for mode in (0o640, 0o604, 0o644):
+        issued.key.chmod(mode)
+        found = _ungood(replace(FIT, tls_faults=probe(read).tls_faults), read)
+        why = f"mode {mode:04o} lets others read it; chmod 600 {issued.key}"
+        said = f"sip.listen[0].tls.key: {issued.key}: {why}"
+        assert (found.check, found.grade, found.said) == ("certificate", Grade.BAD, said)
+    issued.key.chmod(0o440)
+    assert probe(read).tls_faults == {"127.0.0.1 port 5061": ""}, "as systemd hands a credential over"
+    issued.key.chmod(0o600)
+    for content, why in (
+        (other.key.read_bytes(), "is not the key of"),
+        (b"nothing", "no certificate and key in PEM form"),
+        (key.replace(b"PRIVATE", b"ENCRYPTED PRIVATE"), "is encrypted"),
+    ):
+        issued.key.write_bytes(content)
+        assert why in probe(read).tls_faults["127.0.0.1 port 5061"]
+    issued.key.write_bytes(key)
+    authority.path.write_bytes(b"nothing")
+    assert "holds no certificate in PEM form" in probe(read).tls_faults["127.0.0.1 port 5061"]
+    issued.certificate.unlink()
+    assert "No such file" in probe(read).tls_faults["127.0.0.1 port 5061"]
 
 
 def test_an_address_of_another_machine_is_seen(shelf: Shelf) -> None:

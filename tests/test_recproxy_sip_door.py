@@ -12,6 +12,7 @@ from sip_bench import Bench, Dialog, Wire, bench
 from sip_message import SipMessage
 
 from recproxy.call.events import InviteReceived
+from recproxy.sip.limits import Limits
 from recproxy.sip.native import SipStackError
 from recproxy.sip.targets import Target
 from recproxy.sip.trunks import Trunk
@@ -226,3 +227,28 @@ def test_a_port_that_is_taken_is_named() -> None:
             bench(lease=lease),
         ):
             pass
+
+
+# -------------------------------------------------------------- full trunks
+def test_options_of_a_trunk_that_is_full_get_503_and_those_of_others_200(stage: Bench) -> None:
+    stage.trunk("office", limits=Limits(max_calls=1))
+    a, _ = stage.establish(_offer(stage), audio(stage.callee.address, 5000))
+    for wire, code in ((stage.caller, 503), (stage.callee, 200)):
+        wire.send(Dialog.calling(wire).request("OPTIONS"))
+        answer = stage.receive(wire, str(code))
+        assert answer.method == "OPTIONS"
+        assert answer.all("retry-after") == (["10"] if code == 503 else [])
+    stage.caller.send(a.request("OPTIONS"))
+    assert stage.receive(stage.caller, "200").method == "OPTIONS", "inside the call that stands"
+    stage.hang_up(a)
+    stage.caller.send(Dialog.calling(stage.caller).request("OPTIONS"))
+    assert stage.receive(stage.caller, "200").method == "OPTIONS"
+
+
+def test_a_reload_may_make_a_trunk_full_and_give_it_room(stage: Bench) -> None:
+    a, _ = stage.establish(_offer(stage), audio(stage.callee.address, 5000))
+    for limits, code in ((Limits(max_calls=1), 503), (Limits(max_calls=2), 200)):
+        stage.trunk("carrier", limits=limits)
+        stage.callee.send(Dialog.calling(stage.callee).request("OPTIONS"))
+        assert stage.receive(stage.callee, str(code)).method == "OPTIONS"
+    stage.hang_up(a)

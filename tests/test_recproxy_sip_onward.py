@@ -9,6 +9,8 @@ import pytest
 import sdp_bodies
 from sip_bench import Bench, Dialog, bench
 
+from recproxy.call.commands import NameRecording
+from recproxy.call.events import CallerConfirmed
 from recproxy.sip.carrying import HeaderRules
 from recproxy.sip.trunks import Trunk
 
@@ -16,6 +18,7 @@ OFFER = sdp_bodies.audio("127.0.0.1", 6000, codecs=(sdp_bodies.AMR_WB,))
 PAI = ("P-Asserted-Identity", "<sip:0307654321@pbx.example>")
 PRIVACY = ("Privacy", "id")
 UUID = "ab30317f1a784dc48ff824d0d3715d86"
+OTHER = "b" * 32
 NIL = "0" * 32
 
 
@@ -138,3 +141,102 @@ def test_a_denied_number_is_refused_before_the_callee_hears_of_it(stage: Bench) 
         stage.caller.send(a.request("ACK"))
     stage.quiet()
     assert not [message for message in stage.callee.inbox if message.start.startswith("INVITE")]
+
+
+# ----------------------------------------------- what is told inside a call
+def _named(value: str, remote: str) -> tuple[tuple[str, str], ...]:
+    return (("Session-ID", f"{value};remote={remote}"),)
+
+
+def _up(stage: Bench, theirs: str = OTHER) -> tuple[Dialog, Dialog]:
+    """A call whose ends are named; the callee's only if it knows RFC 7989."""
+    a = Dialog.calling(stage.caller)
+    stage.caller.send(a.request("INVITE", OFFER, _named(UUID, NIL)))
+    invite = stage.receive(stage.callee, "INVITE")
+    b = Dialog.called(stage.callee, invite)
+    stage.callee.send(b.response(invite, 200, "OK", OFFER, _named(theirs, UUID) if theirs else ()))
+    ack = stage.receive(stage.callee, "ACK")
+    assert ack.all("session-id") == [f"{UUID};remote={theirs or NIL}"]
+    ok = stage.receive(stage.caller, "200")
+    assert ok.all("session-id") == ([f"{OTHER};remote={UUID}"] if theirs else [])
+    a.learn(ok)
+    stage.caller.send(a.request("ACK"))
+    stage.until(lambda: bool(stage.mirror.seen(CallerConfirmed)), "the ACK")
+    return a, b
+
+
+def test_both_ends_are_named_in_every_message_of_either_leg(stage: Bench) -> None:
+    a, b = _up(stage)
+    to_callee, to_caller = [f"{UUID};remote={OTHER}"], [f"{OTHER};remote={UUID}"]
+    body = sdp_bodies.audio("127.0.0.1", 6000, codecs=(sdp_bodies.AMR_WB,), version=2)
+    stage.caller.send(a.request("INVITE", body))
+    passed = stage.receive(stage.callee, "INVITE")
+    assert passed.all("session-id") == to_callee
+    stage.callee.send(b.response(passed, 200, "OK", body))
+    assert stage.receive(stage.callee, "ACK").all("session-id") == to_callee
+    assert stage.receive(stage.caller, "200").all("session-id") == to_caller
+    stage.caller.send(a.request("ACK"))
+    stage.callee.send(b.request("UPDATE"))
+    assert stage.receive(stage.callee, "200").all("session-id") == to_callee
+    stage.caller.send(a.request("BYE"))
+    assert stage.receive(stage.caller, "200").all("session-id") == to_caller
+    bye = stage.receive(stage.callee, "BYE")
+    assert bye.all("session-id") == to_callee
+    stage.callee.send(b.response(bye, 200, "OK"))
+    stage.quiet()
+
+
+def test_an_end_that_names_itself_otherwise_is_passed_on_so(stage: Bench) -> None:
+    a, b = _up(stage)
+    moved = "c" * 32
+    body = sdp_bodies.audio("127.0.0.1", 6000, codecs=(sdp_bodies.AMR_WB,), version=2)
+    stage.caller.send(a.request("INVITE", body, _named(moved, OTHER)))
+    passed = stage.receive(stage.callee, "INVITE")
+    assert passed.all("session-id") == [f"{moved};remote={OTHER}"]
+    stage.callee.send(b.response(passed, 200, "OK", body, _named(OTHER, moved)))
+    assert stage.receive(stage.caller, "200").all("session-id") == [f"{OTHER};remote={moved}"]
+    stage.caller.send(a.request("ACK"))
+    stage.hang_up(a)
+
+
+def test_an_end_without_a_name_gets_none(stage: Bench) -> None:
+    a, b = _up(stage, theirs="")
+    stage.caller.send(a.request("BYE"))
+    assert not stage.receive(stage.caller, "200").all("session-id")
+    bye = stage.receive(stage.callee, "BYE")
+    assert bye.all("session-id") == [f"{UUID};remote={NIL}"]
+    stage.callee.send(b.response(bye, 200, "OK"))
+    stage.quiet()
+
+
+def test_a_trunk_may_be_kept_from_the_names(stage: Bench) -> None:
+    _trunks(stage, lambda trunk: replace(trunk, headers=HeaderRules(hide=("Session-ID",))))
+    a, b = stage.establish(OFFER, OFFER, _named(UUID, NIL))
+    stage.caller.send(a.request("BYE"))
+    assert not stage.receive(stage.caller, "200").all("session-id")
+    bye = stage.receive(stage.callee, "BYE")
+    assert not bye.all("session-id")
+    stage.callee.send(b.response(bye, 200, "OK"))
+    stage.quiet()
+
+
+def test_a_trunk_that_wants_to_know_is_told_the_recording_and_the_other_is_not(stage: Bench) -> None:
+    _trunks(stage, lambda trunk: replace(trunk, tells_recording=trunk.name == "carrier"))
+    a, b = stage.establish(OFFER, OFFER, (("X-Recording-ID", "forged"),))
+    name = "5" * 32
+    stage.endpoint.execute("call1", NameRecording(name))
+    body = sdp_bodies.audio("127.0.0.1", 6000, codecs=(sdp_bodies.AMR_WB,), version=2)
+    stage.callee.send(b.request("INVITE", body, (("X-Recording-ID", "forged"),)))
+    passed = stage.receive(stage.caller, "INVITE")
+    assert not passed.all("x-recording-id")
+    stage.caller.send(a.response(passed, 200, "OK", body))
+    assert stage.receive(stage.callee, "200").all("x-recording-id") == [name]
+    stage.callee.send(b.request("ACK"))
+    stage.receive(stage.caller, "ACK")
+    stage.caller.send(a.request("BYE"))
+    assert not stage.receive(stage.caller, "200").all("x-recording-id")
+    bye = stage.receive(stage.callee, "BYE")
+    assert bye.all("x-recording-id") == [name]
+    stage.callee.send(b.response(bye, 200, "OK"))
+    stage.quiet()
+    assert not [raw for raw in (*stage.caller.raw, *stage.callee.raw) if b"forged" in raw]

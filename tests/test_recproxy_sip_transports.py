@@ -9,13 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from certificates import Authority
+from certificates import Authority, Issued
+from loopback import Lease
+from name_server import NameServer
 from sdp_bodies import AMR_WB, OPUS, audio
 from sip_bench import Bench, Dialog, Wire, bench
 from stream_wire import Link, StreamWire
 
 from recproxy.call.events import InviteReceived
 from recproxy.sip.endpoint import Listen, SipSettings, Tls
+from recproxy.sip.registration import Credentials
 from recproxy.sip.targets import Target
 
 pytestmark = pytest.mark.interop
@@ -34,6 +37,11 @@ def _bodies(stage: Bench) -> tuple[bytes, bytes]:
     )
 
 
+def _tls(authority: Authority, issued: Issued, *, verify: bool = True, verify_client: bool = False) -> Tls:
+    certificate, key, ca = (path.read_bytes() for path in (issued.certificate, issued.key, authority.path))
+    return Tls(certificate, key, ca, verify, verify_client)
+
+
 @contextmanager
 def tls_bench(
     authority: Authority,
@@ -50,7 +58,7 @@ def tls_bench(
     def configure(settings: SipSettings) -> SipSettings:
         (first, *_), (office, carrier) = settings.listen, settings.trunks
         ours = authority.issue(first.address)
-        tls = Tls(str(ours.certificate), str(ours.key), str(authority.path), verify, verify_client)
+        tls = _tls(authority, ours, verify=verify, verify_client=verify_client)
         listen = (Listen("udp", first.address, 5060), Listen("tls", first.address, TLS_PORT, "", tls))
         server = replace(
             carrier.targets[0], host=target or carrier.targets[0].host, port=TLS_PORT, transport="tls"
@@ -129,6 +137,90 @@ def test_with_one_it_is_not(authority: Authority) -> None:
         stage.hang_up(a)
 
 
+# ---- a renewed certificate
+
+
+def _serial(link: Link) -> str:
+    assert isinstance(link.sock, ssl.SSLSocket)
+    shown = link.sock.getpeercert()
+    assert shown is not None
+    return str(shown["serialNumber"])
+
+
+def _connected(stage: Bench) -> Link:
+    """One more connection of the caller's, past its handshake; the first stays the one that it sends over."""
+    assert isinstance(stage.caller, StreamWire)
+    link = stage.caller.connect()
+    stage.until(lambda: link.ready, "the handshake")
+    stage.caller.links.insert(0, stage.caller.links.pop())
+    return link
+
+
+def test_a_renewed_certificate_is_shown_to_new_connections_and_calls_go_on(authority: Authority) -> None:
+    with tls_bench(authority) as stage:
+        a, _ = stage.establish(*_bodies(stage))
+        before = _serial(_link(stage.caller))
+        assert _serial(_connected(stage)) == before
+        first, secure = stage.base.listen
+        for _ in range(3):
+            ours = authority.issue(stage.lease.addresses.daemon)
+            renewed = replace(secure, tls=_tls(authority, ours))
+            stage.base = replace(stage.base, listen=(first, renewed))
+            stage.told.clear()
+            stage.endpoint.apply(stage.base)
+            place = f"tls:{secure.address}:{TLS_PORT}"
+            assert [(note.event, note.fields) for note in stage.told] == [
+                ("certificate.renewed", (("transport", place),))
+            ]
+            serial = _serial(_connected(stage))
+            assert serial != before
+            before = serial
+        stage.told.clear()
+        stage.endpoint.apply(stage.base)
+        assert not stage.told, "the same again is no renewal"
+        stage.hang_up(a)
+        b, _ = stage.establish(*_bodies(stage))
+        stage.hang_up(b)
+
+
+# ---- a registrar that is named
+
+
+@pytest.mark.parametrize("made_out_to", ["registrar.example", "other.example"])
+def test_a_named_registrar_s_certificate_must_be_that_of_its_name(
+    authority: Authority, made_out_to: str
+) -> None:
+    with Lease.take() as lease:
+        where = lease.addresses
+        names = where.daemon.rpartition(".")[0] + ".53"
+        zone = {("registrar.example", "A"): (where.callee,)}
+        secure = Listen("tls", where.daemon, TLS_PORT, "", _tls(authority, authority.issue(where.daemon)))
+        registrar = Target("registrar.example", TLS_PORT, "tls")
+
+        def configure(settings: SipSettings) -> SipSettings:
+            return replace(settings, listen=(settings.listen[0], secure))
+
+        with (
+            NameServer(names, zone),
+            bench(lease=lease, nameservers=(names,), configure=configure) as stage,
+        ):
+            context = authority.server(authority.issue(made_out_to))
+            proxy = (where.daemon, TLS_PORT)
+            server = StreamWire(where.callee, TLS_PORT, proxy, context=context, serves=True)
+            stage.more(server)
+            stage.trunk("carrier", credentials=Credentials(registrar, "0201234567", "secret", 600))
+            if made_out_to != registrar.host:
+                stage.until(lambda: bool(stage.told), "the failure")
+                assert stage.told[0].event == "registration.failed"
+                assert not server.inbox
+            else:
+                request = stage.receive(server, "REGISTER")
+                assert request.uri == f"sip:registrar.example:{TLS_PORT};transport=tls"
+                assert request.one("to") == "<sip:0201234567@registrar.example>"
+            server.close()
+
+
+# ---- connections
 # ---- connections
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from recproxy.call import selection as pick
-from recproxy.call.commands import ConnectMedia
+from recproxy.call.commands import ConnectMedia, SdpToSend
 from recproxy.call.events import Codec, LegName, LocalMedia, MediaDirection, Sdp, StreamFacts
 from recproxy.errors import IllegalEvent
 
@@ -41,7 +41,9 @@ class Agreement:
 
     Attributes:
         offer: The offer that the selection was made from; None before the INVITE.
-        answer: What the callee answered last, early or finally.
+        answer: What the callee said last, early or finally.
+        told: What the caller was told last, once offer and answer are done before the call is
+            answered; None until then.
         delayed: The caller's INVITE had no offer; its answer comes with the ACK.
         local: Where we receive, for each leg.
         secure: Whether we speak SRTP with a leg.
@@ -53,6 +55,7 @@ class Agreement:
         """Begin with nothing agreed."""
         self.offer: Sdp | None = None
         self.answer: Sdp | None = None
+        self.told: SdpToSend | None = None
         self.delayed = False
         self.local: dict[LegName, tuple[LocalMedia, ...]] = {}
         self.secure: dict[LegName, bool] = {LegName.CALLER: False, LegName.CALLEE: False}

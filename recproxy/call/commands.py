@@ -66,11 +66,12 @@ class InviteCallee:
 
 @dataclass(frozen=True, slots=True)
 class ProgressCaller:
-    """Send a provisional response to the caller."""
+    """Send a provisional response to the caller; ``reliable`` asks it to be acknowledged (RFC 3262)."""
 
     code: int
     reason: str
     sdp: SdpToSend | None
+    reliable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,10 @@ class EndLeg:
 
 @dataclass(frozen=True, slots=True)
 class SendReoffer:
-    """Pass a re-offer on to ``leg`` as a re-INVITE; without one, ask it for an offer."""
+    """Pass a re-offer on to ``leg`` as a re-INVITE; without one, ask it for an offer.
+
+    Before the call is answered it goes as an UPDATE.
+    """
 
     leg: LegName
     offer: SdpToSend | None
@@ -160,6 +164,13 @@ class AnswerFork:
     again: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class NameRecording:
+    """Tell the trunks that want to know which recording the call has."""
+
+    recording: str
+
+
 SipCommand: TypeAlias = (
     InviteCallee
     | ProgressCaller
@@ -169,6 +180,7 @@ SipCommand: TypeAlias = (
     | SendReoffer
     | AnswerReoffer
     | AcknowledgeReoffer
+    | NameRecording
 )
 
 

@@ -29,6 +29,7 @@ from recproxy.call.commands import (
     EndLeg,
     InviteCallee,
     MediaCommand,
+    NameRecording,
     Note,
     OpenRecording,
     PauseRecording,
@@ -251,6 +252,7 @@ class Driver:
                 | SendReoffer()
                 | AnswerReoffer()
                 | AcknowledgeReoffer()
+                | NameRecording()
             ):
                 self._out.sip.execute(call, command)
             case (

@@ -213,11 +213,15 @@ class MediaUnavailable:
 
 @dataclass(frozen=True, slots=True)
 class CalleeProgress:
-    """A provisional response 101–199 of the callee; ``sdp`` is early media."""
+    """A provisional response 101–199 of the callee; ``sdp`` is early media.
+
+    ``reliable``: we have acknowledged it, and the caller can acknowledge ours (RFC 3262).
+    """
 
     code: int
     reason: str
     sdp: Sdp | None
+    reliable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +244,13 @@ class CallerConfirmed:
 
 
 @dataclass(frozen=True, slots=True)
+class EarlyAnswer:
+    """The caller's answer, in PRACK, to the offer in our provisional response (RFC 3262 section 5)."""
+
+    sdp: Sdp
+
+
+@dataclass(frozen=True, slots=True)
 class LegEnded:
     """A dialog is gone: CANCEL, BYE, a failure response, a transport fault.
 
@@ -258,7 +269,10 @@ class LegEnded:
 
 @dataclass(frozen=True, slots=True)
 class ReofferReceived:
-    """A re-INVITE (or UPDATE) inside a confirmed dialog; without an offer it asks for one."""
+    """A re-INVITE inside a confirmed dialog; without an offer it asks for one.
+
+    Or an UPDATE, which may come before the call is answered, as may an offer in PRACK.
+    """
 
     leg: LegName
     offer: Sdp | None
@@ -266,7 +280,7 @@ class ReofferReceived:
 
 @dataclass(frozen=True, slots=True)
 class ReofferAnswered:
-    """Final response to the re-INVITE that we sent to ``leg``.
+    """Final response to the re-INVITE, or UPDATE, that we sent to ``leg``.
 
     ``sdp`` comes with 2xx only: its answer, or its offer if we asked for one.
     """
@@ -423,6 +437,7 @@ Event: TypeAlias = (
     | CalleeProgress
     | CalleeAnswered
     | CallerConfirmed
+    | EarlyAnswer
     | LegEnded
     | ReofferReceived
     | ReofferAnswered

@@ -32,6 +32,11 @@ class Legs:
         return self.caller is CallerLeg.CONFIRMED and self.callee is CalleeLeg.CONFIRMED
 
     @property
+    def is_early(self) -> bool:
+        """Whether the callee rings, or speaks already, and the call is not answered."""
+        return self.caller is CallerLeg.INVITED and self.callee is CalleeLeg.PROCEEDING
+
+    @property
     def is_ending(self) -> bool:
         """Whether a leg is gone or going."""
         return self.caller in _CALLER_GONE or self.callee in _CALLEE_GONE

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias, assert_never
 
+from recproxy.call import early
 from recproxy.call import selection as pick
 from recproxy.call.agreement import Agreement
 from recproxy.call.commands import AnswerReoffer, Command, Note, ReleaseMedia
@@ -33,6 +34,7 @@ from recproxy.call.events import (
     CallFacts,
     DigitPressed,
     DrainExpired,
+    EarlyAnswer,
     Event,
     ForkChanged,
     ForkInvited,
@@ -196,6 +198,8 @@ class CallMachine:
                 return self._answered(event, now)
             case CallerConfirmed():
                 return self._confirmed(event, now)
+            case EarlyAnswer():
+                return [] if self.is_ending else early.accept(self._media, event)
             case LegEnded():
                 return self._leg_ended(event, now)
             case LegFault():
@@ -297,17 +301,17 @@ class CallMachine:
     # ------------------------------------------------------------ re-offer
 
     def _reoffered(self, event: ReofferReceived, now: float) -> list[Command]:
-        if self._legs.is_up:
+        if self._legs.is_up or (self._legs.is_early and self._media.answer is not None):
             return self._reoffers.received(event, now)
         return [] if self.is_ending else [AnswerReoffer(event.leg, 491, "Request Pending", None)]
 
     def hold_offered(self, now: float) -> tuple[list[Command], bool]:
         """A party wants to hold: what to do, and whether the recording was paused for it."""
-        return self._permission.hold_offered(now)
+        return self._permission.hold_offered(now) if self.is_up else ([], False)
 
     def hold_settled(self, now: float, *, resume: bool) -> list[Command]:
         """An exchange is over: pause if somebody is on hold now, else go on recording if ``resume``."""
-        return self._permission.hold_settled(now, resume=resume)
+        return self._permission.hold_settled(now, resume=resume) if self.is_up else []
 
     # -------------------------------------------------------------- ending
 
@@ -352,6 +356,11 @@ class CallMachine:
     def is_over(self) -> bool:
         """Whether nothing of the call is, or will be, recorded any more."""
         return self._permission.is_over
+
+    @property
+    def is_up(self) -> bool:
+        """Whether both parties are connected to each other."""
+        return self._legs.is_up
 
     @property
     def is_ending(self) -> bool:

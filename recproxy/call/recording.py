@@ -13,6 +13,7 @@ from recproxy.call.commands import (
     DiscardRecording,
     DropPurposes,
     FurtherPurpose,
+    NameRecording,
     Note,
     NoticeFacts,
     OpenRecording,
@@ -140,10 +141,11 @@ class CallRecording:
             return []  # sealed before it was open: the recorder closes it in that order
         self._move(Symbol.RECORDING_OPENED)
         self.name = event.recording
+        named = NameRecording(event.recording)
         if self.causes:
             self._move(Symbol.RECORDING_PAUSED)  # PauseRecording was sent when its cause came
-            return []
-        return self._tell_staff(now)
+            return [named]
+        return [named, *self._tell_staff(now)]
 
     def fail(self, why: str) -> list[Command]:
         """The recorder lost it; what it holds is kept for salvage."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final, Protocol
 
+from recproxy.call import early
 from recproxy.call import selection as pick
 from recproxy.call.agreement import Agreement, is_secure
 from recproxy.call.commands import AcknowledgeReoffer, AllocateMedia, AnswerReoffer, Command, SendReoffer
@@ -77,6 +78,11 @@ class Surroundings(Protocol):
         ...
 
     @property
+    def is_up(self) -> bool:
+        """Whether both parties are connected to each other."""
+        ...
+
+    @property
     def trunk(self) -> str:
         """The trunk that the call came from."""
         ...
@@ -114,7 +120,7 @@ class Reoffers:
         return self.open is not None and self.open.stage is Stage.OFFERED
 
     def received(self, event: ReofferReceived, now: float) -> list[Command]:
-        """Take a re-INVITE or UPDATE of a confirmed call."""
+        """Take a re-INVITE or UPDATE of a confirmed call; UPDATE or PRACK before it is answered."""
         if self.open is not None:
             return [AnswerReoffer(event.leg, 491, "Request Pending", None)]
         if event.offer is None:
@@ -227,6 +233,8 @@ class Reoffers:
         passed = selection.answer(offer, answer, agreement.local[offerer])
         if selection.recorded is not None:
             agreement.codecs = pick.agreed_codecs(selection, answer) or agreement.codecs
+        if not self._call.is_up:
+            early.settle(agreement, offerer, offer, answer)
         self.open = None
         return [
             agreement.connect(offerer, selection, offer),

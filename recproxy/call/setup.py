@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from recproxy.call import early
 from recproxy.call import selection as pick
 from recproxy.call.agreement import OWN_OFFER, Agreement, is_secure
 from recproxy.call.commands import (
@@ -12,7 +13,6 @@ from recproxy.call.commands import (
     Command,
     InviteCallee,
     Note,
-    ProgressCaller,
     SetGate,
 )
 from recproxy.call.events import (
@@ -127,19 +127,7 @@ class Setup:
         self._legs.move_callee(Symbol.CALLEE_PROCEEDING)
         if self._legs.caller is not CallerLeg.INVITED:
             return []
-        media = self._media
-        selection, offer = media.ground()
-        secure = media.secure[LegName.CALLEE]
-        if event.sdp is None or not pick.takes_key(selection, event.sdp, secure=secure):
-            return [ProgressCaller(event.code, event.reason, None)]
-        media.answer = event.sdp
-        early = selection.answer(offer, event.sdp, media.local[LegName.CALLER])
-        return [
-            media.connect(LegName.CALLEE, selection, event.sdp),
-            SetGate(opened=True),
-            # An offer that is not sent reliably has no answer: the caller who left it to us waits.
-            ProgressCaller(event.code, event.reason, None if media.delayed else early),
-        ]
+        return early.progress(self._media, event)
 
     def answered(self, event: CalleeAnswered, now: float, *, opened: bool) -> list[Command]:
         """The callee answered: so does the caller get its answer.
@@ -151,7 +139,8 @@ class Setup:
         """
         if self._legs.callee in {CalleeLeg.ENDING, CalleeLeg.ENDED}:
             return []  # our CANCEL crossed the 200: the adapter ends that dialog
-        answer = event.sdp or self._media.answer
+        settled = self._media.told is not None  # SDP in the 200 counts for nothing then
+        answer = self._media.answer if settled else event.sdp or self._media.answer
         self._legs.move_callee(Symbol.CALLEE_CONFIRMED)
         self.callee_call_id = event.sip_call_id
         if self._legs.caller is not CallerLeg.INVITED:
@@ -160,11 +149,12 @@ class Setup:
             return self._call.end_for(502, "Callee Answered Without SDP", now)
         media = self._media
         selection, offer = media.ground()
-        if not pick.takes_key(selection, answer, secure=media.secure[LegName.CALLEE]):
-            return self._call.end_for(502, "Callee Answered Without a Usable Key", now)
-        media.answer = answer
-        media.heard(LegName.CALLEE, answer)
-        media.codecs = pick.agreed_codecs(selection, answer)
+        if not settled:
+            if not pick.takes_key(selection, answer, secure=media.secure[LegName.CALLEE]):
+                return self._call.end_for(502, "Callee Answered Without a Usable Key", now)
+            media.answer = answer
+            media.heard(LegName.CALLEE, answer)
+            media.codecs = pick.agreed_codecs(selection, answer)
         self._history.answered_at = now
         self.until = None
         self._legs.move_caller(Symbol.CALLER_ANSWERED)
@@ -173,9 +163,12 @@ class Setup:
             media.connect(LegName.CALLEE, selection, answer),
             SetGate(opened=opened),
             AnswerCaller(
-                selection.offer(answer, local, secure=False)
-                if media.delayed
-                else selection.answer(offer, answer, local)
+                media.told
+                or (
+                    selection.offer(answer, local, secure=False)
+                    if media.delayed
+                    else selection.answer(offer, answer, local)
+                )
             ),
             Note("call.answered", (("setup_s", round(now - self._history.invited_at, 3)),)),
         ]

@@ -62,6 +62,7 @@ _OWN: Final = frozenset(
         "user-agent",
         "via",
         "www-authenticate",
+        "x-recording-id",
         "x-recproxy-body",
     }
 )

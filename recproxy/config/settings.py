@@ -299,6 +299,7 @@ class TrunkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         deny: Beginnings of the numbers that calls from this trunk may not reach.
         trusted: Whether the trunk may know callers who asked for privacy (RFC 3325).
         headers: Which headers go on to the trunk.
+        recording_id: Whether messages to the trunk name the call's recording (X-Recording-ID).
         direction: What calls that come from this trunk are, seen from the organisation.
         forward_to: Name of the trunk that calls from this trunk go on to.
         latch: From where this trunk's media is taken.
@@ -329,6 +330,7 @@ class TrunkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     deny: tuple[NumberPrefix, ...] = ()
     trusted: bool = False
     headers: HeadersConfig = HeadersConfig()
+    recording_id: bool = False
     latch: Latch = Latch.ADDRESS
     media: TrunkMedia = TrunkMedia.AS_OFFERED
     media_advertise: IpAddress | None = None

@@ -50,6 +50,7 @@ def check(facts: Facts, config: Config) -> list[Finding]:
         _descriptors(facts.descriptors, max_calls),
         _ports(facts.local_ports, config),
         *_addresses(facts),
+        *_certificates(facts),
         _directory("data directory", facts.data, facts.euid, private=True),
         _directory("announcements", facts.announcements, facts.euid, private=False),
         _recipients(facts.recipients),
@@ -150,6 +151,16 @@ def _addresses(facts: Facts) -> Iterator[Finding]:
             )
         else:
             yield _good("address", f"{address} is this machine's")
+
+
+def _certificates(facts: Facts) -> Iterator[Finding]:
+    for place, fault in facts.tls_faults.items():
+        if fault:
+            yield _bad(
+                "certificate", fault, "mend it before the next start or reload: the daemon refuses it as well"
+            )
+        else:
+            yield _good("certificate", f"{place}: certificate, key and authorities can be used")
 
 
 def _directory(name: str, facts: DirectoryFacts, euid: int, *, private: bool) -> Finding:

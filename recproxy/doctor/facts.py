@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
@@ -157,6 +157,8 @@ class Facts:
         prompts: Announcements of the policy.
         free_bytes: Space left for recordings; None if unknown.
         clock_synchronised: None if unknown.
+        tls_faults: What is wrong with the certificate or key of each socket for SIP by TLS; empty if
+            nothing is. By the socket.
         api_fault: What is wrong with the tokens or a certificate of the HTTP API; empty if nothing
             is, None if there is no API.
         epochs: The key groups that change their key pair.
@@ -183,3 +185,4 @@ class Facts:
     api_fault: str | None = None
     epochs: tuple[EpochFacts, ...] = ()
     unannounced: tuple[str, ...] = ()
+    tls_faults: Mapping[str, str] = field(default_factory=dict)

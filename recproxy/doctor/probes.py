@@ -17,6 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
+from recproxy.certificates import read_tls
 from recproxy.config import ApiConfig, Config
 from recproxy.doctor.facts import DirectoryFacts, EpochFacts, Facts, FileFacts, PromptFacts, SipFacts
 from recproxy.epochkeys import SHORT, epoch_lengths
@@ -73,6 +74,7 @@ def probe(config: Config) -> Facts:
         api_fault=_api_fault(config.api),
         epochs=() if policy is None else tuple(_epochs(places.epochs, policy)),
         unannounced=() if policy is None else tuple(_unannounced(config, policy)),
+        tls_faults=dict(_tls_faults(config)),
     )
 
 
@@ -102,6 +104,19 @@ def _engine_fault() -> str:
     except ImportError as err:
         return f"does not load: {err}"
     return ""
+
+
+def _tls_faults(config: Config) -> Iterator[tuple[str, str]]:
+    """Try the files of each socket for TLS as the daemon does at its start."""
+    for at, place in enumerate(config.sip.listen):
+        if place.tls is None:
+            continue
+        try:
+            read_tls(f"sip.listen[{at}].tls", place.tls)
+        except ConfigError as err:
+            yield f"{place.address} port {place.port}", str(err)
+        else:
+            yield f"{place.address} port {place.port}", ""
 
 
 def _api_fault(api: ApiConfig) -> str | None:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 from recproxy.call.commands import SdpToSend
 from recproxy.call.events import LegName
-from recproxy.sip.headers import Message, Reason
+from recproxy.sip.headers import Message, Reason, options
 from recproxy.sip.hunt import Hunt
 from recproxy.sip.leg import Leg
-from recproxy.sip.session_id import LoopMark
+from recproxy.sip.session_id import Ends, LoopMark
 from recproxy.sip.trunks import Trunk
 from recproxy.sip.uri import Uri
 
@@ -64,6 +64,8 @@ class Bridge:
         replaces: The dialog that this call is to take the place of at the callee (RFC 3891).
         mark: By which the call is known if it comes round again.
         made_session_id: Session-ID for the callee; empty if the caller gave one.
+        ends: What both ends name themselves in Session-ID.
+        recording: Id of the call's recording; empty until there is one.
         emergency: Nothing of the caller is hidden.
     """
 
@@ -80,4 +82,27 @@ class Bridge:
     replaces: str = ""
     mark: LoopMark | None = None
     made_session_id: str = ""
+    ends: Ends = field(default_factory=Ends)
+    recording: str = ""
     emergency: bool = False
+
+    def toward(self, name: LegName) -> Trunk:
+        """The trunk that a leg's peer belongs to."""
+        return self.trunk if name is LegName.CALLER else self.onward
+
+    @property
+    def knows_100rel(self) -> bool:
+        """Whether the caller acknowledges provisional responses (RFC 3262)."""
+        return "100rel" in options(self.invite, "Supported") | options(self.invite, "Require")
+
+    def tell(self) -> None:
+        """Have every message of a leg name the call's ends and, if its trunk is to know, the recording."""
+        for name, leg in self.legs.items():
+            trunk = self.toward(name)
+            told = []
+            ends = self.ends.told(name)
+            if ends and trunk.headers.passes("Session-ID"):
+                told.append(f"Session-ID:{ends}\n")
+            if self.recording and trunk.tells_recording:
+                told.append(f"X-Recording-ID:{self.recording}\n")
+            leg.tell("".join(told))

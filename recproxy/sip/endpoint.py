@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, assert_never
 
@@ -21,6 +22,7 @@ from recproxy.call.commands import (
     AnswerReoffer,
     EndLeg,
     InviteCallee,
+    NameRecording,
     Note,
     ProgressCaller,
     SdpToSend,
@@ -28,6 +30,7 @@ from recproxy.call.commands import (
     SipCommand,
 )
 from recproxy.call.events import (
+    CalleeProgress,
     CallFacts,
     Event,
     ForkInvited,
@@ -37,27 +40,30 @@ from recproxy.call.events import (
 )
 from recproxy.errors import PeerError, SipError
 from recproxy.policy import RecordPreference
-from recproxy.sip import failures, headers, native, sdp
+from recproxy.sip import headers, native, sdp
 from recproxy.sip.authentication import Authentication, ChallengedError, DigestUsers
 from recproxy.sip.bridge import Bridge
 from recproxy.sip.carrying import carried
 from recproxy.sip.concerned import further_numbers, is_emergency_callback, record_preference
+from recproxy.sip.ending import ending
 from recproxy.sip.fork_dialog import ForkDialog
 from recproxy.sip.fork_leg import ForkLeg
 from recproxy.sip.forks import Forks
 from recproxy.sip.headers import Message, Reason
-from recproxy.sip.leg import Leg, received
+from recproxy.sip.leg import Leg
 from recproxy.sip.limits import Refusal, TrunkLimits
+from recproxy.sip.listening import Listen, Tls
 from recproxy.sip.native import Admission
 from recproxy.sip.numbering import Party, rewritten, rewritten_user
 from recproxy.sip.outgoing import Outgoing
 from recproxy.sip.overload import Load
 from recproxy.sip.registering import Registrations
 from recproxy.sip.servers import Servers
-from recproxy.sip.session_id import LoopMark, made_session_id, session_uuid
-from recproxy.sip.stack import Arrivals, Listen, Log, SipSettings, Stack, Tls
+from recproxy.sip.session_id import Ends, LoopMark, made_session_id, session_uuid
+from recproxy.sip.stack import Arrivals, Log, SipSettings, Stack
 from recproxy.sip.targets import Below
 from recproxy.sip.transfers import Transfers
+from recproxy.sip.translation import received
 from recproxy.sip.trunks import Trunk, TrunkTable, source_host
 from storage.tags import Direction
 
@@ -66,7 +72,6 @@ __all__ = ["DigestUsers", "Listen", "SipEndpoint", "SipSettings", "Tls"]
 _RETRY_AFTER_S: Final = 10
 _FORGET_S: Final = 1.0
 _NAMES_S: Final = 5.0  # what the first look-up of all names may take
-_NOT_AVAILABLE: Final = 480
 
 
 class _TrunkLimitError(SipError):
@@ -140,6 +145,7 @@ class SipEndpoint:
         self._marks: dict[LoopMark, str] = {}
         self._draining = False
         self._admitted: Admission | None = None  # what the stack was told last
+        self._full: tuple[str, ...] = ()  # the same: networks of trunks that have no room
 
     # ---------------------------------------------------------- life cycle
 
@@ -154,7 +160,7 @@ class SipEndpoint:
         native.fork_clients(self._trunks.fork_clients)
         self._ask_for_passwords()
         native.exempt(self._emergency)
-        self._admitted = None
+        self._admitted, self._full = None, ()
         self._admit()
         deadline = self._monotonic() + _NAMES_S
         self._servers.tend()
@@ -193,12 +199,15 @@ class SipEndpoint:
             native.exempt(self._emergency)
 
     def apply(self, settings: SipSettings) -> None:
-        """Take over trunks and the access list of new settings; the rest needs a restart.
+        """Take over trunks, the access list, certificates and their keys; the rest needs a restart.
 
         Raises:
-            SipStackError: An address is malformed; the old settings stay.
+            SipStackError: An address is malformed, and the old settings stay; or a socket cannot
+                be listened on again.
         """
         trunks = TrunkTable(settings.trunks)
+        for renewed in self._stack.renew(settings.listen):
+            self._tell(Note("certificate.renewed", (("transport", f"tls:{renewed.host}:{renewed.port}"),)))
         native.allow(trunks.peers, silent=settings.silent)
         native.fork_clients(trunks.fork_clients)
         self._trunks = trunks
@@ -206,6 +215,7 @@ class SipEndpoint:
         self._servers.replace(trunks.routes)
         self._limits.replace(trunks.limits)
         self._registrations.replace(trunks.credentials)
+        self._admit()
 
     def close(self) -> None:
         """Stop the stack; calls that are still up are hung up, which takes a second.
@@ -245,7 +255,7 @@ class SipEndpoint:
 
     # ------------------------------------------------------------ commands
 
-    def execute(self, call: str, command: SipCommand) -> None:
+    def execute(self, call: str, command: SipCommand) -> None:  # noqa: C901 - one row a command
         """Carry out one command of ``call``; failures come back as events."""
         bridge = self._bridges.get(call)
         if bridge is None:
@@ -253,12 +263,15 @@ class SipEndpoint:
         match command:
             case InviteCallee(offer):
                 self._outgoing.invite(call, bridge, offer)
-            case ProgressCaller(code, reason, answer):
-                self._respond(bridge, code, reason, answer)
+            case ProgressCaller(code, reason, answer, reliably):
+                self._respond(bridge, code, reason, answer, reliably=reliably)
             case AnswerCaller(answer):
                 self._respond(bridge, 200, "OK", answer)
             case AnswerFork():
                 self._with(bridge, LegName.CALLER, "answer", lambda leg: self._forks.answer(leg, command))
+            case NameRecording(recording):
+                bridge.recording = recording
+                bridge.tell()
             case EndLeg():
                 self._end(call, bridge, command)
             case SendReoffer(leg, offer):
@@ -285,16 +298,25 @@ class SipEndpoint:
 
     # ------------------------------------------------- what the legs report
 
+    def leg_said(self, leg: Leg, message: Message) -> None:
+        """Learn what an end names itself, and tell the other."""
+        bridge = self._bridges.get(leg.call)
+        if bridge is not None and bridge.legs.get(leg.name) is leg and bridge.ends.learn(leg.name, message):
+            bridge.tell()
+
     def leg_event(self, leg: Leg, event: Event) -> None:
         """Pass on what happened to a leg, unless its call was refused at once or has left it."""
         bridge = self._bridges.get(leg.call)
         if bridge is None or (leg.name is LegName.CALLEE and not self._outgoing.passes(leg, bridge, event)):
             return
+        if isinstance(event, CalleeProgress) and event.reliable and not bridge.knows_100rel:
+            event = replace(event, reliable=False)
         self._post(leg.call, event)
 
     def leg_invited(self, leg: Leg) -> None:
         """Know the leg by its Call-ID from now on."""
         self._by_call_id[leg.sip_call_id] = leg.call
+        self._bridges[leg.call].tell()
 
     def leg_failed(self, leg: Leg, what: str) -> None:
         """Report a fault of ours or of the peer; hang up after this poll."""
@@ -420,6 +442,7 @@ class SipEndpoint:
             replaces=replaces,
             mark=mark,
             made_session_id=made,
+            ends=Ends(caller=mark.uuid),
             emergency=sos,
         )
         return bridge, InviteReceived(facts, sdp.parse(body) if body else None)
@@ -471,29 +494,23 @@ class SipEndpoint:
 
     # ------------------------------------------------------------ outgoing
 
-    def _respond(self, bridge: Bridge, code: int, reason: str, answer: SdpToSend | None) -> None:
+    def _respond(
+        self, bridge: Bridge, code: int, reason: str, answer: SdpToSend | None, *, reliably: bool = False
+    ) -> None:
         body = _rewritten(answer)
         callee = bridge.legs.get(LegName.CALLEE)
         heard = callee.response if callee is not None else None
         extra = carried(heard, bridge.trunk.headers).headers if heard is not None else ()
         told = [pair for pair in extra if pair[0] != "Date"]
-        self._with(bridge, LegName.CALLER, "response", lambda leg: leg.respond(code, reason, body, told))
+        self._with(
+            bridge,
+            LegName.CALLER,
+            "response",
+            lambda leg: leg.respond(code, reason, body, told, reliably=reliably),
+        )
 
     def _end(self, call: str, bridge: Bridge, command: EndLeg) -> None:
-        extra: list[tuple[str, str]] = [("Reason", str(r)) for r in bridge.reasons.get(command.leg.other, ())]
-        ours = command.leg is LegName.CALLEE or bridge.failure is None
-        if command.code >= 300 and not extra and ours:  # noqa: PLR2004
-            extra.append(("Reason", str(Reason("SIP", command.code, command.reason))))
-        to = bridge.trunk if command.leg is LegName.CALLER else bridge.onward
-        extra = [pair for pair in extra if to.headers.passes(pair[0])]
-        code = command.code if command.code >= 300 else _NOT_AVAILABLE  # noqa: PLR2004
-        if command.leg is LegName.CALLER and bridge.failure is not None:
-            targets = failures.targets(bridge.failure)
-            extra += targets + failures.passed_on(bridge.failure, bridge.trunk.headers)
-            if code < 400 and not targets:  # noqa: PLR2004 - a redirection to nowhere
-                code = _NOT_AVAILABLE
-        elif (wait := command.retry_after_s or bridge.retry_after_s) is not None:
-            extra.append(("Retry-After", str(wait)))
+        code, extra = ending(bridge, command)
         if command.leg is LegName.CALLEE:
             self._outgoing.cancel(call, bridge)
         self._with(bridge, command.leg, "end", lambda leg: leg.finish(code, command.reason, extra))
@@ -527,6 +544,10 @@ class SipEndpoint:
         if who is not self._admitted:
             self._admitted = who
             native.admit(who, _RETRY_AFTER_S)
+        full = self._trunks.networks(self._limits.full)
+        if full != self._full:
+            self._full = full
+            native.fill(full)
 
 
 def _standing(to_send: SdpToSend | None) -> bytes | None:

@@ -11,8 +11,9 @@ from recproxy.errors import PeerError, SipError
 from recproxy.sip import headers
 from recproxy.sip.fork_dialog import ForkDialog
 from recproxy.sip.headers import Message
-from recproxy.sip.leg import HeaderList, Leg, LegHost, header, received
+from recproxy.sip.leg import HeaderList, Leg, LegHost
 from recproxy.sip.native import answer_held
+from recproxy.sip.translation import header, received
 
 __all__ = ["ForkLeg"]
 

@@ -37,6 +37,7 @@ __all__ = [
     "is_emergency_service",
     "is_withheld",
     "max_forwards",
+    "options",
     "read_message",
     "reason",
     "request_uri",
@@ -197,6 +198,11 @@ def max_forwards(message: Message) -> int | None:
     if hops > 255:  # noqa: PLR2004 - RFC 3261 section 20.22
         raise SipError("header Max-Forwards", "not a number from 0 to 255", shown(value))
     return hops
+
+
+def options(message: Message, name: str) -> frozenset[str]:
+    """Option tags of Require or Supported (RFC 3261 section 19.2), lower case."""
+    return frozenset(tag.strip().lower() for tag in _list(message, name))
 
 
 def _list(message: Message, name: str) -> tuple[str, ...]:

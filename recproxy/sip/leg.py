@@ -21,22 +21,32 @@ from recproxy.call.events import (
     CalleeAnswered,
     CalleeProgress,
     CallerConfirmed,
+    EarlyAnswer,
     Event,
     LegEnded,
     LegName,
     ReofferAnswered,
     ReofferConfirmed,
     ReofferReceived,
-    Sdp,
 )
 from recproxy.errors import PeerError, SipError
-from recproxy.sip import headers, sdp
+from recproxy.sip import headers
 from recproxy.sip.headers import Message, Reason
-from recproxy.sip.native import BodySlots, answer_held, cancelled_by
+from recproxy.sip.native import BodySlots, answer_held, cancelled_by, reliable, tell
 from recproxy.sip.passing import DialogName
+from recproxy.sip.translation import (
+    header,
+    lenient_sdp,
+    operation,
+    read,
+    reasons_of,
+    received,
+    received_with,
+    sdp_of,
+)
 from recproxy.sip.uri import Address
 
-__all__ = ["HeaderList", "Leg", "LegHost", "header", "received"]
+__all__ = ["HeaderList", "Leg", "LegHost"]
 
 HeaderList = Iterable[tuple[str, str]]
 
@@ -44,6 +54,8 @@ _NOT_ACCEPTABLE_HERE: Final = 488
 _PENDING: Final = 491
 _NO_SUCH_CALL: Final = 481
 _REQUEST_TERMINATED: Final = 487
+_CHALLENGES: Final = frozenset({401, 407})
+_UNKNOWN_METHOD: Final = frozenset({405, 501})
 _FROM: Final = re.compile(r"(?im)^(?:From|f)[ \t]*:[ \t]*([^\r\n]*)")
 _TO: Final = re.compile(r"(?im)^(?:To|t)[ \t]*:[ \t]*([^\r\n]*)")
 
@@ -53,6 +65,10 @@ class LegHost(Protocol):
 
     def leg_invited(self, leg: Leg) -> None:
         """The leg's INVITE is on its way, so that its Call-ID is known."""
+        ...
+
+    def leg_said(self, leg: Leg, message: Message) -> None:
+        """Look at a message that came on a leg, before its event."""
         ...
 
     def leg_event(self, leg: Leg, event: Event) -> None:
@@ -66,11 +82,6 @@ class LegHost(Protocol):
     def leg_gone(self, leg: Leg) -> None:
         """The dialog is over: drop every reference to the leg now."""
         ...
-
-
-def received(text: str) -> bytes:
-    """A message as it came from the network, from PJSIP's text of it."""
-    return text.encode("utf-8", "surrogateescape")
 
 
 class Leg(pj.Call):
@@ -105,25 +116,40 @@ class Leg(pj.Call):
         self._confirmed = False
         self._reoffering = False
         self.delayed = False
-        self._update = 0  # held until its answer is known: an UPDATE, or a re-INVITE without an offer
+        self._update = 0  # held until its answer is known: an UPDATE, a re-INVITE without an offer …
         self._asked = False  # it is the latter
+        self._pracked = False  # it is a PRACK with an offer
+        self._updating = False  # our offer went out in an UPDATE
         self._awaited = 0  # such a re-INVITE whose ACK has not come
         self._offered = 0  # the 200 with the offer that we asked for
         self._ends = ("", "")
         self._ended_by_us = False
         self._sent: set[tuple[str, str]] = set()
+        self._told = ""
 
     # ------------------------------------------------------------ commands
 
     def invite(self, to: str, option: pj.SipTxOption, offer: bytes) -> None:
         """Send the INVITE; ``option`` names From, Request-URI, Contact and headers."""
-        prm = _operation(option)
+        prm = operation(option)
         self._next = offer
         self.makeCall(to, prm)
         self.sip_call_id = self.getInfo().callIdString
 
-    def respond(self, code: int, reason: str, body: bytes, extra: HeaderList = ()) -> None:
-        """Answer the caller's INVITE with 1xx or 2xx; an empty ``body`` sends none."""
+    def respond(
+        self, code: int, reason: str, body: bytes, extra: HeaderList = (), *, reliably: bool = False
+    ) -> None:
+        """Answer the caller's INVITE with 1xx or 2xx; an empty ``body`` sends none.
+
+        Args:
+            code: Status.
+            reason: Reason phrase.
+            body: SDP.
+            extra: Headers.
+            reliably: Send this and later ones so that the caller acknowledges them (RFC 3262).
+        """
+        if reliably:
+            reliable(self.getId(), on=True)
         prm = self._response(code, reason, extra)
         if self._bodies.newest:
             self._bodies.fill(body)
@@ -133,6 +159,8 @@ class Leg(pj.Call):
             prm.txOption.headers.append(header(*self._bodies.attach()))
         self._answered = self._answered or code >= 200  # noqa: PLR2004
         self.answer(prm)
+        if reliably and body:
+            self._bodies.settle()  # it binds: what comes next may repeat it
 
     def finish(self, code: int, reason: str, extra: HeaderList = ()) -> None:
         """End the leg as its state asks: failure response, CANCEL or BYE."""
@@ -144,16 +172,23 @@ class Leg(pj.Call):
             self.hangup(self._response(0, "", extra))
 
     def reoffer(self, offer: bytes | None) -> None:
-        """Send a re-INVITE; its answer, or its offer if we make none, comes as an event."""
+        """Send a re-INVITE, or an UPDATE before the call is answered (RFC 3311).
+
+        Its answer, or its offer if we make none, comes as an event.
+        """
         self._next = offer
-        self._reoffering = True
-        prm = _operation()
+        self._updating = not self._confirmed
+        self._reoffering = not self._updating
+        prm = operation()
         if offer is None:
             prm.opt.flag |= pj.PJSUA_CALL_NO_SDP_OFFER
         try:
-            self.reinvite(prm)
+            if self._updating:
+                self.update(prm)
+            else:
+                self.reinvite(prm)
         except pj.Error as err:
-            self._reoffering = False
+            self._reoffering = self._updating = False
             answer = ReofferAnswered(self.name, _PENDING, f"Request Pending ({err.status})", None)
             self._host.leg_event(self, answer)
 
@@ -179,7 +214,8 @@ class Leg(pj.Call):
 
     def held(self, number: int, message: Message) -> None:
         """Report what is held at the door until the other leg has answered."""
-        sdp_of_it = _early_sdp(message)
+        self._host.leg_said(self, message)
+        sdp_of_it = lenient_sdp(message)
         method = message.start.method if isinstance(message.start, headers.RequestLine) else ""
         if not method:
             self._reoffering, self._offered = False, number
@@ -191,11 +227,17 @@ class Leg(pj.Call):
             self._awaited = 0
             answer_held(number, 200)
             self._host.leg_event(self, ReofferConfirmed(self.name, sdp_of_it))
-        elif method == "UPDATE" and sdp_of_it is None:
-            answer_held(number, _NOT_ACCEPTABLE_HERE)
+        elif method != "INVITE" and sdp_of_it is None:
+            answer_held(number, 200 if method == "PRACK" else _NOT_ACCEPTABLE_HERE)
         else:
-            self._update, self._asked = number, method == "INVITE"
+            self._update, self._asked, self._pracked = number, method == "INVITE", method == "PRACK"
             self._host.leg_event(self, ReofferReceived(self.name, sdp_of_it))
+
+    def tell(self, told: str) -> None:
+        """Have every message of the dialog say this, headers as ``native.tell`` takes them."""
+        if told != self._told and self.sip_call_id:
+            self._told = told
+            tell(self.getId(), told)
 
     @property
     def dialog(self) -> DialogName | None:
@@ -221,11 +263,15 @@ class Leg(pj.Call):
             self._state_changed(self.getInfo(), prm.e)
 
     def onCallTsxState(self, prm: pj.OnCallTsxStateParam) -> None:  # noqa: N802
-        """Report responses to our INVITE and re-INVITE."""
+        """Report responses to our offers, and the answer to ours in PRACK."""
         with self._guard("onCallTsxState"):
             tsx = prm.e.body.tsxState.tsx
-            if tsx.method == "INVITE" and tsx.role == pj.PJSIP_ROLE_UAC:
+            if tsx.role == pj.PJSIP_ROLE_UAC and tsx.method == "INVITE":
                 self._invite_changed(tsx, prm.e)
+            elif tsx.role == pj.PJSIP_ROLE_UAC and tsx.method == "UPDATE" and self._updating:
+                self._update_changed(tsx, prm.e)
+            elif tsx.role == pj.PJSIP_ROLE_UAS and tsx.method == "PRACK" and self.delayed:
+                self._acknowledged_early(received_with(prm.e))
 
     def onCallRxReinvite(self, prm: pj.OnCallRxReinviteParam) -> None:  # noqa: N802
         """Report a re-offer; it is answered by a command, or 488 now if it is garbage."""
@@ -241,6 +287,8 @@ class Leg(pj.Call):
 
     def _answer_update(self, code: int, body: bytes | None) -> None:
         number, self._update = self._update, 0
+        if self._pracked and code >= 300:  # noqa: PLR2004 - there is no other answer (RFC 6337 section 2.3)
+            code, body = 200, None
         if code < 300:  # noqa: PLR2004
             self._next = body
             self._awaited = number if self._asked else 0
@@ -253,20 +301,22 @@ class Leg(pj.Call):
 
     def _state_changed(self, info: pj.CallInfo, event: pj.SipEvent) -> None:
         if info.state == pj.PJSIP_INV_STATE_CONNECTING and self.name is LegName.CALLEE:
-            self._callee_answered(info, _received(event))
+            self._callee_answered(info, received_with(event))
         elif info.state == pj.PJSIP_INV_STATE_CONFIRMED and not self._confirmed:
             self._confirmed = True
             self._bodies.settle()
             if self.name is LegName.CALLER:
+                reliable(self.getId(), on=False)  # re-INVITEs do without
                 self._caller_confirmed(event)
         elif info.state == pj.PJSIP_INV_STATE_DISCONNECTED:
-            self._disconnected(info, _received(event))
+            self._disconnected(info, received_with(event))
 
     def _caller_confirmed(self, event: pj.SipEvent) -> None:
         text = event.body.rxMsg.rdata.wholeMsg if event.type == pj.PJSIP_EVENT_RX_MSG else ""
         ends = (_FROM.search(text), _TO.search(text))
         self._ends = (ends[0][1] if ends[0] else "", ends[1][1] if ends[1] else "")
-        answer = _early_sdp(_read(received(text))) if self.delayed else None
+        answer = lenient_sdp(read(received(text))) if self.delayed else None
+        self.delayed = False
         self._host.leg_event(self, CallerConfirmed(answer))
 
     def _callee_answered(self, info: pj.CallInfo, message: Message | None) -> None:
@@ -274,8 +324,9 @@ class Leg(pj.Call):
         self.response = message
         if message is not None:
             self._ends = (message.first("From") or "", message.first("To") or "")
+            self._host.leg_said(self, message)
         try:
-            answer = _sdp_of(message)
+            answer = sdp_of(message)
         except PeerError as err:
             self._host.leg_failed(self, f"the callee's answer: {err.where}: {err.what}")
             return
@@ -284,9 +335,9 @@ class Leg(pj.Call):
     def _disconnected(self, info: pj.CallInfo, message: Message | None) -> None:
         code, reason = info.lastStatusCode, info.lastReason
         if message is None and code == _REQUEST_TERMINATED and self.name is LegName.CALLER:
-            message = _read(cancelled_by(info.callIdString))
+            message = read(cancelled_by(info.callIdString))
         if message is not None:
-            self.reasons = _reasons(message)
+            self.reasons = reasons_of(message)
             if isinstance(message.start, headers.StatusLine) and message.start.code >= 300:  # noqa: PLR2004
                 self.final = message  # PJSIP reports a redirection as 487
                 code, reason = message.start.code, message.start.reason
@@ -305,27 +356,56 @@ class Leg(pj.Call):
         if not self._confirmed:
             self.heard = self.heard or tsx.state == pj.PJSIP_TSX_STATE_PROCEEDING
             if tsx.state == pj.PJSIP_TSX_STATE_PROCEEDING and code > 100:  # noqa: PLR2004
-                self.response = _received(event)
-                self._host.leg_event(self, CalleeProgress(code, tsx.statusText, _early_sdp(self.response)))
+                self._progressed(code, tsx.statusText, received_with(event))
             return
         if not self._reoffering or code < 200:  # noqa: PLR2004
             return
         if tsx.state in {pj.PJSIP_TSX_STATE_COMPLETED, pj.PJSIP_TSX_STATE_TERMINATED}:
             self._reoffering = False
-            self._host.leg_event(self, self._reoffer_answer(code, tsx.statusText, _received(event)))
+            self._host.leg_event(self, self._reoffer_answer(code, tsx.statusText, received_with(event)))
+
+    def _progressed(self, code: int, reason: str, message: Message | None) -> None:
+        self.response = message
+        if message is not None:
+            self._host.leg_said(self, message)
+        reliable_one = message is not None and "100rel" in headers.options(message, "Require")
+        event = CalleeProgress(code, reason, lenient_sdp(message), reliable=reliable_one)
+        self._host.leg_event(self, event)
+
+    def _update_changed(self, tsx: pj.SipTransaction, event: pj.SipEvent) -> None:
+        code = tsx.statusCode
+        done = tsx.state in {pj.PJSIP_TSX_STATE_COMPLETED, pj.PJSIP_TSX_STATE_TERMINATED}
+        if not done or code in _CHALLENGES:
+            return  # after a challenge PJSIP sends it again
+        self._updating = False
+        if code in _UNKNOWN_METHOD:
+            code = _NOT_ACCEPTABLE_HERE
+        self._host.leg_event(self, self._reoffer_answer(code, tsx.statusText, received_with(event)))
+
+    def _acknowledged_early(self, message: Message | None) -> None:
+        """The caller's PRACK: with SDP, it answers the offer in our provisional response."""
+        answer = lenient_sdp(message)
+        if answer is not None:
+            self.delayed = False
+            self._bodies.settle()
+            self._host.leg_event(self, EarlyAnswer(answer))
 
     def _reoffer_answer(self, code: int, reason: str, message: Message | None) -> ReofferAnswered:
+        if message is not None:
+            self._host.leg_said(self, message)
         if code >= 300:  # noqa: PLR2004
             return ReofferAnswered(self.name, code, reason, None)
         self._bodies.settle()
         try:
-            return ReofferAnswered(self.name, code, reason, _sdp_of(message))
+            return ReofferAnswered(self.name, code, reason, sdp_of(message))
         except PeerError as err:
             return ReofferAnswered(self.name, _NOT_ACCEPTABLE_HERE, f"{err.where}: {err.what}", None)
 
     def _reoffered(self, text: str) -> tuple[int, bool]:
         try:
-            offer = _sdp_of(headers.read_message(received(text)))
+            message = headers.read_message(received(text))
+            self._host.leg_said(self, message)
+            offer = sdp_of(message)
         except PeerError:
             offer = None
         if offer is None:
@@ -335,7 +415,7 @@ class Leg(pj.Call):
 
     def _response(self, code: int, reason: str, extra: HeaderList) -> pj.CallOpParam:
         """Parameters of a response; PJSIP repeats in later ones what was added before."""
-        prm = _operation()
+        prm = operation()
         prm.statusCode = code
         prm.reason = reason
         for name, value in extra:
@@ -363,54 +443,3 @@ class _Guard:
             return False
         self._host.leg_failed(self._leg, f"{self._where}: {type(err).__name__}")
         return True
-
-
-def header(name: str, value: str) -> pj.SipHeader:
-    """Make a header for PJSIP."""
-    made = pj.SipHeader()
-    made.hName = name
-    made.hValue = value
-    return made
-
-
-def _operation(option: pj.SipTxOption | None = None) -> pj.CallOpParam:
-    prm = pj.CallOpParam(True)
-    prm.opt.audioCount = 1
-    prm.opt.videoCount = 0
-    prm.opt.textCount = 0
-    if option is not None:
-        prm.txOption = option
-    return prm
-
-
-def _received(event: pj.SipEvent) -> Message | None:
-    """The message that caused an event; None if a timer, or we, did."""
-    if event.type != pj.PJSIP_EVENT_TSX_STATE or event.body.tsxState.type != pj.PJSIP_EVENT_RX_MSG:
-        return None
-    return _read(received(event.body.tsxState.src.rdata.wholeMsg))
-
-
-def _read(raw: bytes) -> Message | None:
-    """A message that PJSIP took; one that our stricter reader refuses counts as none."""
-    try:
-        return headers.read_message(raw) if raw else None
-    except PeerError:
-        return None
-
-
-def _sdp_of(message: Message | None) -> Sdp | None:
-    body = headers.sdp_body(message) if message is not None else None
-    return sdp.parse(body) if body else None
-
-
-def _early_sdp(message: Message | None) -> Sdp | None:
-    """SDP of a provisional response; one that cannot be read counts as none."""
-    try:
-        return _sdp_of(message)
-    except PeerError:
-        return None
-
-
-def _reasons(message: Message) -> tuple[Reason, ...]:
-    found = [headers.reason(message, protocol) for protocol in ("SIP", "Q.850")]
-    return tuple(dict.fromkeys(value for value in found if value is not None))

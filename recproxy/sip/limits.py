@@ -122,6 +122,11 @@ class TrunkLimits:
             limit is not None and limit.max_calls is not None and self._calls.get(trunk, 0) >= limit.max_calls
         )
 
+    @property
+    def full(self) -> frozenset[str]:
+        """Trunks that have all the calls that they may have."""
+        return frozenset(trunk for trunk in self._limits if self.is_full(trunk))
+
     def begun(self, source: str, onward: str) -> None:
         """A call has begun."""
         for trunk in dict.fromkeys((source, onward)):

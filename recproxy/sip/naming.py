@@ -92,6 +92,11 @@ class Names:
             entry.answer is None and (entry.asked or not entry.stale_at) for entry in self._entries.values()
         )
 
+    @property
+    def size(self) -> int:
+        """How many questions were asked, or are to be."""
+        return len(self._entries)
+
     def locate(self, target: Target) -> tuple[Hop, ...]:
         """Where a target is, in order of preference; empty while that is not known."""
         if not target.is_name:

@@ -14,11 +14,12 @@ from recproxy.sip.bridge import Attempt, Bridge, Search
 from recproxy.sip.carrying import carried, origin
 from recproxy.sip.headers import Message
 from recproxy.sip.hunt import Failure, GiveUp, Hunt, Step, Try
-from recproxy.sip.leg import Leg, LegHost, header
+from recproxy.sip.leg import Leg, LegHost
 from recproxy.sip.numbering import Party, rewritten_identity, rewritten_user
 from recproxy.sip.router import Router
 from recproxy.sip.stack import SipSettings, Stack
 from recproxy.sip.targets import Hop
+from recproxy.sip.translation import header
 from recproxy.sip.trunks import request_uri
 from recproxy.sip.uri import Address, Uri
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from recproxy.call.commands import Note
+from recproxy.sip import native
 from recproxy.sip.registration import Credentials, News, Registration
 from recproxy.sip.router import Located
 from recproxy.sip.stack import SipSettings, Stack
-from recproxy.sip.targets import Below
+from recproxy.sip.targets import Below, Hop
 
 __all__ = ["Registrations"]
 
@@ -60,8 +62,17 @@ class Registrations:
             contact = self._settings.contact(wanted.registrar.transport, wanted.registrar.host)
             ours = contact.replace("sip:recproxy@", f"sip:{wanted.user}@", 1)
             servers = self._locate(wanted.registrar)
-            if not servers or not self._stack.register(trunk, wanted, str(servers[0]), ours):
+            if not servers or not self._register(trunk, wanted, servers[0], ours):
                 self.answered(trunk, 503, "Service Unavailable", 0)
+
+    def _register(self, trunk: str, wanted: Credentials, hop: Hop, ours: str) -> bool:
+        if not (wanted.registrar.is_name and hop.transport == "tls"):
+            return self._stack.register(trunk, wanted, str(hop), ours)
+        # Asked for by its name, for which its certificate must be, now and whenever PJSIP renews it.
+        native.locate(wanted.registrar.host, f"{hop.host}:{hop.port}")
+        sent = self._stack.register(trunk, wanted, str(replace(wanted.registrar, port=hop.port)), ours)
+        native.locate("", "")
+        return sent
 
     def end(self) -> None:
         """Tell every registrar to forget us; their answers come in as before."""

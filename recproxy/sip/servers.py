@@ -1,4 +1,4 @@
-"""The servers of all trunks in life: their names asked of DNS, OPTIONS sent, changes told."""
+"""The servers of all trunks in life: names asked of DNS, OPTIONS sent, changes told."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Final
 from recproxy.call.commands import Note
 from recproxy.sip import native
 from recproxy.sip.naming import Names
+from recproxy.sip.peernames import PeerNames
 from recproxy.sip.resolver import Resolver
 from recproxy.sip.router import Probe, Router, Routes
 from recproxy.sip.stack import SipSettings, Stack
@@ -45,7 +46,9 @@ class Servers:
         self._stack = stack
         self._tell = tell
         self._monotonic = monotonic
-        self._names = Names(below, {listen.ip_version for listen in settings.listen})
+        versions = {listen.ip_version for listen in settings.listen}
+        self._names = Names(below, versions)
+        self._peers = PeerNames(below, versions, settings.nameservers)
         self._resolver = Resolver(settings.nameservers)
         self._router = Router(routes, self._names.locate, below)
         self._probes: dict[str, list[Probe]] = {}
@@ -76,6 +79,7 @@ class Servers:
         if now < self._look_at:
             return
         self._look_at = now + _LOOK_S
+        self._peers.tend(now)
         for question, answer in self._resolver.answers():
             self._names.learned(question, answer, now)
         self._router.look_up()
@@ -95,6 +99,7 @@ class Servers:
     def close(self) -> None:
         """Ask DNS no more."""
         self._resolver.close()
+        self._peers.close()
 
     def _ask(self, probe: Probe) -> None:
         uri = str(probe.hop)

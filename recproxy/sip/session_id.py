@@ -1,10 +1,11 @@
-"""Session-ID (RFC 7989): one name for a call over all of its legs, and a loop's mark. Pure.
+"""Session-ID (RFC 7989): the names of a call's two ends over all of its legs, and a loop's mark. Pure.
 
-It goes on unchanged; a call without one gets one. A call that comes back from the same
-trunk, to the same number, under the name of a call that stands is a loop. Elements that
-keep the name: proxies, and back-to-back user agents that know RFC 7989 (Cisco, Oracle,
-recent Kamailio set-ups). Asterisk, FreeSWITCH and 3CX make a new call without it, and set
-Max-Forwards to its start as well: a loop through them ends at the limits of the trunks.
+They go on unchanged, in every message of either leg; a call without one gets one. A call
+that comes back from the same trunk, to the same number, under the name of a call that
+stands is a loop. Elements that keep the name: proxies, and back-to-back user agents that
+know RFC 7989 (Cisco, Oracle, recent Kamailio set-ups). Asterisk, FreeSWITCH and 3CX make a
+new call without it, and set Max-Forwards to its start as well: a loop through them ends at
+the limits of the trunks.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from recproxy.call.events import LegName
 from recproxy.sip.message import Message
 
-__all__ = ["LoopMark", "made_session_id", "session_uuid"]
+__all__ = ["Ends", "LoopMark", "made_session_id", "session_uuid"]
 
 _UUID: Final = re.compile(r"[ \t]*([0-9a-f]{32})(?:[ \t]*;|[ \t]*\Z)", re.IGNORECASE)
 _HEX_DIGITS: Final = 32
@@ -36,6 +38,39 @@ class LoopMark:
     trunk: str
     uuid: str
     number: str
+
+
+@dataclass(slots=True)
+class Ends:
+    """What the two ends of a call name themselves; empty for one that has not.
+
+    Attributes:
+        caller: UUID of the caller's end, or the one that was made for it.
+        callee: UUID of the callee's.
+    """
+
+    caller: str = ""
+    callee: str = ""
+
+    def learn(self, leg: LegName, message: Message) -> bool:
+        """Take in a message that came on ``leg``; an end may change its name in the call (section 7).
+
+        Returns:
+            Whether it names the end otherwise than before.
+        """
+        uuid = session_uuid(message)
+        if uuid is None or uuid == (self.caller if leg is LegName.CALLER else self.callee):
+            return False
+        if leg is LegName.CALLER:
+            self.caller = uuid
+        else:
+            self.callee = uuid
+        return True
+
+    def told(self, leg: LegName) -> str:
+        """Value for messages that go out on ``leg``: they speak for the other end. Empty for none."""
+        here, there = (self.callee, self.caller) if leg is LegName.CALLER else (self.caller, self.callee)
+        return f"{here};remote={there or _NIL}" if here else ""
 
 
 def session_uuid(message: Message) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import ipaddress
 import re
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -14,88 +13,19 @@ import pjsua2 as pj
 
 from recproxy.errors import PeerError
 from recproxy.sip import headers, native
-from recproxy.sip.leg import received
+from recproxy.sip.listening import Listen, Sockets
 from recproxy.sip.native import SipStackError
 from recproxy.sip.overload import BUSY_S
 from recproxy.sip.registration import Credentials
+from recproxy.sip.translation import received
 from recproxy.sip.trunks import Trunk
 
-__all__ = ["Arrivals", "Listen", "Log", "SipSettings", "Stack", "Tls"]
+__all__ = ["Arrivals", "Log", "SipSettings", "Stack"]
 
 Log = Callable[[int, str], None]
 
-_SOCKET_BUFFER_BYTES: Final = 2 * 1024 * 1024
 _SPARE_SLOTS: Final = 64  # a call slot is freed a little later than its call ends
 _USER_PART: Final = re.compile(r"((?:sips?|tel):)[^@>;\s]+|\+?[0-9]{6,}")
-_TRANSPORTS: Final = {
-    ("udp", 4): "PJSIP_TRANSPORT_UDP",
-    ("tcp", 4): "PJSIP_TRANSPORT_TCP",
-    ("tls", 4): "PJSIP_TRANSPORT_TLS",
-    ("udp", 6): "PJSIP_TRANSPORT_UDP6",
-    ("tcp", 6): "PJSIP_TRANSPORT_TCP6",
-    ("tls", 6): "PJSIP_TRANSPORT_TLS6",
-}
-_TLS_HANDSHAKE_MS: Final = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Tls:
-    """How TLS 1.2 and 1.3 are spoken at a socket, and on connections that leave from it.
-
-    Attributes:
-        certificate: PEM file with our certificate and those between it and its root.
-        key: PEM file of its private key.
-        ca: PEM file of the authorities that peers are checked against.
-        verify: Whether servers must show a certificate of theirs, made out to the host asked for.
-        verify_client: Whether clients must show one.
-    """
-
-    certificate: str
-    key: str
-    ca: str
-    verify: bool = True
-    verify_client: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Listen:
-    """One listening address.
-
-    Attributes:
-        transport: ``udp``, ``tcp`` or ``tls``.
-        address: Numeric.
-        port: 1–65535.
-        advertise: Address that peers are told; empty for ``address``.
-        tls: For ``tls``, and for that only.
-    """
-
-    transport: str
-    address: str
-    port: int
-    advertise: str = ""
-    tls: Tls | None = None
-
-    @property
-    def ip_version(self) -> int:
-        """4 or 6."""
-        return 6 if ":" in self.address else 4
-
-    @property
-    def contact(self) -> str:
-        """Contact URI for a dialog over this transport."""
-        tail = "".join(f";{name}={value}" for name, value in self.parameters)
-        return f"<sip:recproxy@{self.host}:{self.port}{tail}>"
-
-    @property
-    def host(self) -> str:
-        """What peers are told, IPv6 in brackets."""
-        host = self.advertise or self.address
-        return f"[{host}]" if ":" in host else host
-
-    @property
-    def parameters(self) -> tuple[tuple[str, str], ...]:
-        """Of a URI that leads here."""
-        return () if self.transport == "udp" else (("transport", self.transport),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +165,7 @@ class Stack:
         self._endpoint: pj.Endpoint | None = None
         self._writer: _Log | None = None
         self._door: _Door | None = None
-        self._transports: list[int] = []
+        self._sockets = Sockets()
         self._registrants: dict[str, _Registrant] = {}
         self._retired: list[_Registrant] = []
 
@@ -266,7 +196,7 @@ class Stack:
                 held.setRegistration(True)
                 return True
             account = _Registrant(trunk, self._arrivals)
-            settings = _account_settings(self._settings.listen, self._transports)
+            settings = _account_settings(self._settings.listen, self._sockets.numbers)
             _add_credentials(settings, credentials, server, contact)
             account.create(settings, False)
             self._registrants[trunk] = account
@@ -305,16 +235,24 @@ class Stack:
             endpoint.libInit(self._library_settings())
             native.start(max_connections=self._settings.max_connections)
             endpoint.audDevManager().setNoDev()
-            self._transports = [_listen(endpoint, listen) for listen in self._settings.listen]
+            self._sockets.open(endpoint, self._settings.listen)
             endpoint.libStart()
             self._door = _Door(self._arrivals)
-            self._door.create(_account_settings(self._settings.listen, self._transports), True)
+            self._door.create(_account_settings(self._settings.listen, self._sockets.numbers), True)
         except pj.Error as err:
             self.close(idle=True)
             raise SipStackError(f"{err.title}: {err.reason}") from err
         except SipStackError:
             self.close(idle=True)
             raise
+
+    def renew(self, listen: tuple[Listen, ...]) -> list[Listen]:
+        """Take other certificates for the same sockets, see ``Sockets.renew``.
+
+        Raises:
+            SipStackError: A socket cannot be listened on again.
+        """
+        return self._sockets.renew(listen) if self._endpoint is not None else []
 
     def poll(self, timeout_ms: int) -> int:
         """Treat what came from the network, waiting for it at most ``timeout_ms``.
@@ -357,6 +295,7 @@ class Stack:
             self._door.shutdown()
         self._endpoint.libDestroy(pj.PJSUA_DESTROY_NO_RX_MSG if idle else 0)
         self._door = self._writer = self._endpoint = None
+        self._sockets.close()
 
     def _library_settings(self) -> pj.EpConfig:
         settings = pj.EpConfig()
@@ -389,40 +328,6 @@ def _retry_after(event: pj.SipEvent) -> int | None:
         return None
 
 
-def _listen(endpoint: pj.Endpoint, listen: Listen) -> int:
-    """Open a transport and return its number."""
-    kind = _TRANSPORTS.get((listen.transport, listen.ip_version))
-    if kind is None:
-        raise SipStackError(f"transport {listen.transport!r} is not udp, tcp or tls")
-    settings = pj.TransportConfig()
-    settings.boundAddress = listen.address
-    settings.port = listen.port
-    settings.publicAddress = listen.advertise
-    if listen.tls is not None:
-        _secure(settings.tlsConfig, listen.tls)
-    if listen.transport == "udp":
-        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
-            settings.sockOptParams.sockOpts.append(
-                pj.SockOpt(socket.SOL_SOCKET, option, _SOCKET_BUFFER_BYTES)
-            )
-    try:
-        transport: int = endpoint.transportCreate(getattr(pj, kind), settings)
-    except pj.Error as err:
-        where = f"{listen.transport} {listen.address} port {listen.port}"
-        raise SipStackError(f"cannot listen on {where}: {err.reason}") from err
-    return transport
-
-
-def _secure(settings: pj.TlsConfig, tls: Tls) -> None:
-    settings.certFile = tls.certificate
-    settings.privKeyFile = tls.key
-    settings.CaListFile = tls.ca
-    settings.proto = pj.PJ_SSL_SOCK_PROTO_TLS1_2 | pj.PJ_SSL_SOCK_PROTO_TLS1_3
-    settings.verifyServer = tls.verify
-    settings.verifyClient = settings.requireClientCert = tls.verify_client
-    settings.msecTimeout = _TLS_HANDSHAKE_MS
-
-
 def _account_settings(listen: tuple[Listen, ...], transports: list[int]) -> pj.AccountConfig:
     settings = pj.AccountConfig()
     settings.idUri = listen[0].contact
@@ -446,7 +351,7 @@ def _account_settings(listen: tuple[Listen, ...], transports: list[int]) -> pj.A
 
 def _add_credentials(settings: pj.AccountConfig, credentials: Credentials, server: str, contact: str) -> None:
     settings.idUri = f"sip:{credentials.user}@{credentials.registrar.host}"
-    settings.regConfig.registrarUri = server  # an address: PJSIP would wait for the look-up of a name
+    settings.regConfig.registrarUri = server
     settings.regConfig.registerOnAdd = True
     settings.regConfig.timeoutSec = credentials.expires_s
     settings.regConfig.retryIntervalSec = 0  # when to try again is ours to say

@@ -13,7 +13,8 @@ from recproxy.sip.bridge import Bridge
 from recproxy.sip.carrying import carried
 from recproxy.sip.headers import Message
 from recproxy.sip.leg import Leg
-from recproxy.sip.stack import Listen, SipSettings
+from recproxy.sip.listening import Listen
+from recproxy.sip.stack import SipSettings
 from recproxy.sip.trunks import Trunk
 from recproxy.sip.uri import Uri
 

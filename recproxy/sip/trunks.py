@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -44,6 +44,7 @@ class Trunk:
         credentials: For its registrar, and for its challenges of INVITEs; None for none.
         siprec: Its calls are forks of a recording client (RFC 7866): they end here.
         notice_header: Header in which such a client says what it announced.
+        tells_recording: Whether it is told the id of a call's recording.
     """
 
     name: str
@@ -58,6 +59,10 @@ class Trunk:
     users: DigestUsers | None = None
     deny: tuple[str, ...] = ()
     headers: HeaderRules = EVERYTHING_USUAL
+    credentials: Credentials | None = None
+    tells_recording: bool = False
+    siprec: bool = False
+    notice_header: str = ""
 
     def denies(self, number: str) -> bool:
         """Whether calls from here may not reach ``number``; a plus is 00, and separators do not count."""
@@ -71,10 +76,6 @@ class Trunk:
         except ValueError:
             return False
         return any(address in ipaddress.ip_network(peer) for peer in self.peers)
-
-    credentials: Credentials | None = None
-    siprec: bool = False
-    notice_header: str = ""
 
 
 class TrunkTable:
@@ -126,6 +127,10 @@ class TrunkTable:
             if address.version == network.version and address in network:
                 return trunk
         return None
+
+    def networks(self, names: Collection[str]) -> tuple[str, ...]:
+        """Every network that requests of these trunks may come from."""
+        return tuple(str(network) for network, trunk in self._networks if trunk.name in names)
 
     @property
     def users(self) -> dict[str, DigestUsers]:
