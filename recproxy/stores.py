@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from recproxy.config.storing import NodeName, StorageConfig
+from recproxy.errors import ConfigError
 from recproxy.secretfile import secret_lines
-from storage import Catalogue, Files, Objects
+from storage import Catalogue, Files, Objects, StorageError
+from storage.catalogue import reach
 
-__all__ = ["open_catalogue", "open_objects"]
+__all__ = ["bucket_fault", "catalogue_fault", "open_catalogue", "open_objects"]
 
 
 def open_catalogue(places: StorageConfig, node: NodeName, files: Files) -> Catalogue:
@@ -22,10 +24,7 @@ def open_catalogue(places: StorageConfig, node: NodeName, files: Files) -> Catal
         CatalogueError: It cannot be opened or is of a newer version, or the node's name is another's.
         FileFault: Its file cannot be created.
     """
-    password = ""
-    if places.catalogue_password_file is not None:
-        (password,) = secret_lines("storage.catalogue_password_file", places.catalogue_password_file)
-    return Catalogue.open(files, places.catalogue_url, password=password, nodes=places.nodes(node))
+    return Catalogue.open(files, places.catalogue_url, password=_password(places), nodes=places.nodes(node))
 
 
 def open_objects(places: StorageConfig) -> Objects | None:
@@ -54,3 +53,33 @@ def open_objects(places: StorageConfig) -> Objects | None:
             authorities=str(bucket.authorities or ""),
         )
     )
+
+
+def catalogue_fault(places: StorageConfig) -> str | None:
+    """What keeps us from a catalogue on a server; empty if nothing does, None if it is a file."""
+    if places.catalogue_file is not None:
+        return None
+    try:
+        reach(places.catalogue_url, _password(places))
+    except (ConfigError, StorageError) as err:
+        return str(err)
+    return ""
+
+
+def bucket_fault(places: StorageConfig) -> str | None:
+    """What keeps us from the bucket; empty if nothing does, None if there is none."""
+    try:
+        objects = open_objects(places)
+        if objects is None:
+            return None
+        objects.size("recproxy doctor looks for what is not there")
+    except (ConfigError, StorageError) as err:
+        return str(err)
+    return ""
+
+
+def _password(places: StorageConfig) -> str:
+    if places.catalogue_password_file is None:
+        return ""
+    (password,) = secret_lines("storage.catalogue_password_file", places.catalogue_password_file)
+    return password

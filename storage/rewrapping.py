@@ -80,11 +80,13 @@ class Rewrapper:
 
         Raises:
             RecordingNotFound: There is no such recording (any more), or it is being made or shredded.
+            ForeignRecording: Another node has its headers.
             KeyUnavailable: A header is missing, or no identity opens it; it stays as it was.
             StorageError: A file, the chain or the catalogue cannot be written; repeat.
         """
         with self._files.lock(LOCK_PATH):
             row = self._catalogue.get(recording)
+            self._catalogue.check_own(row)
             if row.state not in {State.SEALED, State.ABORTED}:
                 raise RecordingNotFound(f"recording {recording} is {row.state.value}: its key cannot change")
             living = {term.purpose for term in row.tags.terms}

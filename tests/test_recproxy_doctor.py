@@ -13,7 +13,9 @@ import pytest
 import yaml
 from certificates import Authority, Issued
 from command_line import recproxy
+from postgres import PASSWORD, Postgres
 from recorded import Shelf, Take, make_shelf, record
+from s3_stage import s3_server
 
 from recproxy.config import Config, load
 from recproxy.doctor import (
@@ -344,6 +346,39 @@ def test_certificate_and_key_of_a_socket_for_tls_are_tried(shelf: Shelf, tmp_pat
     assert "holds no certificate in PEM form" in probe(read).tls_faults["127.0.0.1 port 5061"]
     issued.certificate.unlink()
     assert "No such file" in probe(read).tls_faults["127.0.0.1 port 5061"]
+
+
+def test_a_catalogue_on_a_server_is_asked(shelf: Shelf, postgres: Postgres) -> None:
+    assert probe(load(shelf.config)).catalogue_fault is None
+    password = shelf.root / "catalogue.password"
+    password.touch(mode=0o600)
+    server = f"storage:\n  catalogue: {postgres.database()}\n  catalogue_password_file: catalogue.password\n"
+    shelf.config.write_text(shelf.config.read_text().replace("storage:\n", server))
+    read = load(shelf.config)
+    for text, said in (("wrong\n", "password authentication failed"), ("", "is no password")):
+        password.write_text(text)
+        found = _ungood(replace(FIT, catalogue_fault=probe(read).catalogue_fault), read)
+        assert (found.check, said in found.said) == ("catalogue", True)
+    password.write_text(f"{PASSWORD}\n")
+    assert probe(read).catalogue_fault == ""
+    assert {one.grade for one in check(replace(FIT, catalogue_fault=""), read)} == {Grade.GOOD}
+
+
+def test_a_bucket_is_asked(shelf: Shelf) -> None:
+    assert probe(load(shelf.config)).bucket_fault is None
+    credentials = shelf.root / "bucket.credentials"
+    credentials.touch(mode=0o600)
+    credentials.write_text("AKIA\nsecret\n")
+    with s3_server() as server:
+        place = server.place()
+        bucket = f"{{name: {place.name}, endpoint: '{place.endpoint}', credentials_file: bucket.credentials}}"
+        shelf.config.write_text(
+            shelf.config.read_text().replace("storage:\n", f"storage:\n  bucket: {bucket}\n")
+        )
+        read = load(shelf.config)
+        assert probe(read).bucket_fault == ""
+    found = _ungood(replace(FIT, bucket_fault=probe(read).bucket_fault), read)
+    assert (found.check, place.endpoint in found.said) == ("bucket", True)
 
 
 def test_an_address_of_another_machine_is_seen(shelf: Shelf) -> None:

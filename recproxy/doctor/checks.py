@@ -61,6 +61,14 @@ def check(facts: Facts, config: Config) -> list[Finding]:
         *_programs(facts),
         *_policy(facts.policy_fault, facts.prompts),
         *map(_unannounced, facts.unannounced),
+        *_server(
+            "catalogue",
+            facts.catalogue_fault,
+            "storage.catalogue, its password file, or the server: see docs/scale.md",
+        ),
+        *_server(
+            "bucket", facts.bucket_fault, "storage.bucket, its credentials, or the store: see docs/scale.md"
+        ),
         *_api(facts.api_fault),
         _disk(facts.free_bytes),
         _clock(facts.clock_synchronised),
@@ -116,6 +124,12 @@ def _api(fault: str | None) -> Iterator[Finding]:
         yield _bad("HTTP API", fault, 'see docs/api.md; tokens are made with "recproxy api token"')
     else:
         yield _good("HTTP API", "tokens and certificates can be used")
+
+
+def _server(name: str, fault: str | None, mend: str) -> Iterator[Finding]:
+    if fault is None:
+        return
+    yield _bad(name, fault, mend) if fault else _good(name, "answers, and lets us in")
 
 
 def _descriptors(limit: int, max_calls: int) -> Finding:

@@ -163,6 +163,9 @@ class Facts:
             is, None if there is no API.
         epochs: The key groups that change their key pair.
         unannounced: Trunks of recording clients (SIPREC) that no purpose names in announce.fork.
+        catalogue_fault: What keeps us from a catalogue on a server; empty if nothing does, None
+            if it is a file.
+        bucket_fault: The same of the bucket; None if there is none.
     """
 
     euid: int
@@ -186,3 +189,5 @@ class Facts:
     epochs: tuple[EpochFacts, ...] = ()
     unannounced: tuple[str, ...] = ()
     tls_faults: Mapping[str, str] = field(default_factory=dict)
+    catalogue_fault: str | None = None
+    bucket_fault: str | None = None

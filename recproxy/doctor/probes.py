@@ -23,6 +23,7 @@ from recproxy.doctor.facts import DirectoryFacts, EpochFacts, Facts, FileFacts, 
 from recproxy.epochkeys import SHORT, epoch_lengths
 from recproxy.errors import ConfigError, RecproxyError
 from recproxy.policy import Policy, Surroundings, load_policy
+from recproxy.stores import bucket_fault, catalogue_fault
 from storage import EpochShelf, OsFiles, StorageError, load_recipients, load_root_key, load_signing_key
 
 __all__ = ["probe"]
@@ -75,6 +76,8 @@ def probe(config: Config) -> Facts:
         epochs=() if policy is None else tuple(_epochs(places.epochs, policy)),
         unannounced=() if policy is None else tuple(_unannounced(config, policy)),
         tls_faults=dict(_tls_faults(config)),
+        catalogue_fault=catalogue_fault(places),
+        bucket_fault=bucket_fault(places),
     )
 
 

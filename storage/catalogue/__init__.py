@@ -3,6 +3,7 @@
 from storage.catalogue.engines import open_engine, postgresql_engine, sqlite_engine, sqlite_url
 from storage.catalogue.holds import HoldRegister
 from storage.catalogue.leases import LEASE, Lease, LeaseRegister
+from storage.catalogue.membership import reach
 from storage.catalogue.register import CATALOGUE_NAME, EXPIRY, Catalogue
 from storage.catalogue.rows import (
     AudioFacts,
@@ -54,6 +55,7 @@ __all__ = [
     "length_bucket",
     "open_engine",
     "postgresql_engine",
+    "reach",
     "sqlite_engine",
     "sqlite_url",
 ]

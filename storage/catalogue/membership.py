@@ -14,12 +14,14 @@ from typing import Final
 import sqlalchemy as sa
 
 from storage.age import Random
+from storage.catalogue.engines import open_engine
+from storage.catalogue.queries import named_errors
 from storage.catalogue.schema import NODES
 from storage.durable import replace
 from storage.errors import CatalogueError
 from storage.files import Files
 
-__all__ = ["NODE_PATH", "join"]
+__all__ = ["NODE_PATH", "join", "reach"]
 
 NODE_PATH: Final = "node.id"
 _ID: Final = re.compile(r"[0-9a-f]{32}\Z")
@@ -63,3 +65,21 @@ def _directory_id(files: Files, random: Random) -> str:
     if not _ID.match(text):
         raise CatalogueError(f"{NODE_PATH} is damaged: put back a copy; the catalogue knows this node by it")
     return text
+
+
+def reach(url: str, password: str = "") -> None:
+    """Ask the server of a catalogue whether we may come in; makes and changes nothing.
+
+    Args:
+        url: SQLAlchemy URL.
+        password: Of the role, if the server asks for one.
+
+    Raises:
+        CatalogueError: It cannot be reached, refuses us, or its driver is not installed.
+    """
+    engine = open_engine(url, password)
+    try:
+        with named_errors(), engine.connect():
+            pass
+    finally:
+        engine.dispose()
