@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -160,6 +160,7 @@ class Take:
         policy: Version of the policy it was made under.
         epoch: Day or month of the key group ``main`` whose key in ``epochs/`` it is wrapped to.
         further: Purposes that it serves too.
+        findable: Purposes for which the numbers find it; none: for all.
     """
 
     number: int
@@ -175,6 +176,7 @@ class Take:
     policy: str = "7" * 64
     epoch: str = ""
     further: tuple[PurposeTerm, ...] = ()
+    findable: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
@@ -211,6 +213,8 @@ def record(shelf: Shelf, *takes: Take, clock: datetime | None = None) -> None:
         for take in takes:
             shown[0] = clock or take.started
             numbers = index.tokens((take.caller, take.callee), take.started) if take.index else None
+            if numbers is not None:
+                numbers = replace(numbers, purposes=take.findable)
             shelved = EpochShelf(OsFiles(shelf.root / "epochs"))
             _record(
                 store, take, numbers, shelved.recipients("main", take.epoch) if take.epoch else recipients

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sdp_bodies
-from daemon import Purpose, Settings, age_decrypt, eventually
+from daemon import Purpose, Settings, age_decrypt
 from rig import NUMBER, Call, Rig, announcement_heard, compare
+
+from storage import (
+    AuditLog,
+    Catalogue,
+    ClockBounds,
+    ClockGuard,
+    ClockReading,
+    OsFiles,
+    Retention,
+    load_signing_key,
+    sqlite_url,
+)
 
 pytestmark = [pytest.mark.interop, pytest.mark.law]
 
@@ -170,29 +183,28 @@ def test_a_power_cut_after_the_no_brings_the_refused_purpose_not_back(make_rig: 
 
 
 def test_each_purpose_ends_at_its_own_expiry_and_the_body_with_the_last(make_rig: MakeRig) -> None:
-    rig = both(make_rig, training="PT8S", orders="PT20S")
+    rig = both(make_rig, training="P1D", orders="P2D")
     call = rig.dial(codecs=CODECS)
     recording = rig.recorded(call)
     rig.talk_on(call, 0.5)
     call.hang_up()
     rig.sealed(call)
-    found = json.loads(rig.daemon.cli("recordings", "list", "--json").stdout)["recordings"]
-    assert [one["purposes"] for one in found] == [["orders", "training"]]
+    shown = show(rig, recording)
+    assert shown["purposes"] == ["orders", "training"]
+    started = datetime.fromisoformat(shown["started"])
+    assert rig.daemon.stop() == 0
 
-    def swept() -> None:
-        rig.daemon.cli("retention", "--once")
+    def swept(after: timedelta) -> set[str]:
+        sweep(rig, started + after)
+        return set(headers(rig))
 
-    swept()
-    assert set(headers(rig)) == {"orders", "training"}, "nothing is early"
-
-    def gone(purpose: str) -> bool:
-        swept()
-        return purpose not in headers(rig)
-
-    eventually(lambda: gone("training"), within_s=30, what="the header for the training to go")
+    second, day = timedelta(seconds=1), timedelta(days=1)
+    assert swept(day - second) == {"orders", "training"}, "nothing is early"
+    assert swept(day + second) == {"orders"}
     assert opens(rig, recording, "orders")
     assert show(rig, recording)["purposes"] == ["orders"]
-    eventually(lambda: gone("orders"), within_s=40, what="the last header to go")
+    assert swept(2 * day - second) == {"orders"}
+    assert swept(2 * day + second) == set()
     assert rig.daemon.bodies() == []
     assert show(rig, recording)["state"] == "shredded"
     assert chain(rig, "rec.purpose_expired", "shred.verified") == [
@@ -200,6 +212,20 @@ def test_each_purpose_ends_at_its_own_expiry_and_the_body_with_the_last(make_rig
         ("shred.verified", "orders"),
     ]
     assert rig.daemon.cli("audit", "verify").returncode == 0
+
+
+def sweep(rig: Rig, at: datetime) -> None:
+    """One run of retention at an instant, as its unit makes it."""
+    here = rig.daemon.directory
+    files = OsFiles(rig.daemon.data)
+    catalogue = Catalogue.open(files, sqlite_url(str(rig.daemon.data / "catalogue.sqlite")))
+    signing = load_signing_key(OsFiles(here), "audit.key")
+    audit = AuditLog(files, signing, "rig", lambda: at, "retention")
+    sweeper = Retention(files, catalogue, audit, ClockGuard(files, ClockBounds()))
+    report = sweeper.sweep(ClockReading(at, at.timestamp(), "b"))
+    assert (report.stood_still, report.failed) == (None, ())
+    audit.close()
+    catalogue.close()
 
 
 def test_silence_is_no_to_the_one_and_the_other_loses_not_a_word(make_rig: MakeRig) -> None:

@@ -192,3 +192,21 @@ def test_exactly_the_purposes_that_apply_and_no_rule_of_any_is_lost(
 @pytest.mark.parametrize("order", [("a", "b"), ("b", "a")])
 def test_of_those_kept_equally_long_the_first_in_the_policy_leads(order: tuple[str, str]) -> None:
     assert planned(parsed(whole({name: one_purpose() for name in order}))).purpose == order[0]
+
+
+def test_a_fork_shows_one_announcement_that_tells_of_every_purpose_or_nothing() -> None:
+    def forked(*prompts: str, second: bool = True) -> frozenset[str] | None:
+        fork = {"evidence": "asserted"}
+        made = {
+            name: one_purpose(announce__prompts={"nl": prompt})
+            for name, prompt in zip(("one", "two"), prompts, strict=True)
+        }
+        made["one"]["announce"]["fork"] = dict(fork, trunks=["provider"])
+        if second:
+            made["two"]["announce"]["fork"] = dict(fork, trunks=["provider"])
+        found = planned(parsed(whole(made))).fork
+        return None if found is None else found.prompts
+
+    assert forked("training", "training") == frozenset({"training"})
+    assert forked("training", "agreements") == frozenset(), "no single word of the client can show both"
+    assert forked("training", "training", second=False) is None
