@@ -7,7 +7,7 @@ goes and adds one to the total of its month. Each step is in the audit chain bef
 is in the catalogue; what a crash cuts short is done anew, and counts once.
 
 The instant comes from a clock that retention has found to be right, so nothing is
-early; a horizon that became longer holds at once, one that became shorter moves nothing.
+early; a horizon that became longer is heeded, one that became shorter moves nothing.
 """
 
 from __future__ import annotations
@@ -97,11 +97,12 @@ class Remains:
         longest = TraceTerm(
             "", max(term.horizon for term in terms.values()), max(term.keep for term in terms.values())
         )
+        shortest = min(term.keep for term in terms.values())
         with self._files.lock(LOCK_PATH):
             completed = self._complete(terms, longest, now, run)
             purged = sum(
                 self._purge(purpose, terms.get(purpose, longest).keep, now, run, limit)
-                for purpose in self._catalogue.stones.purposes()
+                for purpose in self._catalogue.stones.purposes(now - shortest)
             )
         if purged:
             self._catalogue.checkpoint()
@@ -110,7 +111,7 @@ class Remains:
     def _complete(self, terms: Mapping[str, TraceTerm], longest: TraceTerm, now: datetime, run: str) -> int:
         noted: list[Horizon] = []
         over: list[Tombstone] = []
-        for stone in self._catalogue.stones.incomplete():
+        for stone in self._catalogue.stones.incomplete(now):
             horizon = _horizon(stone, terms.get(stone.purpose, longest))
             if (stone.key_group, stone.out_of_backups) != (horizon.key_group, horizon.out_of_backups):
                 noted.append(horizon)

@@ -251,6 +251,7 @@ def test_tombstones_of_an_earlier_version_age_too(tmp_path: Path) -> None:
     store.close()
     catalogue.close()
     with closing(sqlite3.connect(files.root / CATALOGUE_NAME)) as connection:
+        connection.execute("drop index tombstones_by_horizon")
         for name in ("key_group", "key_id", "out_of_backups", "complete_at"):
             connection.execute(f"alter table tombstones drop column {name}")
         connection.executescript(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import subprocess
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -27,14 +28,20 @@ from storage_machine import (
 from test_storage_ladder import climb
 
 from storage import (
+    CATALOGUE_NAME,
+    AuditLog,
+    Catalogue,
     KeyUnavailable,
     OpenRequest,
+    OsFiles,
     Reader,
     RecordingNotFound,
+    RecordingStore,
     Rewrapper,
     Shredder,
     State,
     StorageError,
+    sqlite_url,
     verify_chain,
 )
 from storage.age import X25519Identity
@@ -179,3 +186,77 @@ def test_the_age_program_opens_it_with_the_key_of_its_epoch_or_the_long_lived_on
         check=True,
     )
     assert done.stdout.endswith(audio(1, 100))
+
+
+ANEW = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from storage_machine import *
+from test_storage_rewrapping import EPOCH
+from storage import *
+files = OsFiles(Path(sys.argv[1]))
+catalogue = Catalogue.open(files, sqlite_url(str(files.root / CATALOGUE_NAME)))
+log = AuditLog(files, SIGNING_KEY, "node-1", lambda: NOW)
+rewrapper = Rewrapper(files, catalogue, log, [IDENTITY.recipient])
+for number in range(int(sys.argv[3])):
+    print(number, flush=True)
+    rewrapper.rewrap(tags(number).recording, [EPOCH])
+log.close()
+catalogue.close()
+print("done", flush=True)
+"""
+MANY = 60
+
+
+@pytest.mark.faults
+def test_a_process_that_is_killed_in_the_middle_leaves_every_recording_readable(tmp_path: Path) -> None:
+    files = OsFiles(tmp_path / "data")
+    files.prepare()
+    catalogue = Catalogue.open(files, sqlite_url(str(files.root / CATALOGUE_NAME)))
+    store = RecordingStore(
+        files, catalogue, AuditLog(files, SIGNING_KEY, "node-1", lambda: NOW), [IDENTITY.recipient]
+    )
+    for number in range(MANY):
+        request = OpenRequest(
+            tags(number),
+            PARTIES,
+            AUDIO,
+            recipients={"training": (EPOCH.recipient,)},
+            epochs={"training": ("service", "2026-11-24")},
+        )
+        (writer,) = store.open_together([request], NOW)
+        assert not isinstance(writer, StorageError)
+        writer.write(audio(number, 100))
+        writer.seal(seal_facts())
+    store.close()
+    chance, reader = random.Random(5), Reader(files, catalogue)
+    for _ in range(10):
+        process = subprocess.Popen(
+            [sys.executable, "-c", ANEW, str(files.root), str(Path(__file__).parent), str(MANY)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        last = chance.randrange(MANY)
+        for line in process.stdout:
+            if line == f"{last}\n":
+                process.kill()  # wherever it is by now
+                break
+        process.wait()
+        process.stdout.close()
+        for number in range(MANY):
+            verdict = reader.verify(tags(number).recording, [EPOCH, IDENTITY])
+            assert verdict.sound, verdict.reason
+    done = subprocess.run(
+        [sys.executable, "-c", ANEW, str(files.root), str(Path(__file__).parent), str(MANY)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.endswith("done\n")
+    assert catalogue.wraps.standing("service", "2026-11-24") == ()
+    assert all(reader.verify(tags(number).recording, [IDENTITY]).sound for number in range(MANY))
+    assert len(list((files.root / "keys").iterdir())) == MANY
+    verify_chain(files, SIGNING_KEY.public_key())
+    catalogue.close()

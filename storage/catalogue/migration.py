@@ -27,7 +27,7 @@ _OLD_HEADER: Final = re.compile(r"[0-9a-f]{32}\Z")
 
 
 def add_missing_columns(connection: sa.Connection) -> None:
-    """Give tables of an earlier version the columns they lack; each has a default, or may be null."""
+    """Give tables of an earlier version the columns and indexes they lack; each column has a default."""
     inspector = sa.inspect(connection)
     for table in METADATA.sorted_tables:
         if not inspector.has_table(table.name):
@@ -37,6 +37,8 @@ def add_missing_columns(connection: sa.Connection) -> None:
             if column.name not in there:
                 written = CreateColumn(column).compile(dialect=connection.dialect)
                 connection.execute(sa.text(f"ALTER TABLE {table.name} ADD COLUMN {written}"))
+        for index in table.indexes:
+            index.create(connection, checkfirst=True)
 
 
 def key_tombstones_by_purpose(connection: sa.Connection) -> None:
@@ -47,7 +49,8 @@ def key_tombstones_by_purpose(connection: sa.Connection) -> None:
     if "purpose" in inspector.get_pk_constraint(TOMBSTONES.name)["constrained_columns"]:
         return
     there = {column["name"] for column in inspector.get_columns(TOMBSTONES.name)}
-    connection.execute(sa.text("DROP INDEX IF EXISTS tombstones_by_day"))
+    for index in TOMBSTONES.indexes:
+        index.drop(connection, checkfirst=True)
     connection.execute(sa.text(f"ALTER TABLE {TOMBSTONES.name} RENAME TO {_OLD}"))
     TOMBSTONES.create(connection)
     names = ", ".join(column.name for column in TOMBSTONES.columns if column.name in there)

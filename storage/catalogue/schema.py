@@ -125,6 +125,7 @@ TOMBSTONES: Final = sa.Table(
     sa.Column("complete_at", Instant, nullable=True),
     sa.Column("node", sa.String(64), nullable=False, default="", server_default=""),
     sa.Index("tombstones_by_day", "gone_at"),
+    sa.Index("tombstones_by_horizon", "complete_at", "out_of_backups"),
 )
 
 TOTALS: Final = sa.Table(

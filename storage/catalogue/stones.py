@@ -68,9 +68,14 @@ class StoneRegister:
         self._engine = engine
         self._own = sa.true() if nodes is None else TOMBSTONES.c.node.in_(sorted(nodes))
 
-    def incomplete(self) -> tuple[Tombstone, ...]:
-        """Tombstones whose key may still be in a backup, the oldest first."""
-        return self._stones(TOMBSTONES.c.complete_at.is_(None))
+    def incomplete(self, now: datetime) -> tuple[Tombstone, ...]:
+        """Tombstones of which it is not known when their backups are gone, or was to be by now; oldest first.
+
+        Args:
+            now: The current instant (aware).
+        """
+        due = sa.or_(TOMBSTONES.c.out_of_backups.is_(None), TOMBSTONES.c.out_of_backups <= now)
+        return self._stones(TOMBSTONES.c.complete_at.is_(None), due)
 
     def gone_by(self, purpose: str, until: datetime, limit: int) -> tuple[Tombstone, ...]:
         """Complete tombstones of a purpose, the oldest first.
@@ -87,12 +92,11 @@ class StoneRegister:
             limit=limit,
         )
 
-    def purposes(self) -> tuple[str, ...]:
-        """Purposes of which there is a tombstone, sorted."""
+    def purposes(self, until: datetime) -> tuple[str, ...]:
+        """Purposes of which a tombstone is of this instant (aware) or older, sorted."""
+        query = sa.select(TOMBSTONES.c.purpose).where(self._own, TOMBSTONES.c.gone_at <= until).distinct()
         with self._transaction() as connection:
-            return tuple(
-                sorted(connection.scalars(sa.select(TOMBSTONES.c.purpose).where(self._own).distinct()))
-            )
+            return tuple(sorted(connection.scalars(query)))
 
     def note_horizons(self, horizons: Sequence[Horizon]) -> None:
         """Write down when the backups of keys are gone.
