@@ -132,6 +132,23 @@ def test_a_share_is_told_and_the_draw_can_be_repeated(tmp_path: Path) -> None:
     ]
 
 
+def test_what_a_fork_must_show_is_told_for_its_trunk_alone(tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    words = ("policy", "explain", file, "--from", "+31201234567", "--to", "+31305550100", "--trunk")
+    for evidence, said in (
+        ({"evidence": "asserted"}, "asserted in each call, naming training"),
+        (
+            {"evidence": "declared", "authorised_by": "FG", "ref": "DOC-1", "date": "2026-01-02"},
+            "declared in DOC-1",
+        ),
+    ):
+        purpose = one_purpose(announce__fork={"trunks": ["sbc"], **evidence})
+        file.write_text(policy_text(whole({"training": purpose})))
+        assert f"the client announces: {said}" in " ".join(recproxy(*words, "sbc").out.split())
+        assert json.loads(recproxy(*words, "sbc", "--json").out)["fork"] == said
+        assert "fork" not in json.loads(recproxy(*words, "provider", "--json").out)
+
+
 def test_a_call_of_a_line_goes_out(tmp_path: Path) -> None:
     file = tmp_path / "policy.yaml"
     file.write_text(policy_text(whole(lines={"all": one_line("+3130*")})))

@@ -13,7 +13,7 @@ from recproxy.cli.options import FILE, json_option
 from recproxy.cli.policy.reading import number_from, numbers_from_input, surroundings
 from recproxy.config import load
 from recproxy.errors import UsageError
-from recproxy.policy import CallQuestion, Policy, PurposeName, Record, Verdict, load_policy
+from recproxy.policy import CallQuestion, ForkAnnouncement, Policy, PurposeName, Record, Verdict, load_policy
 from recproxy.policy.explaining import Explanation
 from recproxy.policy.explaining import explain as explained
 from recproxy.policy.hidden import EveryCall
@@ -138,7 +138,14 @@ def _document(policy: Policy, question: CallQuestion, found: Explanation) -> Jso
         "choice": plan.choice.mode.value,
         "expires": instant(found.expires) if found.expires is not None else None,
         "on_failure": plan.on_failure.value,
+        **({"fork": _evidence(plan.fork)} if plan.fork is not None else {}),
     }
+
+
+def _evidence(fork: ForkAnnouncement) -> str:
+    """What shows that the parties of a forked call (SIPREC) were told."""
+    named = " or ".join(sorted(fork.prompts)) or "no prompt, for no one announcement tells of every purpose"
+    return f"declared in {fork.ref}" if fork.declared else f"asserted in each call, naming {named}"
 
 
 def _terms(found: Explanation, verdict: Verdict) -> dict[str, Json]:
@@ -181,6 +188,8 @@ def _print(policy: Policy, question: CallQuestion, found: Explanation) -> None:
                     ("expires", instant(found.at + one.retention)),
                 ]
             rows.append(("on failure", plan.on_failure.value))
+            if plan.fork is not None:
+                rows.append(("forked here", f"the client announces: {_evidence(plan.fork)}"))
         case passed:
             rows.append(("outcome", f"not recorded: {passed.why.value}"))
     fields([*rows, ("policy", policy.version)])
