@@ -27,7 +27,7 @@ site=$("$work/venv/bin/python" -c 'import sysconfig; print(sysconfig.get_paths()
 "$python" -m pip --python "$work/venv/bin/python" install -q --disable-pip-version-check --no-deps \
     --ignore-installed "$work"/recproxy-*.whl
 
-cp -r "$root/tests" "$work/tests"
+cp -r "$root/tests" "$root/etc" "$work"
 find "$work/tests" -name '__pycache__' -prune -exec rm -rf {} +
 # The settings of pytest are the project's; its paths are not.
 sed -n '/^\[tool\.pytest\.ini_options\]/,/^$/p' "$root/pyproject.toml" >"$work/pyproject.toml"
@@ -37,6 +37,8 @@ for package in recproxy rtp announcer storage; do
         { echo "$package was not taken from the wheel" >&2; exit 1; }
 done
 "$work/venv/bin/recproxy" --version
+"$work/venv/bin/python" -c 'import recproxy.api.service as api, sys; sys.exit(not (api._CONSOLE / "index.html").is_file())' ||
+    { echo "the wheel lacks the web console: tools/console.sh builds it" >&2; exit 1; }
 # -P: the current directory stays off the path, as with bare pytest. What is left out
 # holds files of the tree against the code.
 "$work/venv/bin/python" -P -m pytest -q -p no:cacheprovider -n 2 \
