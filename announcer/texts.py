@@ -108,6 +108,12 @@ BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = {
         ),
         "fr": "La loi impose l'enregistrement des ordres, conservés cinq ans.",
     },
+    "recording_on": {
+        "nl": "Opname loopt.",
+        "en": "Recording.",
+        "de": "Aufnahme läuft.",
+        "fr": "Enregistrement en cours.",
+    },
     "recording_stopped": {
         "nl": "Opname gestopt.",
         "en": "Recording stopped.",

@@ -14,12 +14,11 @@ import os
 import resource
 import secrets
 import signal
-import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -29,6 +28,7 @@ from announcer import BUILT_IN, PromptSet, PromptSpec, encodable_codecs
 from recproxy import config as settings
 from recproxy.call import Driver, Limits, Ports
 from recproxy.cdr import CallDetails
+from recproxy.clock import ClockWatch, SystemClock, is_synchronised
 from recproxy.config import Config
 from recproxy.epochkeys import EpochKeys
 from recproxy.errors import AlreadyRunning, ConfigError, RecproxyError, StartError
@@ -42,7 +42,7 @@ from recproxy.sdnotify import ServiceManager
 from recproxy.sip.endpoint import SipEndpoint, SipSettings
 from recproxy.stores import open_catalogue, open_objects
 from recproxy.subject import NumberIndexer
-from recproxy.wiring import media_places, media_trunks, sip_settings
+from recproxy.wiring import emergency_callbacks, media_places, media_trunks, sip_settings
 from rtp import Fork, Relay, RtpError, ring_bytes_for
 from storage import (
     AuditLog,
@@ -77,22 +77,6 @@ _IO: Final[Mapping[settings.MediaIo, Literal["auto", "epoll", "io_uring"]]] = {
     settings.MediaIo.EPOLL: "epoll",
     settings.MediaIo.IO_URING: "io_uring",
 }
-
-
-class SystemClock:
-    """The only clock of the daemon."""
-
-    def monotonic_ns(self) -> int:
-        """CLOCK_MONOTONIC."""
-        return time.monotonic_ns()
-
-    def monotonic(self) -> float:
-        """CLOCK_MONOTONIC in seconds."""
-        return time.monotonic()
-
-    def utcnow(self) -> datetime:
-        """Aware UTC wall time."""
-        return datetime.now(UTC)
 
 
 @dataclass(slots=True)
@@ -182,6 +166,8 @@ def _build(
         raise StartError(f"media: {err}") from err
     log.emit("media.opened", io=relay.io, scheduling=relay.scheduling)
     sink = Observers(log)
+    needed = config.storage.clock is settings.ClockNeed.SYNCHRONISED
+    watch = ClockWatch(is_synchronised, partial(sink.note, ""), partial(sink.audit, ""), needed=needed)
     current = _CurrentPolicy(policy)
     driver = Driver(current.get, Limits(), clock.monotonic)
     # One drain for each sync: what is drained sooner is not safer, and costs.
@@ -197,8 +183,10 @@ def _build(
         note=sink.note,
         index=_indexer(config, store, current),
         epochs=epochs,
+        clock_fault=watch.fault,
     )
     sink.recorder = recorder
+    watch.look()
     api = _api(config, log, store, recorder, driver, current, epochs)
     sink.api = api
     recipients = partial(_key, "storage.recipients", config.storage.recipients, load_recipients)
@@ -224,6 +212,7 @@ def _build(
         monotonic=clock.monotonic,
         below=secrets.randbelow,
         is_emergency=lambda number: current.get().is_emergency(number),
+        callbacks=emergency_callbacks(current.get),
     )
     driver.connect(Ports(endpoint, media, sink))
     recorder.start()
@@ -233,7 +222,9 @@ def _build(
     endpoint.open()
     if api is not None:
         stack.callback(api.stop)
-    return _Daemon(config, log, clock, driver, endpoint, media, current, reread, places, api, sink.details)
+    return _Daemon(
+        config, log, clock, driver, endpoint, media, current, reread, places, api, watch, sink.details
+    )
 
 
 def _api(
@@ -418,9 +409,11 @@ class _Daemon:
         reread: Callable[[], Config],
         places: Mapping[int, MediaPlace],
         api: ApiService | None,
+        watch: ClockWatch,
         details: CallDetails | None = None,
     ) -> None:
         self._api = api
+        self._watch = watch
         self._details = details
         self._config = config
         self._reread = reread
@@ -466,6 +459,7 @@ class _Daemon:
             if now - tended >= _WATCHDOG_S:
                 tended = now
                 manager.watchdog()
+                self._watch.look()
                 gc.collect()
                 if now - tidied >= _TIDY_S:
                     tidied = now

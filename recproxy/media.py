@@ -445,7 +445,9 @@ class Media:
     def _play_tone(self, call: str, command: PlayTone) -> None:
         number = self._calls[call].streams[command.stream].number
         try:
-            encoded = tone(_speakable(command.codec), _frame_ms(command.ptime_ms))
+            form = (_speakable(command.codec), _frame_ms(command.ptime_ms))
+            words = command.words
+            encoded = self._prompts.get(words.prompt, words.language).encoded(*form) if words else tone(*form)
             self._relay.play(number, _SIDES[command.leg], self._playout(encoded, command.codec))
         except (PromptError, RelayError) as err:
             what = ("what", "tone")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import secrets
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -12,8 +13,10 @@ from recproxy.config import Config
 from recproxy.config.settings import TrunkName
 from recproxy.errors import ConfigError
 from recproxy.media import MediaPlace, TrunkMedia
+from recproxy.policy import Policy
 from recproxy.secretfile import secret_lines
 from recproxy.sip.authentication import users_of
+from recproxy.sip.callbacks import CallBacks
 from recproxy.sip.carrying import HeaderRules
 from recproxy.sip.endpoint import DigestUsers, Listen, SipSettings, Tls
 from recproxy.sip.limits import Limits
@@ -23,7 +26,7 @@ from recproxy.sip.targets import Target
 from recproxy.sip.trunks import Trunk
 from rtp import Latch, PortPool
 
-__all__ = ["media_places", "media_trunks", "sip_settings"]
+__all__ = ["emergency_callbacks", "media_places", "media_trunks", "sip_settings"]
 
 _SECURE: Final[Mapping[settings.TrunkMedia, bool | None]] = {
     settings.TrunkMedia.AS_OFFERED: None,
@@ -78,6 +81,7 @@ def sip_settings(config: Config) -> SipSettings:
                 siprec=trunk.siprec,
                 notice_header=trunk.notice_header,
                 tells_recording=trunk.recording_id,
+                names_purpose=trunk.names_purpose,
             )
             for name, trunk in config.trunks.items()
         ),
@@ -162,6 +166,20 @@ def media_trunks(config: Config, places: Mapping[int, MediaPlace]) -> dict[str, 
         )
         for name, trunk in config.trunks.items()
     }
+
+
+def emergency_callbacks(policy: Callable[[], Policy]) -> CallBacks:
+    """Who has just called an emergency service, by the window of the policy in force."""
+
+    def window_s() -> float | None:
+        exempt = policy().file.exempt
+        window = exempt.emergency.callback_window if exempt is not None else None
+        return window.total_seconds() if window is not None else None
+
+    def canonical(number: str) -> str:
+        return policy().numbering.canonical(number)
+
+    return CallBacks(secrets.token_bytes(32), window_s, canonical)
 
 
 def _next(config: Config, trunk: settings.TrunkConfig) -> settings.TrunkConfig:

@@ -49,7 +49,7 @@ def test_systemd_does_complain_of_a_wrong_line(tmp_path: Path) -> None:
 
 
 @needs_systemd
-@pytest.mark.parametrize(("unit", "bound"), [(UNITS[0], 1.8), (UNITS[1], 1.0), (UNITS[2], 2.0)])
+@pytest.mark.parametrize(("unit", "bound"), [(UNITS[0], 2.0), (UNITS[1], 1.0), (UNITS[2], 2.0)])
 def test_the_exposure_is_bounded(tmp_path: Path, unit: str, bound: float) -> None:
     # 0 is nothing at all, 10 an ordinary service; what is left is the network and the own user's files.
     copy = _runnable(unit, tmp_path)

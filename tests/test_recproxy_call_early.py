@@ -31,7 +31,7 @@ from recproxy.call.events import (
     StreamFacts,
 )
 from recproxy.call.machine import CallMachine, Limits
-from recproxy.policy import CallQuestion, Decision, Pass, PassReason
+from recproxy.policy import CallQuestion, Decision, Newcomer, Pass, PassReason
 
 CALLER, CALLEE = LegName.CALLER, LegName.CALLEE
 AMR = Codec(97, "AMR-WB", 16000)
@@ -47,6 +47,9 @@ def _sdp(name: str, direction: MediaDirection = MediaDirection.SENDRECV) -> Sdp:
 class _Passes:
     def decide(self, _question: CallQuestion) -> Decision:
         return Pass(PassReason.NO_RULE)
+
+    def newcomer(self, _number: str, *, outside: bool) -> Newcomer:
+        return Newcomer(None, outside)
 
 
 def _call(offer: Sdp | None) -> CallMachine:

@@ -65,6 +65,7 @@ from recproxy.policy import (
     ChoicePlan,
     Decision,
     ForkAnnouncement,
+    Newcomer,
     OnFailure,
     Pass,
     PassReason,
@@ -116,6 +117,9 @@ class Answers:
         if self.only is not None and question.direction is not self.only:
             return Pass(PassReason.NO_RULE)
         return self.decision
+
+    def newcomer(self, number: str, *, outside: bool) -> Newcomer:
+        raise AssertionError("nobody joins a fork")
 
 
 def machine(plan: RecordPlan = PLAN, *, fault: str | None = None) -> ForkedCall:

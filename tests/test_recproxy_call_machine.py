@@ -57,7 +57,9 @@ from recproxy.call.events import (
     MediaAllocated,
     MediaDirection,
     MediaUnavailable,
+    PartyJoined,
     PauseAsked,
+    PreferenceTold,
     PromptCompleted,
     PromptFailed,
     PromptStarted,
@@ -73,7 +75,7 @@ from recproxy.call.events import (
 )
 from recproxy.call.machine import CallMachine, Limits
 from recproxy.call.reoffer import Stage
-from recproxy.call.states import CalleeLeg, CallerLeg, Choice, Notice, Recording, Symbol
+from recproxy.call.states import CalleeLeg, CallerLeg, Choice, Notice, PauseCause, Recording, Symbol
 from recproxy.errors import IllegalEvent
 from recproxy.policy import (
     Audience,
@@ -83,12 +85,17 @@ from recproxy.policy import (
     ChoicePlan,
     ChoiceWindow,
     Decision,
+    DeclinePlan,
+    Newcomer,
+    NewParty,
     OnFailure,
     Pass,
     PassReason,
     PausePlan,
+    Phrase,
     Record,
     RecordPlan,
+    RecordPreference,
     StaffNotice,
 )
 from recproxy.sip import sdp as sdp_reader
@@ -99,6 +106,7 @@ PCMU = Codec(0, "PCMU", 8000)
 DTMF = Codec(101, "TELEPHONE-EVENT", 8000)
 AMR = Codec(97, "AMR-WB", 16000)
 CALLER, CALLEE = LegName.CALLER, LegName.CALLEE
+LAWYER, STRANGER, COLLEAGUE = "+31205550199", "+31612345678", "201"
 
 
 def stream(
@@ -129,11 +137,17 @@ class FixedPolicy:
         assert question.trunk == "carrier"
         return self.decision
 
+    def newcomer(self, number: str, *, outside: bool) -> Newcomer:
+        lawyer = number == LAWYER
+        return Newcomer(PassReason.CONFIDENTIAL if lawyer else None, outside or number.startswith("+"))
+
 
 OPT_OUT = ChoicePlan(ChoiceMode.OPT_OUT, refuse=("9",), staff_refuse=("8",))
 OPT_OUT_EARLY = replace(OPT_OUT, refused_in=ChoiceWindow.ANNOUNCEMENT, effect=ChoiceEffect.STOP)
 OPT_IN = ChoicePlan(ChoiceMode.OPT_IN, accept=("1",), refuse=("9",), staff_refuse=("8",), window_s=5.0)
 PAUSE = PausePlan(("7",), longest_s=60.0, api=True)
+NO_CHOICE = ChoicePlan(refuse=("9",), staff_refuse=("8",))
+DECLINE = DeclinePlan("training", Phrase("orders_refused", "nl"))
 
 
 def plan(
@@ -144,6 +158,9 @@ def plan(
     pause: PausePlan = PausePlan(),  # noqa: B008 - frozen
     start: tuple[str, ...] = (),
     staff_notice: StaffNotice = StaffNotice.ANNOUNCEMENT,
+    on_new_party: NewParty = NewParty.REPLAY,
+    decline: DeclinePlan | None = None,
+    statutory: frozenset[str] = frozenset(),
 ) -> RecordPlan:
     return RecordPlan(
         purpose="training",
@@ -158,6 +175,10 @@ def plan(
         pause=pause,
         start=start,
         staff_notice=staff_notice,
+        on_new_party=on_new_party,
+        decline=decline,
+        statutory=statutory,
+        whisper=Phrase("recording_on", "nl"),
     )
 
 
@@ -233,6 +254,32 @@ WISHES: tuple[Event, ...] = (
     PauseAsked(),
     ResumeAsked(),
 )
+JOINING: tuple[Event, ...] = (
+    PartyJoined(CALLER, STRANGER),
+    PartyJoined(CALLEE, STRANGER),
+    PartyJoined(CALLEE, COLLEAGUE),
+    PartyJoined(CALLEE, LAWYER),
+    PreferenceTold(CALLER, RecordPreference.OFF),
+    ALLOCATED,
+    CalleeAnswered(sdp(), "cid-b"),
+    CallerConfirmed(),
+    LegEnded(CALLER, 200, "", by_us=False),
+    LegEnded(CALLEE, 200, "", by_us=True),
+    ReofferReceived(CALLEE, sdp()),
+    ReofferReceived(CALLEE, HOLD),
+    ReofferAnswered(CALLER, 200, "OK", sdp()),
+    ReofferAnswered(CALLER, 488, "Not Acceptable Here", None),
+    STARTED,
+    HEARD,
+    PromptCompleted(NOW, "training", "ab" * 32, "nl", (CALLER,)),
+    PromptFailed("broken file"),
+    RecordingOpened("ab" * 16),
+    RecordingFailed("disk full"),
+    DigitPressed(CALLER, "1"),
+    DigitPressed(CALLER, "9"),
+    DigitPressed(CALLEE, "8"),
+    DrainExpired(),
+)
 
 DECISIONS: tuple[Decision, ...] = (
     Pass(PassReason.NO_RULE),
@@ -244,6 +291,9 @@ DECISIONS: tuple[Decision, ...] = (
     Record(plan(choice=OPT_OUT_EARLY, pause=PAUSE, staff_notice=StaffNotice.BEEP_REPEAT)),
     Record(two_purposes(OPT_OUT)),
     Record(two_purposes(OPT_IN)),
+    Record(plan(choice=OPT_OUT, audience=Audience.OUTSIDE, staff_notice=StaffNotice.WHISPER)),
+    Record(plan(OnFailure.REFUSE, choice=replace(OPT_IN, window_s=6.0))),
+    Record(plan(OnFailure.REFUSE, choice=NO_CHOICE, decline=DECLINE, on_new_party=NewParty.STOP)),
 )
 NAMES = (
     "pass",
@@ -255,11 +305,19 @@ NAMES = (
     "opt-out-early",
     "orders-and-opt-out",
     "orders-and-opt-in",
+    "joined",
+    "joined-opt-in",
+    "statutory",
 )
+
+
+JOINED = DECISIONS[-3:]  # whom others join: with fewer events besides, there are states enough
 
 
 def events_of(decision: Decision) -> tuple[Event, ...]:
     """What may happen to a call; keys only where some are bound, a second announcement if there is one."""
+    if decision in JOINED:
+        return JOINING
     if not isinstance(decision, Record):
         return EVENTS
     choosing = any(one.choice.mode is not ChoiceMode.NONE for one in decision.plan.each)
@@ -295,6 +353,14 @@ def joint(m: CallMachine) -> tuple[object, ...]:
         m._setup.until is None,
         m._ending.until is None,
         m._permission.notice.until is None,
+        m._permission.notice.repeated,
+        m._permission.notice._joined,
+        m._permission._barred,
+        m._permission._asked,
+        m._permission._silenced,
+        m._permission._parting.until is None,
+        m._permission.recording._joined,
+        m._legs.guests,
         m._permission.recording.beep_at is None,
         None
         if reoffer is None
@@ -318,7 +384,10 @@ def leg_alive(m: CallMachine, leg: LegName) -> bool:
 def check(before: CallMachine, event: Event, after: CallMachine, commands: list[Command]) -> None:
     live = {Recording.OPENING, Recording.ON, Recording.PAUSED}
     # (1) nothing is recorded without a completed notice
+    waits_for_joined = PauseCause.PARTY in after._permission.recording.causes
     if after.recording in live:
+        assert after.notice is Notice.COMPLETED or waits_for_joined
+    if after.recording is Recording.ON:
         assert after.notice is Notice.COMPLETED
     for command in commands:
         if isinstance(command, OpenRecording):
@@ -333,9 +402,13 @@ def check(before: CallMachine, event: Event, after: CallMachine, commands: list[
         assert after.notice not in {Notice.WAITING, Notice.DUE, Notice.PLAYING} or not leg_alive(
             after, CALLER
         )
-        if before.recording in live and before.choice is not Choice.REFUSED:
+        if before.recording in live and before.choice is not Choice.REFUSED and not after.is_ending:
             effects = {one.choice.effect for one in before._permission.recording._purposes}
-            destroyed = ChoiceEffect.STOP not in effects
+            destroyed = (
+                ChoiceEffect.STOP not in effects
+                and isinstance(before._permission.plan, RecordPlan)
+                and not before._permission.plan.decline
+            )
             assert any(isinstance(c, DiscardRecording) for c in commands) is destroyed
             assert any(isinstance(c, SealRecording) for c in commands) is not destroyed
             assert not any(isinstance(c, EndLeg) for c in commands)
@@ -345,10 +418,13 @@ def check(before: CallMachine, event: Event, after: CallMachine, commands: list[
     for one in after._permission.recording._purposes if after.recording in live else ():
         said = after._permission.choice._states[one.purpose]
         assert said is not Choice.REFUSED
-        assert one.choice.mode is not ChoiceMode.OPT_IN or said is Choice.GIVEN
+        assert one.choice.mode is not ChoiceMode.OPT_IN or said is Choice.GIVEN or waits_for_joined
         assert one.purpose in after._permission.notice.proofs
     if after.recording is Recording.DISCARDED:
-        assert after.choice is Choice.REFUSED
+        assert after.choice is Choice.REFUSED or after._permission._barred
+    if before._permission._barred:
+        assert not any(isinstance(c, OpenRecording) for c in commands)
+        assert after.recording not in live
     # (2) an ended leg ends the other and seals in the same list
     for leg in LegName:
         gone = (after.caller is CallerLeg.ENDED) if leg is CALLER else (after.callee is CalleeLeg.ENDED)
@@ -386,7 +462,8 @@ def check(before: CallMachine, event: Event, after: CallMachine, commands: list[
             assert any(isinstance(c, StopPrompt) for c in commands)
         assert not any(isinstance(c, OpenRecording) for c in commands)
     # the gate stays shut from the answer until the notice is decided
-    if after.notice in {Notice.DUE, Notice.PLAYING} and after._history.answered_at is not None:
+    pending = after.notice in {Notice.DUE, Notice.PLAYING} and not after._permission.notice.is_put_off
+    if pending and after._history.answered_at is not None:
         assert SetGate(opened=True) not in commands
     # exactly one answer, one INVITE, one recording in a call's life
     assert sum(isinstance(c, (AnswerCaller, InviteCallee, OpenRecording)) for c in commands) <= 1
@@ -528,10 +605,11 @@ def test_every_event_in_every_reachable_state_keeps_the_invariants(decision: Dec
         chosen = choice.mode is not ChoiceMode.NONE and not kept
         destroyed = chosen and choice.effect is ChoiceEffect.STOP_AND_SHRED
         recordings = {state[3] for state in reached}
-        assert recordings == set(Recording) - (set() if destroyed else {Recording.DISCARDED})
+        joined = decision in JOINED
+        assert recordings == set(Recording) - (set() if destroyed or joined else {Recording.DISCARDED})
         notices = {state[2] for state in reached}
         expected = {Notice.DUE, Notice.PLAYING, Notice.COMPLETED, Notice.FAILED}
-        expected |= {Notice.DECLINED} if chosen else set()
+        expected |= {Notice.DECLINED} if chosen or joined else set()
         expected |= {Notice.WAITING} if decision.plan.start else set()
         assert notices == expected
     else:
@@ -571,7 +649,6 @@ def test_every_state_has_a_row_and_final_states_have_empty_ones() -> None:
         states.CALLER[CallerLeg.ENDED],
         states.CALLEE[CalleeLeg.ENDED],
         states.NOTICE[Notice.FAILED],
-        states.NOTICE[Notice.COMPLETED],
         states.NOTICE[Notice.DECLINED],
         states.CHOICE[Choice.REFUSED],
         states.RECORDING[Recording.SEALED],

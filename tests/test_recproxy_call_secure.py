@@ -43,6 +43,7 @@ from recproxy.policy import (
     Audience,
     CallQuestion,
     Decision,
+    Newcomer,
     OnFailure,
     Pass,
     PassReason,
@@ -80,6 +81,9 @@ class Always:
     def decide(self, question: CallQuestion) -> Decision:
         assert question.trunk == "carrier"
         return self._decision
+
+    def newcomer(self, number: str, *, outside: bool) -> Newcomer:
+        return Newcomer(None, outside)
 
 
 def crypto(suite: str, tag: int = 1, fill: int = 1) -> CryptoOffer:

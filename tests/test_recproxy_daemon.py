@@ -29,6 +29,7 @@ from announcer import PromptSet
 from recproxy import daemon as roof
 from recproxy import wiring
 from recproxy.call import Driver
+from recproxy.clock import ClockWatch, SystemClock
 from recproxy.config import Config, load
 from recproxy.errors import AlreadyRunning, ConfigError, StartError
 from recproxy.eventlog import EventLog, LogConfig, LogLevel
@@ -461,6 +462,7 @@ class Whole:
             lambda: self.config,
             media_places(config),
             None,
+            ClockWatch(lambda: True, print, print, needed=False),
         )
         self.messages: list[str] = []
 
@@ -691,7 +693,7 @@ def test_a_store_that_cannot_be_closed_is_said_and_left_to_the_next_start(
 ) -> None:
     rig = make_rig()
     written = StringIO()
-    clock = roof.SystemClock()
+    clock = SystemClock()
     log = EventLog(written, LogConfig(), clock.utcnow, strict=True)
 
     def fail(_store: RecordingStore) -> None:

@@ -50,7 +50,17 @@ from recproxy.call.events import (
     StreamFacts,
 )
 from recproxy.call.machine import CallMachine, Limits
-from recproxy.policy import Audience, CallQuestion, Decision, OnFailure, Pass, PassReason, Record, RecordPlan
+from recproxy.policy import (
+    Audience,
+    CallQuestion,
+    Decision,
+    Newcomer,
+    OnFailure,
+    Pass,
+    PassReason,
+    Record,
+    RecordPlan,
+)
 from storage.tags import LegalBasis
 
 CALLER, CALLEE = LegName.CALLER, LegName.CALLEE
@@ -130,6 +140,9 @@ class FixedPolicy:
     def decide(self, question: CallQuestion) -> Decision:
         assert question.trunk == "carrier"
         return self.decision
+
+    def newcomer(self, number: str, *, outside: bool) -> Newcomer:
+        return Newcomer(None, outside)
 
 
 class Bench:

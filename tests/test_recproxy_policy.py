@@ -24,12 +24,15 @@ from recproxy.policy import (
     ChoiceMode,
     ChoicePlan,
     Country,
+    DeclinePlan,
     Emergency,
+    Newcomer,
     Numbering,
     OnFailure,
     Pass,
     PassReason,
     PausePlan,
+    Phrase,
     Policy,
     PurposePlan,
     Record,
@@ -200,6 +203,105 @@ def test_a_record_aware_party_that_does_not_want_it_is_not_recorded_but_by_statu
             purposes__training__announce__prompts={"nl": "investment_orders", "en": "investment_orders"},
         )
         assert purpose_of(parsed(statutory).decide(question)) == "training"
+
+
+def test_who_joins_is_outside_or_not_and_may_be_exempt() -> None:
+    read = parsed(
+        whole(numbering__country_code="31", lines={"all": one_line("+3130*")}, exempt={"extensions": ["290"]})
+    )
+    for number, outside, expected in (
+        ("+31612345678", True, Newcomer(None, outside=True)),
+        ("0612345678", False, Newcomer(None, outside=True)),
+        ("0301234567", False, Newcomer(None, outside=False)),
+        ("201", False, Newcomer(None, outside=False)),
+        ("201", True, Newcomer(None, outside=True)),
+        ("", False, Newcomer(None, outside=True)),
+        ("290", False, Newcomer(PassReason.PRIVATE, outside=False)),
+        ("116123", True, Newcomer(PassReason.HELP_LINE, outside=True)),
+        ("112", True, Newcomer(PassReason.EMERGENCY, outside=True)),
+    ):
+        assert read.newcomer(number, outside=outside) == expected, number
+
+
+ASKED = {
+    "kind": "training",
+    "choice": {"mode": "opt_out", "keys": ["9"]},
+    "announce__prompts": {"nl": "training_opt_out"},
+    "consent": {
+        "prompts": {"nl": "training_opt_in", "de": "training_opt_in"},
+        "keys": ["1"],
+        "timeout": "PT8S",
+    },
+}
+ABROAD = {"default": "NL", "by_prefix": {"+49": "DE"}, "unknown": "default"}
+
+
+def test_a_country_that_wants_consent_is_asked_for_it() -> None:
+    read = parsed(whole({"training": one_purpose(**ASKED)}, jurisdictions=ABROAD))
+    decision = read.decide(ask(caller="+4930123456"))
+    assert isinstance(decision, Record)
+    plan = decision.plan
+    assert (plan.prompt, plan.language, plan.legal_basis) == ("training_opt_in", "de", LegalBasis.CONSENT)
+    assert plan.choice == ChoicePlan(ChoiceMode.OPT_IN, accept=("1",), refuse=("9",), window_s=8.0)
+    at_home = read.decide(ask(caller="+31201234567"))
+    assert isinstance(at_home, Record)
+    assert (at_home.plan.prompt, at_home.plan.choice.mode) == ("training_opt_out", ChoiceMode.OPT_OUT)
+    assert at_home.plan.legal_basis is LegalBasis.LEGITIMATE_INTEREST
+    assert {("training_opt_in", "de"), ("training_opt_out", "nl")} <= {
+        (said.name, said.language) for said in read.prompts()
+    }
+
+
+def test_staff_are_told_by_whisper_in_the_language_of_the_line() -> None:
+    whispered = {"announce__staff": "whisper", "announce__whisper": {"en": "own"}}
+    document = whole(
+        {"training": one_purpose(**whispered)},
+        prompts={"own": {"text": "Being recorded."}},
+        lines={"all": one_line("*", language="en")},
+    )
+    decision = parsed(document).decide(ask())
+    assert isinstance(decision, Record)
+    assert decision.plan.whisper == Phrase("own", "en")
+    usual = parsed(whole({"training": one_purpose(announce__staff="whisper")})).decide(ask())
+    assert isinstance(usual, Record)
+    assert usual.plan.whisper == Phrase("recording_on", "nl")
+
+
+def test_a_purpose_may_wait_to_be_named_and_then_it_is_the_only_one() -> None:
+    read = parsed(
+        whole(
+            {
+                "training": one_purpose(),
+                "orders": one_purpose(selection__topic=True, selection__code="*81"),
+            }
+        )
+    )
+    for question, purpose in (
+        (ask(topic="orders"), "orders"),
+        (ask("*81+31301234567"), "orders"),
+        (ask(topic="training"), "training"),
+    ):
+        decision = read.decide(question)
+        assert isinstance(decision, Record)
+        assert decision.plan.purpose == purpose
+    assert read.decide(ask(topic="other")) == Pass(PassReason.NO_RULE)
+    assert read.decide(ask("*81112")) == Pass(PassReason.EMERGENCY)
+    assert read.is_emergency("*81112")
+
+
+def test_who_may_refuse_what_a_statute_orders_has_a_key_for_it() -> None:
+    statutory = {
+        "kind": "statutory",
+        "basis": {"caller": "legal_obligation", "staff": "legal_obligation"},
+        "legal_ref": ["Wet"],
+        "announce__prompts": {"nl": "investment_orders"},
+        "decline": {"keys": ["9"]},
+    }
+    decision = parsed(whole({"training": one_purpose(**statutory)})).decide(ask())
+    assert isinstance(decision, Record)
+    assert decision.plan.statutory == {"training"}
+    assert decision.plan.choice == ChoicePlan(refuse=("9",))
+    assert decision.plan.decline == DeclinePlan("training", Phrase("orders_refused", "nl"))
 
 
 # What is exempt.

@@ -91,6 +91,17 @@ class CallChoice:
             notes.append(AuditNote("choice.offered", fields))
         return notes
 
+    def ask_again(self) -> list[Command]:
+        """Somebody joined: a yes that was said is none of his."""
+        notes: list[Command] = []
+        for plan in self.left:
+            if self._states[plan.purpose] is Choice.GIVEN:
+                self._move(plan, Symbol.CHOICE_OFFERED)
+                fields = (("purpose", plan.purpose), ("mode", plan.choice.mode.value))
+                notes.append(AuditNote("choice.offered", fields))
+        self.until = None
+        return notes
+
     def awaits_yes(self, now: float) -> bool:
         """The announcements ended: whether a yes is still needed, and then until when."""
         pending = self._pending

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import TypeAlias
 
 from recproxy.call.events import CallFacts, Codec, CryptoOffer, LegName, LocalMedia, Sdp, StreamFacts
-from recproxy.policy import RecordPlan
+from recproxy.policy import Phrase, RecordPlan
 from storage.tags import LegalBasis
 
 
@@ -171,6 +172,22 @@ class NameRecording:
     recording: str
 
 
+class RecordState(Enum):
+    """What ``a=record`` says (RFC 7866 section 7.1)."""
+
+    ON = "on"
+    OFF = "off"
+    PAUSED = "paused"
+
+
+@dataclass(frozen=True, slots=True)
+class IndicateRecording:
+    """Tell a record-aware telephone whether it is recorded now; answered by nothing."""
+
+    leg: LegName
+    state: RecordState
+
+
 SipCommand: TypeAlias = (
     InviteCallee
     | ProgressCaller
@@ -181,6 +198,7 @@ SipCommand: TypeAlias = (
     | AnswerReoffer
     | AcknowledgeReoffer
     | NameRecording
+    | IndicateRecording
 )
 
 
@@ -247,12 +265,13 @@ class StopPrompt:
 
 @dataclass(frozen=True, slots=True)
 class PlayTone:
-    """Play the short tone to ``leg``, which hears nothing else meanwhile; answered by nothing."""
+    """Play the short tone, or ``words``, to ``leg``, which hears nothing else; answered by nothing."""
 
     leg: LegName
     stream: int
     codec: Codec
     ptime_ms: int
+    words: Phrase | None = None
 
 
 @dataclass(frozen=True, slots=True)

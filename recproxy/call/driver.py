@@ -27,6 +27,7 @@ from recproxy.call.commands import (
     DiscardRecording,
     DropPurposes,
     EndLeg,
+    IndicateRecording,
     InviteCallee,
     MediaCommand,
     NameRecording,
@@ -253,6 +254,7 @@ class Driver:
                 | AnswerReoffer()
                 | AcknowledgeReoffer()
                 | NameRecording()
+                | IndicateRecording()
             ):
                 self._out.sip.execute(call, command)
             case (

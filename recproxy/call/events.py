@@ -142,6 +142,8 @@ class CallFacts:
             alone, never stored or shown.
         emergency_callback: An emergency service calls back (RFC 7090).
         preference: What the offer of a record-aware telephone asks for (RFC 7866).
+        topic: Purpose that the PBX names; empty for none.
+        aware: Whether the caller's telephone understands ``a=record`` (RFC 7866).
     """
 
     trunk: str
@@ -155,6 +157,8 @@ class CallFacts:
     identities: tuple[str, ...] = field(default=(), repr=False)
     emergency_callback: bool = False
     preference: RecordPreference = RecordPreference.NONE
+    topic: str = ""
+    aware: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,10 +234,12 @@ class CalleeAnswered:
 
     ``sdp`` is None when the 200 carried none: the answer of the last reliable
     or unreliable 18x then holds.
+    ``aware`` says whether the telephone understands ``a=record`` (RFC 7866).
     """
 
     sdp: Sdp | None
     sip_call_id: str
+    aware: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,6 +422,42 @@ class RecordAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class PartyJoined:
+    """Somebody else sits at the far end of a leg: a transfer by the other side, or its identity changed.
+
+    Attributes:
+        leg: Which.
+        number: Of the new party; empty if it is withheld. For exemptions alone, never stored or shown.
+        answering: It answers in place of whoever was called: nobody was told yet.
+    """
+
+    leg: LegName
+    number: str = field(repr=False)
+    answering: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TransferAsked:
+    """A party asks the other, by REFER (RFC 3515), to call somebody else.
+
+    Attributes:
+        leg: Of who asks.
+        number: Whom to call. For exemptions alone, never stored or shown.
+    """
+
+    leg: LegName
+    number: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PreferenceTold:
+    """A record-aware telephone says anew what it wants (RFC 7866 section 8.2)."""
+
+    leg: LegName
+    preference: RecordPreference
+
+
+@dataclass(frozen=True, slots=True)
 class PauseAsked:
     """The operator asks for a pause."""
 
@@ -452,6 +494,9 @@ Event: TypeAlias = (
     | RecordingFailed
     | DigitPressed
     | RecordAsked
+    | PartyJoined
+    | TransferAsked
+    | PreferenceTold
     | PauseAsked
     | ResumeAsked
     | DrainExpired

@@ -18,6 +18,7 @@ class Legs:
         caller: Of our UAS dialog.
         callee: Of our UAC dialog.
         inbound: Whether the caller is the party outside the organisation.
+        guests: Legs of the inside at which a party of the outside sits by now.
     """
 
     def __init__(self) -> None:
@@ -25,6 +26,7 @@ class Legs:
         self.caller = CallerLeg.INVITED
         self.callee = CalleeLeg.IDLE
         self.inbound = True
+        self.guests: frozenset[LegName] = frozenset()
 
     @property
     def is_up(self) -> bool:
@@ -49,6 +51,16 @@ class Legs:
     def party(self, leg: LegName) -> Party:
         """Who sits at the far end of ``leg``."""
         return Party.OUTSIDE if (leg is LegName.CALLER) is self.inbound else Party.STAFF
+
+    def speaker(self, leg: LegName) -> Party:
+        """Whose keys are pressed at the far end of ``leg``."""
+        return Party.OUTSIDE if leg in self.guests else self.party(leg)
+
+    def seat(self, leg: LegName, *, outside: bool) -> None:
+        """Somebody else sits at the far end of ``leg`` now."""
+        self.guests -= {leg}
+        if outside and self.party(leg) is Party.STAFF:
+            self.guests |= {leg}
 
     def leg(self, party: Party) -> LegName:
         """The leg of ``party``."""

@@ -20,12 +20,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, assert_never
+from typing import Final, Protocol, TypeAlias, assert_never
 
 from recproxy.call import early
 from recproxy.call import selection as pick
 from recproxy.call.agreement import Agreement
-from recproxy.call.commands import AnswerReoffer, Command, Note, ReleaseMedia
+from recproxy.call.commands import (
+    AnswerReoffer,
+    Command,
+    IndicateRecording,
+    Note,
+    RecordState,
+    ReleaseMedia,
+)
 from recproxy.call.ending import Ending
 from recproxy.call.events import (
     CalleeAnswered,
@@ -44,7 +51,9 @@ from recproxy.call.events import (
     LegName,
     MediaAllocated,
     MediaUnavailable,
+    PartyJoined,
     PauseAsked,
+    PreferenceTold,
     PromptCompleted,
     PromptFailed,
     PromptStarted,
@@ -55,16 +64,29 @@ from recproxy.call.events import (
     ReofferConfirmed,
     ReofferReceived,
     ResumeAsked,
+    TransferAsked,
 )
 from recproxy.call.history import History
+from recproxy.call.keypad import Party
 from recproxy.call.legs import Legs
 from recproxy.call.permission import Permission, has_passed
 from recproxy.call.reoffer import Reoffers
 from recproxy.call.setup import Setup
 from recproxy.call.states import CalleeLeg, CallerLeg, Choice, Notice, PauseCause, Recording
 from recproxy.errors import IllegalEvent
-from recproxy.policy import CallQuestion, Decision, OnFailure, Pass, Record, RecordPlan
+from recproxy.policy import (
+    CallQuestion,
+    Decision,
+    Newcomer,
+    NewParty,
+    OnFailure,
+    Pass,
+    Record,
+    RecordPlan,
+)
 from storage.tags import Direction
+
+_INDICATED: Final = {Recording.ON: RecordState.ON, Recording.PAUSED: RecordState.PAUSED}
 
 
 class Decider(Protocol):
@@ -72,6 +94,10 @@ class Decider(Protocol):
 
     def decide(self, question: CallQuestion) -> Decision:
         """Tell what happens to a call with these facts; pure."""
+        ...
+
+    def newcomer(self, number: str, *, outside: bool) -> Newcomer:
+        """Tell what it means that this number joins a call; pure."""
         ...
 
 
@@ -130,6 +156,8 @@ class CallMachine:
         self._setup = Setup(self._legs, self._media, self._history, self, limits.setup_s)
         self._ending = Ending(self._legs, self._reoffers, limits.ending_s)
         self._released = False
+        self._aware: frozenset[LegName] = frozenset()
+        self._indicated = RecordState.OFF
 
     @property
     def ended(self) -> bool:
@@ -168,7 +196,7 @@ class CallMachine:
 
     # ------------------------------------------------------------------ events
 
-    def receive(self, event: Event, now: float) -> list[Command]:  # noqa: C901, PLR0911, PLR0912 - one row an event
+    def receive(self, event: Event, now: float) -> list[Command]:
         """Take one event and tell what to do, in order.
 
         Args:
@@ -183,6 +211,10 @@ class CallMachine:
         """
         if self._released:
             return []
+        commands = self._take(event, now)
+        return [*commands, *self._indications()]
+
+    def _take(self, event: Event, now: float) -> list[Command]:  # noqa: C901, PLR0911, PLR0912 - one row an event
         permission = self._permission
         match event:
             case InviteReceived():
@@ -218,7 +250,7 @@ class CallMachine:
             case PromptCompleted():
                 return permission.prompt_heard(event, now)
             case PromptFailed():
-                return permission.fail(event.why, now) if permission.notice.is_pending else []
+                return permission.prompt_failed(event.why, now)
             case RecordingOpened():
                 return permission.recording.opened(event, now)
             case RecordingFailed():
@@ -227,6 +259,16 @@ class CallMachine:
                 return permission.pressed(event, now)
             case RecordAsked():
                 return permission.record_asked(event, now)
+            case PartyJoined():
+                outside = self._legs.party(event.leg) is Party.OUTSIDE
+                newcomer = self._policy.newcomer(event.number, outside=outside)
+                if event.answering:
+                    return permission.answers(event.leg, newcomer)
+                return permission.joined(event.leg, newcomer, now)
+            case TransferAsked():
+                return self._transferred(event)
+            case PreferenceTold():
+                return permission.prefers(event.leg, event.preference, now)
             case PauseAsked():
                 return permission.recording.ask_pause(now)
             case ResumeAsked():
@@ -241,6 +283,10 @@ class CallMachine:
         """Act on a deadline that has passed; nothing if none has."""
         if self._released:
             return []
+        commands = self._expire(now)
+        return [*commands, *self._indications()]
+
+    def _expire(self, now: float) -> list[Command]:
         if any(has_passed(instant, now) for instant in self._permission.instants):
             return self._permission.expire(now)
         if has_passed(self._ending.until, now):
@@ -249,6 +295,16 @@ class CallMachine:
             return self.end_for(408, "Request Timeout", now)
         return []
 
+    def _indications(self) -> list[Command]:
+        """Tell record-aware telephones what has changed, once no offer is under way."""
+        if not self._aware or not self._legs.is_up or self.is_negotiating:
+            return []
+        state = _INDICATED.get(self.recording, RecordState.OFF)
+        if state is self._indicated:
+            return []
+        self._indicated = state
+        return [IndicateRecording(leg, state) for leg in LegName if leg in self._aware]
+
     # ------------------------------------------------------------ setting up
 
     def _invited(self, event: InviteReceived, now: float) -> list[Command]:
@@ -256,6 +312,7 @@ class CallMachine:
             raise IllegalEvent("a second INVITE for one call")
         self._facts = facts = event.facts
         self._legs.inbound = facts.direction is Direction.INBOUND
+        self._aware = frozenset({LegName.CALLER}) if facts.aware else frozenset()
         offer = self._setup.offered(event.offer)
         history = self._history
         history.invited_at = now
@@ -287,6 +344,8 @@ class CallMachine:
         return self._setup.no_ports(event, now)
 
     def _answered(self, event: CalleeAnswered, now: float) -> list[Command]:
+        if event.aware:
+            self._aware |= {LegName.CALLEE}
         commands = self._setup.answered(event, now, opened=self.notice is not Notice.DUE)
         if not commands or self.is_ending:
             return commands
@@ -312,6 +371,15 @@ class CallMachine:
     def hold_settled(self, now: float, *, resume: bool) -> list[Command]:
         """An exchange is over: pause if somebody is on hold now, else go on recording if ``resume``."""
         return self._permission.hold_settled(now, resume=resume) if self.is_up else []
+
+    def _transferred(self, event: TransferAsked) -> list[Command]:
+        """A party sends the other on: what comes of it is a call of its own, but not every end is free."""
+        permission = self._permission
+        newcomer = self._policy.newcomer(event.number, outside=True)
+        if newcomer.exempt is not None:
+            return permission.exempt(event.leg, newcomer.exempt)
+        stops = permission.plan is not None and permission.plan.on_new_party is NewParty.STOP
+        return permission.stop("sent on to somebody else") if stops else []
 
     # -------------------------------------------------------------- ending
 
@@ -397,4 +465,5 @@ def _question(facts: CallFacts) -> CallQuestion:
         identities=facts.identities,
         emergency_callback=facts.emergency_callback,
         preference=facts.preference,
+        topic=facts.topic,
     )

@@ -34,6 +34,7 @@ class CallNotice:
         state: Of all announcements together.
         asked: Whether a prompt was asked for.
         proofs: What was heard so far, by purpose.
+        repeated: Whether it is for somebody who joined.
         until: When a prompt that reports nothing has failed, monotonic seconds; None for never.
     """
 
@@ -52,6 +53,8 @@ class CallNotice:
         self._untold: tuple[Words, ...] = ()
         self._started: PromptStarted | None = None
         self._silent = False
+        self._joined: LegName | None = None
+        self.repeated = False
         self.state = Notice.NOT_REQUIRED
         self.asked = False
         self.proofs: Mapping[str, NoticeFacts] = {}
@@ -103,7 +106,7 @@ class CallNotice:
         play = PlayPrompt(
             prompt=words.prompt,
             language=words.language,
-            legs=self._audience(words),
+            legs=self._listeners(words),
             stream=agreement.recorded_port(),
             codec=agreement.speech,
             ptime_ms=agreement.ptime_ms(),
@@ -134,7 +137,7 @@ class CallNotice:
         """
         if not self._untold:
             raise IllegalEvent("an announcement ended that no plan asked for")
-        return ", ".join(leg.value for leg in self._audience(self._untold[0]) if leg not in event.heard_by)
+        return ", ".join(leg.value for leg in self._listeners(self._untold[0]) if leg not in event.heard_by)
 
     def completed(self, event: PromptCompleted, now: float) -> list[Command]:
         """Everybody heard it: keep the proof, and play the next one if there is one.
@@ -160,7 +163,7 @@ class CallNotice:
             ("heard_by", ",".join(leg.value for leg in event.heard_by)),
             ("duration_ms", round((event.at - started.at).total_seconds() * 1000)),
         )
-        self.proofs = {**self.proofs, **dict.fromkeys(self.told_of, proof)}
+        self.proofs = {**dict.fromkeys(self.told_of, proof), **self.proofs}  # it began after the first
         self._untold = self._untold[1:]
         return [Note("notice.completed", facts), AuditNote("announce.completed", facts), *self._go_on(now)]
 
@@ -171,6 +174,37 @@ class CallNotice:
         if not playing or self._untold[:1] == playing:
             return []
         return [StopPrompt(), *self._go_on(now)]
+
+    def repeat(self, leg: LegName, gone: Collection[str]) -> list[Command]:
+        """Somebody joined at ``leg`` who must hear it too: it is due once more.
+
+        Args:
+            leg: Where.
+            gone: Purposes that a party said no to.
+
+        Raises:
+            IllegalEvent: The state does not allow it.
+        """
+        # While it is played, not everybody else has heard it either.
+        self._joined = None if self.is_pending and self._joined is not leg else leg
+        told = self._plan.announcements if self._plan is not None else ()
+        self._untold = tuple(words for words in told if not set(words.purposes) <= set(gone))
+        self.repeated = True
+        return self.put_off()
+
+    def put_off(self) -> list[Command]:
+        """It is due still, and not played until it is asked for again."""
+        if self.state is not Notice.DUE:
+            self.move(Symbol.NOTICE_REPEATED)
+        stopped: list[Command] = [StopPrompt()] if self.until is not None else []
+        self.asked = False
+        self.until = None
+        return stopped
+
+    @property
+    def is_put_off(self) -> bool:
+        """Whether somebody who joined waits for it."""
+        return self.repeated and self.state is Notice.DUE and not self.asked
 
     def let_speak(self) -> list[Command]:
         """Open the gate that was shut for the announcements, once."""
@@ -204,6 +238,7 @@ class CallNotice:
             return self.announce(now)
         self.move(Symbol.NOTICE_COMPLETED)
         self.until = None
+        self._joined, self.repeated = None, False
         return []
 
     def _fields(self) -> tuple[tuple[str, str], ...]:
@@ -214,10 +249,13 @@ class CallNotice:
         self.until = None
         return [StopPrompt()] if self.asked else []
 
+    def _listeners(self, words: Words) -> tuple[LegName, ...]:
+        return self._audience(words) if self._joined is None else (self._joined,)
+
     def _audience(self, words: Words) -> tuple[LegName, ...]:
         match words.audience:
             case Audience.BOTH:
                 return (LegName.CALLER, LegName.CALLEE)
             case Audience.OUTSIDE:
-                return (self._legs.leg(Party.OUTSIDE),)
+                return tuple(leg for leg in LegName if self._legs.speaker(leg) is Party.OUTSIDE)
         assert_never(words.audience)

@@ -11,10 +11,11 @@ from typing import Protocol, assert_never
 
 from recproxy.call.agreement import Agreement
 from recproxy.call.choice import CallChoice
-from recproxy.call.commands import AuditNote, Command, SetGate, purpose_fields
+from recproxy.call.commands import AuditNote, Command, Note, SetGate, purpose_fields
 from recproxy.call.events import (
     CallFacts,
     DigitPressed,
+    LegName,
     PromptCompleted,
     PromptStarted,
     RecordAsked,
@@ -24,11 +25,20 @@ from recproxy.call.history import History
 from recproxy.call.keypad import KeyAction, Party, Wish
 from recproxy.call.legs import Legs
 from recproxy.call.notice import CallNotice
+from recproxy.call.parting import Parting
 from recproxy.call.recording import CallRecording
-from recproxy.call.states import Notice, PauseCause, Recording, Symbol
+from recproxy.call.states import Choice, Notice, PauseCause, Recording, Symbol
 from recproxy.call.tones import Tones
 from recproxy.errors import IllegalEvent
-from recproxy.policy import OnFailure, PurposePlan, RecordPlan
+from recproxy.policy import (
+    Newcomer,
+    NewParty,
+    OnFailure,
+    PassReason,
+    PurposePlan,
+    RecordPlan,
+    RecordPreference,
+)
 
 
 class Surroundings(Protocol):
@@ -76,11 +86,15 @@ class Permission:
         self._history = history
         self._call = call
         self._tones = Tones(legs, agreement)
+        self._parting = Parting(legs, agreement, prompt_s)
         self._facts: CallFacts | None = None
         self.plan: RecordPlan | None = None
         self.notice = CallNotice(legs, agreement, prompt_s)
         self.choice = CallChoice()
         self.recording = CallRecording(agreement, self._tones)
+        self._barred = False
+        self._asked: LegName | None = None
+        self._silenced: frozenset[LegName] = frozenset()
 
     def take(self, plan: RecordPlan, facts: CallFacts) -> None:
         """A purpose applies."""
@@ -94,17 +108,20 @@ class Permission:
     @property
     def is_over(self) -> bool:
         """Whether nothing of the call is, or will be, recorded any more."""
-        return self.notice.state in {Notice.FAILED, Notice.DECLINED} or self.recording.is_over
+        return self._barred or self.notice.state in {Notice.FAILED, Notice.DECLINED} or self.recording.is_over
 
     @property
     def instants(self) -> tuple[float | None, ...]:
         """When ``expire`` has something to do, monotonic seconds."""
         recording = self.recording
-        return (self.notice.until, self.choice.until, recording.until, recording.beep_at)
+        parting = self._parting.until
+        return (parting, self.notice.until, self.choice.until, recording.until, recording.beep_at)
 
     def expire(self, now: float) -> list[Command]:
         """Act on what has been waited for in vain; nothing if nothing has."""
         choice, recording = self.choice, self.recording
+        if has_passed(self._parting.until, now):
+            return self._part(now)
         if has_passed(choice.until, now):
             notes, gone = choice.expire()
             return [*notes, *self._go_without(gone, "opt_in_missing", now)]
@@ -120,7 +137,7 @@ class Permission:
         """The call ends: stop an announcement that was not heard to its end, seal what is open."""
         self.choice.until = None
         told = self.notice.close("the call ended before the announcement had")
-        return [*told, *self.recording.seal(why)]
+        return [*told, *self._parting.close(), *self.recording.seal(why)]
 
     # -------------------------------------------------------------- notice
 
@@ -150,6 +167,8 @@ class Permission:
 
     def prompt_heard(self, event: PromptCompleted, now: float) -> list[Command]:
         """The last frame of an announcement left: play the next one, or record."""
+        if self._parting.until is not None:
+            return self._part(now)
         if not self.notice.awaits(event):
             return []
         missing = self.notice.unheard_by(event)
@@ -162,7 +181,13 @@ class Permission:
         """All announcements are over: record, unless a yes is still needed."""
         if self.choice.awaits_yes(now):
             return [] if self.choice.holds_up else self.notice.let_speak()
-        return [*self.notice.let_speak(), *self._open()]
+        return [*self.notice.let_speak(), *self._record(now)]
+
+    def prompt_failed(self, why: str, now: float) -> list[Command]:
+        """What was to be heard could not be."""
+        if self._parting.until is not None:
+            return self._part(now)
+        return self.fail(why, now) if self.notice.is_pending else []
 
     def fail(self, why: str, now: float) -> list[Command]:
         """Close the notice as not heard, and take the outcome its purpose names."""
@@ -172,7 +197,11 @@ class Permission:
         failed = self.notice.fail(why)
         match plan.on_failure:
             case OnFailure.CONTINUE:
-                return [*failed, SetGate(opened=True)]
+                return [
+                    *failed,
+                    *self.recording.seal("somebody who joined was not told"),
+                    SetGate(opened=True),
+                ]
             case OnFailure.REFUSE:
                 return [*failed, *self._call.end_for(503, "Recording Not Possible", now)]
         assert_never(plan.on_failure)
@@ -184,10 +213,10 @@ class Permission:
         self._history.digits += 1
         if self._legs.is_ending:
             return []
-        party = self._legs.party(event.leg)
+        party = self._legs.speaker(event.leg)
         match self.choice.keypad.press(party, event.digit, now):
             case Wish(KeyAction.ACCEPT, purposes):
-                return self._accepted(purposes)
+                return self._accepted(event.leg, purposes, now)
             case Wish(KeyAction.REFUSE, purposes):
                 return self._refused(party, purposes, now)
             case Wish(KeyAction.PAUSE):
@@ -207,18 +236,34 @@ class Permission:
             return self._asked_for(now)
         return self.recording.resume(PauseCause.KEYS, now)
 
-    def _accepted(self, purposes: tuple[str, ...]) -> list[Command]:
+    def _accepted(self, leg: LegName, purposes: tuple[str, ...], now: float) -> list[Command]:
         """Yes: record, once the announcements are over and nobody else is waited for."""
+        if self._barred or (self._asked is not None and leg is not self._asked):
+            return []
         notes = self.choice.accept(purposes)
-        return [*notes, *self._begin()] if notes else []
+        return [*notes, *self._begin(now)] if notes else []
 
     def _refused(self, party: Party, purposes: tuple[str, ...], now: float) -> list[Command]:
-        """No: what there is for these purposes is destroyed, or ends; the call goes on as it was."""
+        """No: what there is for these purposes is destroyed, or ends; the call goes on as it was.
+
+        Where a statute orders the recording it cannot: the party is told so, and the call ends.
+        """
         announced = self.notice.state is Notice.COMPLETED
         notes, gone = self.choice.refuse(party, purposes, announced=announced)
         if not gone:
             return []
+        decline = self.plan.decline if self.plan is not None else None
+        if decline is not None and any(one.purpose == decline.purpose for one in gone):
+            others = tuple(one for one in gone if one.purpose != decline.purpose)
+            dropped = self.recording.refuse(others, "opt_out")
+            stopped = [*notes, *dropped, *self._bar(), *self.recording.seal("opt_out")]
+            return [*stopped, *(self._parting.say(decline, now) or self._part(now))]
         return [*notes, *self._go_without(gone, "opt_out", now), *self._tones.to(Party.OUTSIDE)]
+
+    def _part(self, now: float) -> list[Command]:
+        """All was said to who refused: end the call."""
+        self._parting.until = None
+        return self._call.end_for(603, "Recording Refused", now)
 
     def _go_without(self, gone: tuple[PurposePlan, ...], why: str, now: float) -> list[Command]:
         """Some purposes are refused: go on for those left, or not at all."""
@@ -229,7 +274,7 @@ class Permission:
         told = self.notice.skip(self.choice.refused, now)
         if pending and not self.notice.is_pending:
             return [*told, *self._told(now)]
-        return [*told, *ended, *self._begin()]
+        return [*told, *ended, *self._begin(now)]
 
     def _decline(self) -> list[Command]:
         if not self.notice.is_undecided:
@@ -237,11 +282,15 @@ class Permission:
         commands = self.notice.decline()
         return [*commands, SetGate(opened=True)] if self._history.answered_at is not None else commands
 
-    def _begin(self) -> list[Command]:
-        """The last word that was waited for was said: record."""
-        if self.recording.state is not Recording.OFF or not self._may_record:
+    def _begin(self, now: float) -> list[Command]:
+        """The last word that was waited for was said: record, or go on after somebody joined."""
+        recording = self.recording
+        waits = recording.state is Recording.OFF or (
+            recording.is_live and PauseCause.PARTY in recording.causes
+        )
+        if not waits or self._barred or not self._may_record:
             return []
-        return [*self.notice.let_speak(), *self._open()]
+        return [*self.notice.let_speak(), *self._record(now)]
 
     def _asked_for(self, now: float) -> list[Command]:
         """Staff ask for the recording: announce it first, nothing is retroactive."""
@@ -268,7 +317,7 @@ class Permission:
         failed = self.recording.fail(event.why)
         match self.plan.on_failure:
             case OnFailure.CONTINUE:
-                return failed
+                return [*failed, *self._bar()]
             case OnFailure.REFUSE:
                 return [*failed, *self._call.end_for(503, "Recording Not Possible", now)]
         assert_never(self.plan.on_failure)
@@ -277,6 +326,14 @@ class Permission:
     def _may_record(self) -> bool:
         """The joint rule: everybody connected, told, and of those who said something nobody said no."""
         return self._legs.is_up and self.notice.state is Notice.COMPLETED and self.choice.allows
+
+    def _record(self, now: float) -> list[Command]:
+        """Everybody was told, and nobody said no: begin, or go on after somebody joined."""
+        self._asked = None
+        if self.recording.is_live:
+            return self.recording.resume(PauseCause.PARTY, now)
+        self.recording.resume(PauseCause.PARTY, now)
+        return self._open()
 
     def _open(self) -> list[Command]:
         if self._facts is None or not self._may_record:
@@ -288,8 +345,10 @@ class Permission:
 
     def hold_offered(self, now: float) -> tuple[list[Command], bool]:
         """A party wants to hold: what to do, and whether the recording was paused for it."""
-        if self.notice.is_pending:
+        if self.notice.is_pending and not self.notice.repeated:
             return self.fail("put on hold before the announcement had ended", now), False
+        if self.notice.is_pending:
+            return [*self._put_off(), *self.recording.pause(PauseCause.HOLD)], True
         if self._media.on_hold:
             return [], False
         return self.recording.pause(PauseCause.HOLD), True
@@ -297,10 +356,102 @@ class Permission:
     def hold_settled(self, now: float, *, resume: bool) -> list[Command]:
         """An exchange is over: pause if somebody is on hold now, else go on recording if ``resume``."""
         if self._media.on_hold:
-            if self.notice.is_pending:
+            if self.notice.is_pending and not self.notice.repeated:
                 return self.fail("put on hold before the announcement had ended", now)
-            return self.recording.pause(PauseCause.HOLD)
-        return self.recording.resume(PauseCause.HOLD, now) if resume else []
+            return [*self._put_off(), *self.recording.pause(PauseCause.HOLD)]
+        resumed = self.recording.resume(PauseCause.HOLD, now) if resume else []
+        return [*resumed, *self._tell_joined(now)]
+
+    # ----------------------------------------------------- somebody who joins
+
+    def joined(self, leg: LegName, newcomer: Newcomer, now: float) -> list[Command]:
+        """Somebody else sits at the far end of a leg: nothing of him is stored before he was told."""
+        self._legs.seat(leg, outside=newcomer.outside)
+        plan = self.plan
+        if plan is None or self.is_over or self._legs.is_ending or self.choice.state is Choice.REFUSED:
+            return []
+        if newcomer.exempt is not None:
+            return self.exempt(leg, newcomer.exempt)
+        told = _joined_notes(plan, leg, "outside" if newcomer.outside else "staff")
+        if not newcomer.outside:
+            return [*told, *self.recording.staff_joined(now)]
+        match plan.on_new_party:
+            case NewParty.STOP:
+                return [*told, *self.stop("somebody joined")]
+            case NewParty.REPLAY:
+                return [*told, *self._repeat(leg, now)]
+        assert_never(plan.on_new_party)
+
+    def answers(self, leg: LegName, newcomer: Newcomer) -> list[Command]:
+        """Somebody answers in place of whoever was called, and will be told as he would be."""
+        self._legs.seat(leg, outside=newcomer.outside)
+        return self.exempt(leg, newcomer.exempt) if newcomer.exempt is not None else []
+
+    def exempt(self, leg: LegName, why: PassReason) -> list[Command]:
+        """The call goes on to somebody who is never recorded: destroy what there is."""
+        plan = self.plan
+        if plan is None or self.is_over:
+            return []
+        return [*_joined_notes(plan, leg, why.value), *self._bar(), *self.recording.discard(why.value)]
+
+    def stop(self, why: str) -> list[Command]:
+        """Record no further; what there is stays."""
+        return [] if self.is_over else [*self._bar(), *self.recording.seal(why)]
+
+    def prefers(self, leg: LegName, preference: RecordPreference, now: float) -> list[Command]:
+        """A telephone says anew whether it wants to be recorded; a statute does not ask it."""
+        plan = self.plan
+        free = tuple(one.purpose for one in self.choice.left if plan and one.purpose not in plan.statutory)
+        if plan is None or not free or self.is_over or self._legs.is_ending:
+            return []
+        silenced = self._silenced | {leg}
+        match preference:
+            case RecordPreference.OFF:
+                party = self._legs.party(leg)
+                notes, gone = self.choice.refuse(party, free, announced=False)
+                return [*notes, *self._go_without(gone, "preference", now), *self._tones.to(party)]
+            case RecordPreference.PAUSE if plan.statutory:
+                return []
+            case RecordPreference.PAUSE:
+                self._silenced = silenced
+                return self.recording.pause(PauseCause.PREFERENCE)
+            case RecordPreference.NONE:
+                self._silenced = silenced - {leg}
+                if self._silenced or PauseCause.PREFERENCE not in self.recording.causes:
+                    return []
+                return self.recording.resume(PauseCause.PREFERENCE, now)
+        assert_never(preference)
+
+    def _bar(self) -> list[Command]:
+        """Nothing is recorded from here on."""
+        self._barred = True
+        self.choice.until = None
+        return self._decline()
+
+    def _repeat(self, leg: LegName, now: float) -> list[Command]:
+        notice = self.notice
+        if notice.state is Notice.WAITING or (notice.state is Notice.DUE and not self._legs.is_up):
+            return []  # told with the others, when it begins
+        self._asked = leg
+        paused = [*self.recording.pause(PauseCause.PARTY), *self.choice.ask_again()]
+        return [*paused, *notice.repeat(leg, self.choice.refused), *self._tell_joined(now)]
+
+    def _tell_joined(self, now: float) -> list[Command]:
+        """Somebody who joined waits for the announcement: play it, if he can hear it."""
+        if not self.notice.is_put_off or self._media.on_hold or self._call.is_negotiating:
+            return []
+        return [SetGate(opened=False), *self.notice.announce(now)]
+
+    def _put_off(self) -> list[Command]:
+        """A party holds while somebody waits for the announcement, or hears it: again after that."""
+        if not self.notice.is_pending:
+            return []
+        return [*self.notice.put_off(), *self.notice.let_speak()]
+
+
+def _joined_notes(plan: RecordPlan, leg: LegName, who: str) -> list[Command]:
+    fields = (*purpose_fields(plan), ("leg", leg.value), ("who", who))
+    return [Note("party.joined", fields), AuditNote("party.joined", fields)]
 
 
 def has_passed(instant: float | None, now: float) -> bool:

@@ -60,6 +60,7 @@ class CallRecording:
         self.until: float | None = None
         self.beep_at: float | None = None
         self.name = ""
+        self._joined = False
 
     @property
     def is_live(self) -> bool:
@@ -231,12 +232,18 @@ class CallRecording:
         self.beep_at = now + REPEATED_EVERY_S
         return self._tones.to(Party.STAFF)
 
+    def staff_joined(self, now: float) -> list[Command]:
+        """Staff who have not heard the announcement hear of it: at once, or when it goes on."""
+        self._joined = True
+        return self._tell_staff(now) if self.state is Recording.ON else []
+
     def _tell_staff(self, now: float) -> list[Command]:
         if self._plan is None:
             return []
+        joined, self._joined = self._joined, False
         if self._plan.staff_notice is StaffNotice.BEEP_REPEAT:
             self.beep_at = now + REPEATED_EVERY_S
-        return self._tones.tell_staff(self._plan)
+        return self._tones.tell_staff(self._plan, joined=joined)
 
     def _move(self, symbol: Symbol) -> None:
         self.state = states.advance(states.RECORDING, self.state, symbol)

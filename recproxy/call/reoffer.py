@@ -186,8 +186,7 @@ class Reoffers:
         agreement, leg = self._agreement, exchange.offerer
         selection = agreement.reselect(offer, over=self._call.is_over)
         if selection is None or (agreement.secure[leg] and not is_secure(selection, offer)):
-            self.open = None
-            return exchange.refuse(488, "Not Acceptable Here")
+            return self._refuse(exchange, 488, "Not Acceptable Here", now)
         commands: list[Command] = []
         paused = False
         self.open = exchange

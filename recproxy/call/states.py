@@ -89,6 +89,8 @@ class PauseCause(Enum):
     HOLD = "hold"  # a party is on hold
     KEYS = "keys"  # staff asked for it by key or INFO
     OPERATOR = "operator"  # asked for through the control interface
+    PARTY = "party"  # somebody joined who has not heard the announcement
+    PREFERENCE = "preference"  # a record-aware telephone asked for it (RFC 7866)
 
 
 class Symbol(Enum):
@@ -106,6 +108,7 @@ class Symbol(Enum):
     NOTICE_ASKED = auto()
     NOTICE_STARTED = auto()
     NOTICE_COMPLETED = auto()
+    NOTICE_REPEATED = auto()
     NOTICE_FAILED = auto()
     NOTICE_DECLINED = auto()
     NOTICE_ASSERTED = auto()
@@ -188,10 +191,11 @@ NOTICE: Final[NoticeTable] = {
     },
     Notice.PLAYING: {
         _S.NOTICE_COMPLETED: Notice.COMPLETED,
+        _S.NOTICE_REPEATED: Notice.DUE,
         _S.NOTICE_FAILED: Notice.FAILED,
         _S.NOTICE_DECLINED: Notice.DECLINED,
     },
-    Notice.COMPLETED: {},
+    Notice.COMPLETED: {_S.NOTICE_REPEATED: Notice.DUE},  # somebody joined; what is recorded is paused
     Notice.FAILED: {},
     Notice.DECLINED: {},
 }
@@ -216,7 +220,10 @@ CHOICE: Final[ChoiceTable] = {
         _S.CHOICE_ACCEPTED: Choice.GIVEN,
         _S.CHOICE_REFUSED: Choice.REFUSED,
     },
-    Choice.GIVEN: {_S.CHOICE_REFUSED: Choice.REFUSED},
+    Choice.GIVEN: {
+        _S.CHOICE_OFFERED: Choice.OPEN,  # to somebody who joined
+        _S.CHOICE_REFUSED: Choice.REFUSED,
+    },
     Choice.REFUSED: {},
 }
 

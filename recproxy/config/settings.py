@@ -17,7 +17,7 @@ from recproxy.config.cdr import CdrConfig, CdrFormat, CdrNumbers
 from recproxy.config.header_names import HeaderName
 from recproxy.config.http import ApiConfig, ApiListen
 from recproxy.config.numbers import NumberParty, NumberRule, NumbersConfig
-from recproxy.config.storing import NodeName, StorageConfig
+from recproxy.config.storing import ClockNeed, NodeName, StorageConfig
 from recproxy.eventlog import LogConfig, LogFormat, LogLevel
 from recproxy.syslog import SyslogTarget
 from storage.tags import Direction
@@ -36,6 +36,7 @@ __all__ = [
     "CdrConfig",
     "CdrFormat",
     "CdrNumbers",
+    "ClockNeed",
     "Config",
     "HeadersConfig",
     "Holidays",
@@ -300,6 +301,7 @@ class TrunkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         trusted: Whether the trunk may know callers who asked for privacy (RFC 3325).
         headers: Which headers go on to the trunk.
         recording_id: Whether messages to the trunk name the call's recording (X-Recording-ID).
+        names_purpose: Whether X-Recording-Purpose in its INVITEs names the purpose of a call.
         direction: What calls that come from this trunk are, seen from the organisation.
         forward_to: Name of the trunk that calls from this trunk go on to.
         latch: From where this trunk's media is taken.
@@ -331,6 +333,7 @@ class TrunkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     trusted: bool = False
     headers: HeadersConfig = HeadersConfig()
     recording_id: bool = False
+    names_purpose: bool = False
     latch: Latch = Latch.ADDRESS
     media: TrunkMedia = TrunkMedia.AS_OFFERED
     media_advertise: IpAddress | None = None

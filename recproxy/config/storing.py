@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, NewType
 from urllib.parse import parse_qs, urlsplit
@@ -15,7 +16,7 @@ from recproxy.config.document import Document
 if TYPE_CHECKING:
     from recproxy.config.settings import Config
 
-__all__ = ["BucketConfig", "NodeName", "StorageConfig", "check_storage"]
+__all__ = ["BucketConfig", "ClockNeed", "NodeName", "StorageConfig", "check_storage"]
 
 NodeName = NewType("NodeName", str)
 
@@ -57,6 +58,13 @@ class BucketConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     authorities: Path | None = None
 
 
+class ClockNeed(Enum):
+    """By which clock something may be recorded."""
+
+    ANY = "any"
+    SYNCHRONISED = "synchronised"  # by chrony, ntpd …; else it is as if the recorder were down
+
+
 class StorageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where recordings live.
 
@@ -76,6 +84,7 @@ class StorageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         bucket: Where ``recproxy upload`` moves sealed bodies; None if they stay in ``directory``.
         sync_interval_ms: Milliseconds between two syncs of the write-ahead log: what a
             power failure can cost.
+        clock: By which clock something may be recorded.
     """
 
     directory: Path
@@ -90,6 +99,7 @@ class StorageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     sync_interval_ms: Annotated[
         int, Meta(ge=50, le=600, description="a whole number of milliseconds from 50 to 600")
     ] = 400
+    clock: ClockNeed = ClockNeed.ANY
 
     @property
     def catalogue_url(self) -> str:

@@ -20,15 +20,17 @@ from recproxy.policy.decision import (
     ChoiceMode,
     ChoicePlan,
     ChoiceWindow,
+    DeclinePlan,
     ForkAnnouncement,
     NewParty,
     OnFailure,
     PausePlan,
+    Phrase,
     PurposePlan,
     RecordPlan,
     StaffNotice,
 )
-from recproxy.policy.purpose import Index, Purpose
+from recproxy.policy.purpose import Index, Kind, Purpose
 
 __all__ = ["Taking", "combined", "starting_together"]
 
@@ -48,10 +50,12 @@ class Taking:
     Attributes:
         plan: What it means for this call.
         purpose: What the policy says of it.
+        decline: What becomes of who refuses it; None: its choice says it.
     """
 
     plan: PurposePlan
     purpose: Purpose
+    decline: DeclinePlan | None = None
 
 
 def starting_together(starts: Sequence[tuple[str, ...]]) -> tuple[bool, ...]:
@@ -69,7 +73,11 @@ def starting_together(starts: Sequence[tuple[str, ...]]) -> tuple[bool, ...]:
 
 
 def combined(
-    taking: Sequence[Taking], version: str, jurisdiction: str, fork: ForkAnnouncement | None = None
+    taking: Sequence[Taking],
+    version: str,
+    jurisdiction: str,
+    fork: ForkAnnouncement | None = None,
+    whisper: Phrase | None = None,
 ) -> RecordPlan:
     """Make one plan of all purposes that take a call.
 
@@ -78,6 +86,7 @@ def combined(
         version: Of the policy.
         jurisdiction: Countries whose rules were applied.
         fork: What a fork of the call must show; None if it is not announced elsewhere.
+        whisper: What staff hear if they are told by whisper.
     """
     ordered = sorted(taking, key=lambda one: one.plan.retention, reverse=True)
     plans = _with_strictest_choice([one.plan for one in ordered])
@@ -104,6 +113,9 @@ def combined(
         indexed=any(one.access.index is Index.NUMBER for one in purposes),
         jurisdiction=jurisdiction,
         fork=fork,
+        statutory=frozenset(one.plan.purpose for one in ordered if one.purpose.kind is Kind.STATUTORY),
+        whisper=whisper,
+        decline=next((one.decline for one in ordered if one.decline is not None), None),
     )
 
 

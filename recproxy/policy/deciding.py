@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
@@ -11,9 +11,9 @@ from recproxy.policy.combining import Taking, combined, starting_together
 from recproxy.policy.decision import (
     CallQuestion,
     ChoiceMode,
-    ChoicePlan,
     Decision,
     ForkAnnouncement,
+    Newcomer,
     Pass,
     PassReason,
     PurposePlan,
@@ -26,9 +26,10 @@ from recproxy.policy.file import Line, PolicyFile, UnknownParty
 from recproxy.policy.forks import fork_announcement
 from recproxy.policy.hidden import ConfidentialNumbers, Sampler
 from recproxy.policy.numbers import Numbering, NumberPattern, plain
+from recproxy.policy.planning import choice_plan, decline_plan, prompts_for, spoken, whisper
 from recproxy.policy.profiles import STRICTEST, Profile, effective, profile_of, together
 from recproxy.policy.purpose import Index, Kind, Language, LineName, Purpose, PurposeName, SelectionMode
-from storage.tags import LegalBasis
+from storage.tags import Direction, LegalBasis
 
 __all__ = ["Announcement", "Policy", "Verdict"]
 
@@ -117,6 +118,7 @@ class Policy:
 
     def decide(self, question: CallQuestion) -> Decision:
         """Tell what happens to a call: emergency first, other exemptions, then line and purpose."""
+        question = self.named(question)
         exempt = self.exemption(question)
         if exempt is not None:
             return Pass(exempt)
@@ -130,10 +132,20 @@ class Policy:
         given = {verdict.passed for verdict in verdicts}
         return Pass(next((why for why in _REASONS if why in given), PassReason.NO_RULE))
 
+    def named(self, question: CallQuestion) -> CallQuestion:
+        """The question of a call whose purpose was dialled first: without the code, and named."""
+        callee = plain(question.callee)
+        for name, purpose in self.purposes.items():
+            code = purpose.selection.code
+            if code and callee.startswith(code):
+                return replace(question, callee=callee.removeprefix(code), topic=name)
+        return question
+
     def is_emergency(self, number: str) -> bool:
-        """Whether this, as dialled, is an emergency number, also behind the private prefix."""
+        """Whether this, as dialled, is an emergency number, also behind the private prefix or a code."""
         callee = plain(number)
-        return not self.emergency.isdisjoint({callee, callee.removeprefix(self._private_prefix)})
+        codes = (self._private_prefix, *(purpose.selection.code for purpose in self.purposes.values()))
+        return not self.emergency.isdisjoint({callee.removeprefix(code) for code in ("", *codes)})
 
     def exemption(self, question: CallQuestion) -> PassReason | None:
         """Why a call passes before any purpose is looked at; None if it does not."""
@@ -152,6 +164,25 @@ class Policy:
         if any(pattern.matches(number) for pattern in self.extensions for number in numbers):
             return PassReason.PRIVATE
         return None
+
+    def newcomer(self, number: str, *, outside: bool) -> Newcomer:
+        """What it means that somebody joins a call.
+
+        Args:
+            number: Of whoever joins, as told on the trunk; empty if it is withheld.
+            outside: Whether it is at the end of the call that is outside the organisation. At the other
+                end, an international number that is on no line is outside too, and so is a withheld one.
+        """
+        asked = CallQuestion("", Direction.OUTBOUND, "", number, anonymous=False, sos=False)
+        canonical = self.numbering.canonical(number)
+        ours = any(
+            pattern.matches(canonical)
+            for line in self.lines.values()
+            for pattern in line.match
+            if pattern.first
+        )
+        stranger = not canonical or (canonical.startswith("+") and not ours)
+        return Newcomer(self.exemption(asked) if number else None, outside or stranger)
 
     def line(self, question: CallQuestion) -> LineName | None:
         """The line of the inside party; None if it is on none."""
@@ -179,7 +210,8 @@ class Policy:
         )
         for name, purpose in self.purposes.items():
             found = (
-                _scope(purpose, line, question, internal=internal)
+                _topic(name, purpose, question)
+                or _scope(purpose, line, question, internal=internal)
                 or _party(purpose, question)
                 or _country(name, purpose, profile)
                 or self._draw(name, purpose, question)
@@ -206,9 +238,10 @@ class Policy:
     def language(self, purpose: Purpose, line: LineName, question: CallQuestion) -> Language:
         """The language of the announcement: that of the line, of the outside party, or the first."""
         country = self._country(self.numbering.canonical(question.outside))
-        spoken = _SPOKEN.get(country) if country is not None else None
-        for language in (self.lines[line].language, spoken):
-            if language is not None and language in purpose.announce.prompts:
+        theirs = _SPOKEN.get(country) if country is not None else None
+        prompts = prompts_for(purpose, self.profile(line, question))
+        for language in (self.lines[line].language, theirs):
+            if language is not None and language in prompts:
                 return language
         return self.file.languages[0]
 
@@ -216,7 +249,7 @@ class Policy:
         """Every announcement that a call may need."""
         found: dict[tuple[str, str], Announcement] = {}
         for purpose in self.purposes.values():
-            for language, prompt in purpose.announce.prompts.items():
+            for language, prompt in spoken(purpose, self.file.languages):
                 own = self.file.prompts.get(prompt)
                 found[prompt, language] = Announcement(
                     prompt, language, own.text or None if own else None, own.file or None if own else None
@@ -252,7 +285,10 @@ class Policy:
     def _plan(self, taking: tuple[PurposeName, ...], line: LineName, question: CallQuestion) -> RecordPlan:
         profile = self.profile(line, question)
         found = [self._taking(name, line, question, profile) for name in taking]
-        return combined(found, self.version, profile.name, self._fork(taking, question.trunk))
+        own, first = self.lines[line].language, self.file.languages[0]
+        whispered = next(filter(None, (whisper(one.purpose, own, first) for one in found)), None)
+        fork = self._fork(taking, question.trunk)
+        return combined(found, self.version, profile.name, fork, whispered)
 
     def _taking(self, name: PurposeName, line: LineName, question: CallQuestion, profile: Profile) -> Taking:
         purpose = self.purposes[name]
@@ -263,12 +299,12 @@ class Policy:
             purpose=name,
             legal_basis=LegalBasis.CONSENT if purpose.kind in rules.opt_in else purpose.basis.caller,
             retention=min(purpose.retention.keep, cap),
-            prompt=purpose.announce.prompts[language],
+            prompt=prompts_for(purpose, profile)[language],
             language=language,
             audience=purpose.announce.audience,
-            choice=_choice(purpose),
+            choice=choice_plan(purpose, profile),
         )
-        return Taking(plan, purpose)
+        return Taking(plan, purpose, decline_plan(name, purpose, language))
 
     def _fork(self, taking: tuple[PurposeName, ...], trunk: str) -> ForkAnnouncement | None:
         """What a fork must show, which tells of every purpose; None if one is not announced there."""
@@ -289,24 +325,12 @@ class Policy:
         )
 
 
-def _choice(purpose: Purpose) -> ChoicePlan:
-    choice = purpose.choice
-    match choice.mode:
-        case ChoiceMode.NONE:
-            return ChoicePlan(staff_refuse=choice.staff_keys)
-        case ChoiceMode.OPT_OUT:
-            return ChoicePlan(
-                choice.mode,
-                refuse=choice.keys,
-                staff_refuse=choice.staff_keys,
-                refused_in=choice.window,
-                effect=choice.effect,
-            )
-        case ChoiceMode.OPT_IN:
-            window_s = choice.timeout.total_seconds()
-            return ChoicePlan(
-                choice.mode, accept=choice.keys, staff_refuse=choice.staff_keys, window_s=window_s
-            )
+def _topic(name: PurposeName, purpose: Purpose, question: CallQuestion) -> tuple[PassReason, str] | None:
+    if question.topic and question.topic != name:
+        return PassReason.NO_RULE, f"the call is named to be for {question.topic}"
+    if purpose.selection.topic and not question.topic:
+        return PassReason.NO_RULE, "only for calls that are named to be for it"
+    return None
 
 
 def _scope(
@@ -332,7 +356,8 @@ def _party(purpose: Purpose, question: CallQuestion) -> tuple[PassReason, str] |
 def _country(name: PurposeName, purpose: Purpose, profile: Profile) -> tuple[PassReason, str] | None:
     rules = effective(purpose, profile)
     kind = purpose.kind
-    if kind in rules.opt_in and purpose.choice.mode is not ChoiceMode.OPT_IN:
+    asks = purpose.choice.mode is ChoiceMode.OPT_IN or purpose.consent is not None
+    if kind in rules.opt_in and not asks:
         why = f"{rules.name} wants an act of consent, and {name} takes none"
     elif kind in rules.manual and purpose.selection.mode is not SelectionMode.MANUAL:
         why = f"{rules.name} wants it started by hand"

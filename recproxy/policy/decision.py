@@ -100,6 +100,7 @@ class CallQuestion:
         identities: Further numbers of the call: asserted, diverting, referring.
         emergency_callback: An emergency service calls back (RFC 7090).
         preference: Of a record-aware party.
+        topic: Purpose that a header of the PBX or a code named; empty for none.
     """
 
     trunk: str
@@ -113,6 +114,7 @@ class CallQuestion:
     identities: tuple[str, ...] = ()
     emergency_callback: bool = False
     preference: RecordPreference = RecordPreference.NONE
+    topic: str = ""
 
     @property
     def outside(self) -> str:
@@ -165,6 +167,32 @@ class PausePlan:
     keys: tuple[str, ...] = ()
     longest_s: float = 180.0
     api: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Phrase:
+    """A text that is spoken to one party.
+
+    Attributes:
+        prompt: Its name.
+        language: BCP 47 tag.
+    """
+
+    prompt: str
+    language: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeclinePlan:
+    """What a party hears who refuses what a statute orders, before the call ends.
+
+    Attributes:
+        purpose: What the statute orders.
+        words: The text.
+    """
+
+    purpose: str
+    words: Phrase
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +277,9 @@ class RecordPlan:
         indexed: Whether the recording may be found by a party's number: for one purpose at least.
         jurisdiction: Countries whose rules were applied, such as ``DE+NL``.
         fork: What must be shown if a recording client forks the call to us; None: nobody announces there.
+        statutory: Purposes that a statute orders, whatever a telephone asks for.
+        whisper: What staff hear if they are told by whisper.
+        decline: What becomes of a party who refuses; None: the choice says it.
     """
 
     purpose: str
@@ -268,6 +299,9 @@ class RecordPlan:
     indexed: bool = True
     jurisdiction: str = ""
     fork: ForkAnnouncement | None = None
+    statutory: frozenset[str] = frozenset()
+    whisper: Phrase | None = None
+    decline: DeclinePlan | None = None
 
     @property
     def each(self) -> tuple[PurposePlan, ...]:
@@ -303,6 +337,19 @@ class RecordPlan:
                     same, audience=both, purposes=(*same.purposes, one.purpose)
                 )
         return tuple(told.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    """What it means for a call that is recorded that somebody joins it.
+
+    Attributes:
+        exempt: Why nothing with this party may be recorded; None if it may.
+        outside: Whether the party is outside the organisation, and must be told.
+    """
+
+    exempt: PassReason | None
+    outside: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,15 @@ from msgspec import Meta
 
 from recproxy.policy.numbers import plain
 
-__all__ = ["COUNTRY_CODES", "Country", "Emergency", "HelpLineList", "HelpLines", "dialled_forms"]
+__all__ = [
+    "COUNTRY_CODES",
+    "Country",
+    "DialledNumber",
+    "Emergency",
+    "HelpLineList",
+    "HelpLines",
+    "dialled_forms",
+]
 
 
 class Country(Enum):

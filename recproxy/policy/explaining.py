@@ -42,6 +42,7 @@ def explain(policy: Policy, question: CallQuestion, at: datetime) -> Explanation
         question: The call.
         at: When it begins (aware).
     """
+    question = policy.named(question)
     decision = policy.decide(question)
     expires = at + decision.plan.retention if isinstance(decision, Record) else None
     exempt = policy.exemption(question)

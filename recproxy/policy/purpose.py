@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping
 from datetime import timedelta
 from enum import Enum
-from typing import Annotated, NewType
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
+from recproxy.policy.accountability import Balancing, Basis, Dpia, Outcome, Staff, Text, WorksCouncil
+from recproxy.policy.asking import Consent, Decline
 from recproxy.policy.decision import (
     Audience,
     ChoiceEffect,
@@ -22,9 +23,11 @@ from recproxy.policy.decision import (
 )
 from recproxy.policy.emergency import Country
 from recproxy.policy.forks import ForkAnnounce
-from storage.tags import Direction, LegalBasis
+from recproxy.policy.names import Language, LineName, PromptId, PurposeName
+from storage.tags import Direction
 
 __all__ = [
+    "WHISPER",
     "Access",
     "Analytics",
     "Announce",
@@ -33,8 +36,10 @@ __all__ = [
     "Choice",
     "ChoiceEffect",
     "ChoiceWindow",
+    "Consent",
     "CopyRight",
     "CounterpartyVoice",
+    "Decline",
     "Derived",
     "Dpia",
     "Evidence",
@@ -68,15 +73,11 @@ __all__ = [
     "WorksCouncil",
 ]
 
-PurposeName = NewType("PurposeName", str)
-Language = NewType("Language", str)
-PromptId = NewType("PromptId", str)
-LineName = NewType("LineName", str)
-Text = Annotated[str, Meta(min_length=1, max_length=2_000, description="a text of up to 2000 characters")]
 Texts = Mapping[Language, Text]
-Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$", description="64 hex digits, as sha256sum gives them")]
 Share = Annotated[float, Meta(ge=0, le=1, description="a number from 0 to 1")]
 CountryCode = Annotated[str, Meta(pattern=r"^[A-Z]{2}$", description="a country code such as NL")]
+WHISPER: Final = PromptId("recording_on")
+"""Name of the built-in text that staff hear if a purpose whispers and has none of its own."""
 
 
 class Kind(Enum):
@@ -87,13 +88,6 @@ class Kind(Enum):
     QUALITY = "quality"
     STATUTORY = "statutory"
     OTHER = "other"
-
-
-class Outcome(Enum):
-    """Of balancing the interests."""
-
-    PROCEED = "proceed"
-    STOP = "stop"
 
 
 class SelectionMode(Enum):
@@ -163,92 +157,6 @@ class Analytics(Enum):
     EMOTION = "emotion"
 
 
-class Basis(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Grounds under GDPR art. 6(1).
-
-    Attributes:
-        caller: For the outside party.
-        staff: For those who work here.
-    """
-
-    caller: LegalBasis
-    staff: LegalBasis
-
-
-class Balancing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The balancing of interests under GDPR art. 6(1)(f).
-
-    Attributes:
-        ref: Its name in your register.
-        file: The sheet itself; its hash is compared.
-        sha256: Hash of the sheet.
-        date: When it was made.
-        review_by: Until when it must have been looked at again.
-        interest: Yours.
-        necessity: Why nothing milder serves it.
-        alternatives: What else was tried or thought of.
-        impact: On those recorded.
-        safeguards: What limits it.
-        outcome: Whether to record.
-        approved_by: Who said so.
-    """
-
-    ref: Text
-    file: str = ""
-    sha256: Sha256
-    date: dt.date
-    review_by: dt.date
-    interest: Text
-    necessity: Text
-    alternatives: tuple[Text, ...]
-    impact: Text
-    safeguards: tuple[Text, ...]
-    outcome: Outcome
-    approved_by: Text
-
-
-class Dpia(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The assessment under GDPR art. 35, or why there is none.
-
-    Attributes:
-        ref: Its name in your register.
-        date: When it was made.
-        not_required: Why none is required.
-    """
-
-    ref: str = ""
-    date: dt.date | None = None
-    not_required: str = ""
-
-
-class WorksCouncil(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The works council's consent, or why there is none.
-
-    Attributes:
-        ref: Of its decision.
-        date: Of its decision.
-        none: Why there is none.
-    """
-
-    ref: str = ""
-    date: dt.date | None = None
-    none: str = ""
-
-
-class Staff(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What concerns those who work here.
-
-    Attributes:
-        works_council: Its consent.
-        notice_ref: Of the notice that they got.
-        assessment_use: Whether recordings serve to assess them.
-    """
-
-    works_council: WorksCouncil | None = None
-    notice_ref: str = ""
-    assessment_use: bool = False
-
-
 class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which calls of the scope are recorded.
 
@@ -256,12 +164,16 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         mode: All, a share of them, or those that staff choose.
         rate: The share.
         criteria: By what people choose, for the notice.
+        topic: Only calls that a header of the PBX or a code names this purpose for.
+        code: What is dialled first to name it.
         keys: Key strings with which staff start a recording.
     """
 
     mode: SelectionMode
     rate: Share | None = None
     criteria: str = ""
+    topic: bool = False
+    code: Annotated[str, Meta(pattern=r"^([*#][0-9*#]{1,8})?$", description='a code such as "*81"')] = ""
     keys: tuple[str, ...] = ()
 
 
@@ -286,6 +198,7 @@ class Announce(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         prompts: Name of the announcement, by language: one of ``prompts``, or a built-in one.
         audience: Who must hear it to its end.
         staff: How staff learn of it each time.
+        whisper: What only staff hear, by language; none is the built-in text.
         speak_term: Whether the words say how long the recording is kept.
         on_new_party: What happens when somebody joins.
         fork: Who announces in calls that a recording client forks to us; None: nobody, so none is recorded.
@@ -294,6 +207,7 @@ class Announce(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     prompts: Mapping[Language, PromptId]
     audience: Audience = Audience.BOTH
     staff: StaffNotice
+    whisper: Mapping[Language, PromptId] = msgspec.field(default_factory=dict)
     speak_term: bool
     on_new_party: NewParty
     fork: ForkAnnounce | None = None
@@ -519,6 +433,8 @@ class Purpose(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         scope: Of which lines.
         announce: The words before.
         choice: By key.
+        consent: How one is asked for where a party's country wants it; none: not recorded then.
+        decline: What becomes of a party who refuses what a statute orders.
         retention: How long.
         access: The right to a copy.
         pause: When not.
@@ -546,6 +462,8 @@ class Purpose(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     scope: Scope
     announce: Announce
     choice: Choice
+    consent: Consent | None = None
+    decline: Decline | None = None
     retention: Retention
     access: Access
     pause: Pause

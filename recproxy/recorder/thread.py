@@ -78,6 +78,7 @@ class Recorder:
         note: Callable[[str, Note], None],
         index: NumberIndexer | None = None,
         epochs: EpochKeys | None = None,
+        clock_fault: Callable[[], str | None] = lambda: None,
     ) -> None:
         """Prepare the recorder; ``start`` starts its thread.
 
@@ -91,6 +92,7 @@ class Recorder:
             note: Takes lines for the event log, any thread.
             index: Makes what a number finds recordings by; None for no index.
             epochs: Says whom a recording is wrapped to; None for the store's recipients.
+            clock_fault: Why the wall clock may not be recorded by; None if it may. Any thread.
         """
         self._config = config
         self._store = store
@@ -101,6 +103,7 @@ class Recorder:
         self._note = note
         self._index = index
         self._epochs = epochs
+        self._clock_fault = clock_fault
         self._inbox = Inbox(clock)
         self._pace = Pace()
         self._evidence = Evidence(store, note)
@@ -134,7 +137,7 @@ class Recorder:
         """Why nothing can be recorded at present, or nothing for this purpose; None if it can."""
         if self._stopped or not self._thread.is_alive():
             return _STOPPED
-        found = self._evidence.fault or self._space_fault
+        found = self._evidence.fault or self._space_fault or self._clock_fault()
         if found is None and purpose and self._epochs is not None:
             return self._epochs.fault(purpose, self._clock.utcnow())
         return found

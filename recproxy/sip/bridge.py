@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from recproxy.call.commands import SdpToSend
 from recproxy.call.events import LegName
+from recproxy.policy import RecordPreference
 from recproxy.sip.headers import Message, Reason, options
 from recproxy.sip.hunt import Hunt
 from recproxy.sip.leg import Leg
@@ -67,6 +68,8 @@ class Bridge:
         ends: What both ends name themselves in Session-ID.
         recording: Id of the call's recording; empty until there is one.
         emergency: Nothing of the caller is hidden.
+        known: Numbers of whoever sits at each end, as they were told last.
+        wishes: What the telephone at each end said last of being recorded (RFC 7866).
     """
 
     trunk: Trunk
@@ -85,6 +88,8 @@ class Bridge:
     ends: Ends = field(default_factory=Ends)
     recording: str = ""
     emergency: bool = False
+    known: dict[LegName, tuple[str, ...]] = field(default_factory=dict)
+    wishes: dict[LegName, RecordPreference] = field(default_factory=dict)
 
     def toward(self, name: LegName) -> Trunk:
         """The trunk that a leg's peer belongs to."""

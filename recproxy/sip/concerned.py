@@ -7,6 +7,7 @@ protects who calls. Pure.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -15,7 +16,7 @@ from recproxy.policy import RecordPreference
 from recproxy.sip.message import Message
 from recproxy.sip.uri import Address
 
-__all__ = ["further_numbers", "is_emergency_callback", "record_preference"]
+__all__ = ["further_numbers", "is_emergency_callback", "named_purpose", "record_preference"]
 
 _NAMING: Final = (
     "From",
@@ -27,6 +28,7 @@ _NAMING: Final = (
     "Referred-By",
 )
 _MOST: Final = 64  # numbers looked at; the headers themselves are bounded by the size of a message
+_PURPOSE: Final = re.compile(r"[a-z][a-z0-9_]{0,62}\Z")
 _PREFERENCES: Final = {b"off": RecordPreference.OFF, b"pause": RecordPreference.PAUSE}
 
 
@@ -42,6 +44,12 @@ def further_numbers(invite: Message) -> tuple[str, ...]:
 def is_emergency_callback(invite: Message) -> bool:
     """Whether an emergency service calls back: ``Priority: psap-callback`` (RFC 7090 section 5)."""
     return any(value.strip().lower() == "psap-callback" for value in invite.values("Priority"))
+
+
+def named_purpose(invite: Message, *, heeded: bool) -> str:
+    """The purpose that ``X-Recording-Purpose`` names; empty if none can be so called, or not heeded."""
+    named = (invite.first("X-Recording-Purpose") or "").strip()
+    return named if heeded and _PURPOSE.match(named) else ""
 
 
 def record_preference(body: bytes) -> RecordPreference:

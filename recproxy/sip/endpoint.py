@@ -21,6 +21,7 @@ from recproxy.call.commands import (
     AnswerFork,
     AnswerReoffer,
     EndLeg,
+    IndicateRecording,
     InviteCallee,
     NameRecording,
     Note,
@@ -43,13 +44,15 @@ from recproxy.policy import RecordPreference
 from recproxy.sip import headers, native, sdp
 from recproxy.sip.authentication import Authentication, ChallengedError, DigestUsers
 from recproxy.sip.bridge import Bridge
+from recproxy.sip.callbacks import CallBacks
 from recproxy.sip.carrying import carried
-from recproxy.sip.concerned import further_numbers, is_emergency_callback, record_preference
+from recproxy.sip.concerned import further_numbers, is_emergency_callback, named_purpose, record_preference
 from recproxy.sip.ending import ending
 from recproxy.sip.fork_dialog import ForkDialog
 from recproxy.sip.fork_leg import ForkLeg
 from recproxy.sip.forks import Forks
 from recproxy.sip.headers import Message, Reason
+from recproxy.sip.identities import Identities, at_first
 from recproxy.sip.leg import Leg
 from recproxy.sip.limits import Refusal, TrunkLimits
 from recproxy.sip.listening import Listen, Tls
@@ -57,6 +60,7 @@ from recproxy.sip.native import Admission
 from recproxy.sip.numbering import Party, rewritten, rewritten_user
 from recproxy.sip.outgoing import Outgoing
 from recproxy.sip.overload import Load
+from recproxy.sip.record_aware import is_record_aware
 from recproxy.sip.registering import Registrations
 from recproxy.sip.servers import Servers
 from recproxy.sip.session_id import Ends, LoopMark, made_session_id, session_uuid
@@ -96,6 +100,7 @@ class SipEndpoint:
         monotonic: Callable[[], float],
         below: Below,
         is_emergency: Callable[[str], bool],
+        callbacks: CallBacks | None = None,
     ) -> None:
         """Prepare; nothing is opened yet.
 
@@ -109,6 +114,7 @@ class SipEndpoint:
             monotonic: Monotonic seconds.
             below: Randomness: a whole number below its argument.
             is_emergency: Tells an emergency number by any form in which it may be dialled.
+            callbacks: Knows who has just called an emergency service; None for nobody.
 
         Raises:
             SipStackError: The installed pjsua2 cannot carry ``max_calls``.
@@ -122,6 +128,7 @@ class SipEndpoint:
         self._load = Load(settings.busy_s)
         self._is_emergency = is_emergency
         self._emergency: tuple[str, ...] = ()
+        self._callbacks = callbacks or CallBacks(b"", lambda: None, str)
         self._tell = tell
         self._monotonic = monotonic
         self._servers = Servers(self._stack, settings, self._trunks.routes, tell, monotonic, below)
@@ -133,7 +140,8 @@ class SipEndpoint:
             self, self._stack, settings, self._servers.router, post, monotonic, is_emergency
         )
         self._forks = Forks(settings, now, is_emergency)
-        self._transfers = Transfers(settings, post, self._leg_of, self._bridge_of)
+        self._transfers = Transfers(settings, post, self._leg_of, self._bridge_of, is_emergency)
+        self._identities = Identities(post, is_emergency)
         self._post = post
         self._mint = mint
         self._now = now
@@ -281,6 +289,8 @@ class SipEndpoint:
                 self._with(
                     bridge, leg, "answer to re-INVITE", lambda found: found.answer_reoffer(code, reason, body)
                 )
+            case IndicateRecording(leg, state):
+                self._with(bridge, leg, "a=record", lambda found: found.indicate(state.value))
             case AcknowledgeReoffer(leg, answer):
                 self._with(bridge, leg, "ACK", lambda found: found.acknowledge(_standing(answer)))
             case _:
@@ -317,6 +327,12 @@ class SipEndpoint:
         """Know the leg by its Call-ID from now on."""
         self._by_call_id[leg.sip_call_id] = leg.call
         self._bridges[leg.call].tell()
+
+    def leg_told(self, leg: Leg, message: Message) -> None:
+        """Look who sits at the other end of a leg now."""
+        bridge = self._bridges.get(leg.call)
+        if bridge is not None and bridge.legs.get(leg.name) is leg:
+            self._identities.told(leg, bridge, message)
 
     def leg_failed(self, leg: Leg, what: str) -> None:
         """Report a fault of ours or of the peer; hang up after this poll."""
@@ -361,8 +377,10 @@ class SipEndpoint:
             leg.finish(500, "Server Internal Error")
             return
         del self._refused[call]
+        self._callbacks.noted(event.facts, self._monotonic())
         leg.sip_call_id = event.facts.sip_call_id
         leg.delayed = event.offer is None
+        leg.indication.aware = event.facts.aware
         self._by_call_id[leg.sip_call_id] = call
         bridge.legs[LegName.CALLER] = leg
         self._limits.begun(bridge.trunk.name, bridge.onward.name)
@@ -428,8 +446,11 @@ class SipEndpoint:
                 rewritten(received, number, Party.CALLER, self._is_emergency)
                 for number in further_numbers(invite)
             ),
-            emergency_callback=trunk.direction is Direction.INBOUND and is_emergency_callback(invite),
+            emergency_callback=trunk.direction is Direction.INBOUND
+            and (is_emergency_callback(invite) or self._callbacks.is_back(asked.number, self._monotonic())),
             preference=record_preference(body) if body else RecordPreference.NONE,
+            topic=named_purpose(invite, heeded=trunk.names_purpose),
+            aware=is_record_aware(invite),
         )
         shown = f"[{host}]" if ":" in host else host
         replaces = self._transfers.replaced(invite, trunk, onward)
@@ -444,6 +465,8 @@ class SipEndpoint:
             made_session_id=made,
             ends=Ends(caller=mark.uuid),
             emergency=sos,
+            known=at_first(invite, facts),
+            wishes={LegName.CALLER: facts.preference},
         )
         return bridge, InviteReceived(facts, sdp.parse(body) if body else None)
 
@@ -497,7 +520,7 @@ class SipEndpoint:
     def _respond(
         self, bridge: Bridge, code: int, reason: str, answer: SdpToSend | None, *, reliably: bool = False
     ) -> None:
-        body = _rewritten(answer)
+        body = _standing(answer) or b""
         callee = bridge.legs.get(LegName.CALLEE)
         heard = callee.response if callee is not None else None
         extra = carried(heard, bridge.trunk.headers).headers if heard is not None else ()
@@ -553,7 +576,3 @@ class SipEndpoint:
 def _standing(to_send: SdpToSend | None) -> bytes | None:
     """A body to send; None repeats what stands, or asks for an offer."""
     return sdp.rewrite(to_send) if to_send is not None else None
-
-
-def _rewritten(to_send: SdpToSend | None) -> bytes:
-    return sdp.rewrite(to_send) if to_send is not None else b""

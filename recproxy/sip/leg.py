@@ -34,6 +34,7 @@ from recproxy.sip import headers
 from recproxy.sip.headers import Message, Reason
 from recproxy.sip.native import BodySlots, answer_held, cancelled_by, reliable, tell
 from recproxy.sip.passing import DialogName
+from recproxy.sip.record_aware import Indication, is_record_aware
 from recproxy.sip.translation import (
     header,
     lenient_sdp,
@@ -75,6 +76,10 @@ class LegHost(Protocol):
         """Hand in what happened to a leg."""
         ...
 
+    def leg_told(self, leg: Leg, message: Message) -> None:
+        """A request inside the dialog, or the 200 of the callee: it may say who sits there now."""
+        ...
+
     def leg_failed(self, leg: Leg, what: str) -> None:
         """The leg cannot go on: report it, and hang up once no callback runs."""
         ...
@@ -96,6 +101,7 @@ class Leg(pj.Call):
         sip_call_id: Call-ID of the dialog; empty before the INVITE is sent.
         delayed: The caller's INVITE had no offer: its ACK carries the answer.
         heard: Whether the callee's side has sent any response to the INVITE.
+        indication: What the telephone is told of the recording.
     """
 
     def __init__(
@@ -111,6 +117,8 @@ class Leg(pj.Call):
         self.heard = False
         self._host = host
         self._bodies = BodySlots()
+        self.indication = Indication()
+        self._indicating = False  # an offer of ours tells of the recording, no concern of the other leg
         self._next: bytes | None = b"" if name is LegName.CALLER else None
         self._answered = False
         self._confirmed = False
@@ -152,7 +160,7 @@ class Leg(pj.Call):
             reliable(self.getId(), on=True)
         prm = self._response(code, reason, extra)
         if self._bodies.newest:
-            self._bodies.fill(body)
+            self._bodies.fill(self.indication.dressed(body) or b"")
         else:
             self._next = body  # an INVITE without an offer: PJSIP asks when it answers
         if body and code in {180, 181}:  # PJSIP never puts SDP in these
@@ -189,8 +197,18 @@ class Leg(pj.Call):
                 self.reinvite(prm)
         except pj.Error as err:
             self._reoffering = self._updating = False
+            if self._indicating:
+                self._indicating = False
+                return
             answer = ReofferAnswered(self.name, _PENDING, f"Request Pending ({err.status})", None)
             self._host.leg_event(self, answer)
+
+    def indicate(self, state: str) -> None:
+        """Tell a record-aware telephone whether it is recorded now; else its next body does."""
+        offer = self.indication.offer(state)
+        if offer is not None and not self._reoffering and not self._update:
+            self._indicating = True
+            self.reoffer(offer)
 
     def acknowledge(self, body: bytes | None) -> None:
         """Send the ACK to the offer that we asked for; None repeats what stands."""
@@ -207,7 +225,7 @@ class Leg(pj.Call):
             return
         prm = self._response(code, reason, ())
         if code < 300:  # noqa: PLR2004
-            prm.sdp.wholeSdp = self._bodies.open(body)
+            prm.sdp.wholeSdp = self._bodies.open(self.indication.dressed(body))
         self.answer(prm)
         if code < 300:  # noqa: PLR2004
             self._bodies.settle()
@@ -232,6 +250,7 @@ class Leg(pj.Call):
         else:
             self._update, self._asked, self._pracked = number, method == "INVITE", method == "PRACK"
             self._host.leg_event(self, ReofferReceived(self.name, sdp_of_it))
+            self._host.leg_told(self, message)
 
     def tell(self, told: str) -> None:
         """Have every message of the dialog say this, headers as ``native.tell`` takes them."""
@@ -249,12 +268,17 @@ class Leg(pj.Call):
         ours, theirs = tags if self.name is LegName.CALLEE else reversed(tags)
         return DialogName(self.sip_call_id, ours, theirs) if ours and theirs else None
 
+    @property
+    def peer(self) -> str:
+        """The peer's end of the dialog, as its From or To; empty before it is confirmed."""
+        return self._ends[0 if self.name is LegName.CALLER else 1]
+
     # ----------------------------------------------------------- callbacks
 
     def onCallSdpCreated(self, prm: pj.OnCallSdpCreatedParam) -> None:  # noqa: N802 - PJSIP's names
         """Put a slot of ours in the place of the SDP that PJSIP made."""
         with self._guard("onCallSdpCreated"):
-            prm.sdp.wholeSdp = self._bodies.open(self._next)
+            prm.sdp.wholeSdp = self._bodies.open(self.indication.dressed(self._next))
             self._next = None
 
     def onCallState(self, prm: pj.OnCallStateParam) -> None:  # noqa: N802
@@ -272,6 +296,10 @@ class Leg(pj.Call):
                 self._update_changed(tsx, prm.e)
             elif tsx.role == pj.PJSIP_ROLE_UAS and tsx.method == "PRACK" and self.delayed:
                 self._acknowledged_early(received_with(prm.e))
+            elif tsx.role == pj.PJSIP_ROLE_UAS and tsx.method == "UPDATE":
+                update = received_with(prm.e)  # one without an offer, which PJSIP answers
+                if update is not None:
+                    self._host.leg_told(self, update)
 
     def onCallRxReinvite(self, prm: pj.OnCallRxReinviteParam) -> None:  # noqa: N802
         """Report a re-offer; it is answered by a command, or 488 now if it is garbage."""
@@ -325,12 +353,14 @@ class Leg(pj.Call):
         if message is not None:
             self._ends = (message.first("From") or "", message.first("To") or "")
             self._host.leg_said(self, message)
+            self._host.leg_told(self, message)
         try:
             answer = sdp_of(message)
         except PeerError as err:
             self._host.leg_failed(self, f"the callee's answer: {err.where}: {err.what}")
             return
-        self._host.leg_event(self, CalleeAnswered(answer, info.callIdString))
+        self.indication.aware = is_record_aware(message)
+        self._host.leg_event(self, CalleeAnswered(answer, info.callIdString, self.indication.aware))
 
     def _disconnected(self, info: pj.CallInfo, message: Message | None) -> None:
         code, reason = info.lastStatusCode, info.lastReason
@@ -362,7 +392,10 @@ class Leg(pj.Call):
             return
         if tsx.state in {pj.PJSIP_TSX_STATE_COMPLETED, pj.PJSIP_TSX_STATE_TERMINATED}:
             self._reoffering = False
-            self._host.leg_event(self, self._reoffer_answer(code, tsx.statusText, received_with(event)))
+            answer = self._reoffer_answer(code, tsx.statusText, received_with(event))
+            if not self._indicating:
+                self._host.leg_event(self, answer)
+            self._indicating = False
 
     def _progressed(self, code: int, reason: str, message: Message | None) -> None:
         self.response = message
@@ -407,10 +440,11 @@ class Leg(pj.Call):
             self._host.leg_said(self, message)
             offer = sdp_of(message)
         except PeerError:
-            offer = None
+            return _NOT_ACCEPTABLE_HERE, False
         if offer is None:
             return _NOT_ACCEPTABLE_HERE, False
         self._host.leg_event(self, ReofferReceived(self.name, offer))
+        self._host.leg_told(self, message)
         return 200, True
 
     def _response(self, code: int, reason: str, extra: HeaderList) -> pj.CallOpParam:

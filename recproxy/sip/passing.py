@@ -87,6 +87,15 @@ def record_wish(message: Message) -> bool | None:
     return {"on": True, "off": False}.get((message.first("Record") or "").strip().lower())
 
 
+def referred_number(message: Message) -> str | None:
+    """Whom a REFER asks to call (RFC 3515); None if it is none, or names nobody."""
+    text = message.first("Refer-To") if getattr(message.start, "method", "") == "REFER" else None
+    try:
+        return Address.parse(text).uri.number if text is not None else None
+    except SipError:
+        return None
+
+
 def passed_headers(
     message: Message, carried: Iterable[tuple[str, str]], find: Finder, home: Callable[[Uri], Uri]
 ) -> str:

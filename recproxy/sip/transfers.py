@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
-from recproxy.call.events import DigitPressed, Event, LegName, RecordAsked
+from recproxy.call.events import DigitPressed, Event, LegName, RecordAsked, TransferAsked
 from recproxy.errors import SipError
 from recproxy.sip import headers, native, passing
 from recproxy.sip.bridge import Bridge
@@ -14,6 +14,7 @@ from recproxy.sip.carrying import carried
 from recproxy.sip.headers import Message
 from recproxy.sip.leg import Leg
 from recproxy.sip.listening import Listen
+from recproxy.sip.numbering import IsEmergency, Party, rewritten
 from recproxy.sip.stack import SipSettings
 from recproxy.sip.trunks import Trunk
 from recproxy.sip.uri import Uri
@@ -33,6 +34,7 @@ class Transfers:
         post: Callable[[str, Event], None],
         leg_of: Callable[[str], Leg | None],
         bridge_of: Callable[[str], Bridge],
+        is_emergency: IsEmergency,
     ) -> None:
         """Know how to find calls.
 
@@ -41,6 +43,7 @@ class Transfers:
             post: Takes the events of a call.
             leg_of: Finds a leg by its Call-ID; None if there is none.
             bridge_of: Finds the call of a leg that was found.
+            is_emergency: Tells an emergency number by any form in which it may be dialled.
         """
         self._settings = settings
         self._ours = {listen.address for listen in settings.listen}
@@ -48,6 +51,7 @@ class Transfers:
         self._post = post
         self._leg_of = leg_of
         self._bridge_of = bridge_of
+        self._is_emergency = is_emergency
 
     def held(self, number: int, raw: bytes) -> None:
         """Hand what waits at the door to the leg that it belongs to, or pass it to the other."""
@@ -105,6 +109,10 @@ class Transfers:
         wish = passing.record_wish(message)
         if wish is not None:
             self._post(leg.call, RecordAsked(leg.name, wish))
+        sent_on = passing.referred_number(message)
+        if sent_on is not None:
+            whom = rewritten(near.received, sent_on, Party.CALLEE, self._is_emergency)
+            self._post(leg.call, TransferAsked(leg.name, whom))
         native.pass_on(number, dialog.call_id, dialog.ours, dialog.theirs, passed)
 
     def _dialog_for(self, asked: passing.DialogName) -> passing.DialogName | None:

@@ -41,6 +41,7 @@ class Trunk:
         users: Who may call from it, with a password; None for anybody at ``peers``.
         deny: Beginnings of the numbers that its calls may not reach.
         headers: Which headers go on to it.
+        names_purpose: Whether its INVITEs may name the purpose of a call.
         credentials: For its registrar, and for its challenges of INVITEs; None for none.
         siprec: Its calls are forks of a recording client (RFC 7866): they end here.
         notice_header: Header in which such a client says what it announced.
@@ -63,6 +64,7 @@ class Trunk:
     tells_recording: bool = False
     siprec: bool = False
     notice_header: str = ""
+    names_purpose: bool = False
 
     def denies(self, number: str) -> bool:
         """Whether calls from here may not reach ``number``; a plus is 00, and separators do not count."""

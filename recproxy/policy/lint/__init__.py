@@ -1,6 +1,7 @@
 """The linter: what the law wants of a policy, each rule with a code and a mend."""
 
 from recproxy.policy.lint.findings import ERRORS, WARNINGS, Lint, Surroundings
+from recproxy.policy.lint.further import check_further
 from recproxy.policy.lint.purposes import check_purpose
 from recproxy.policy.lint.text import check_tree
 from recproxy.policy.lint.unwired import check_unwired
@@ -14,6 +15,7 @@ def check_all(lint: Lint) -> None:
     """Apply every rule to a policy whose form is right."""
     for name in lint.file.purposes:
         check_purpose(lint, name)
+    check_further(lint)
     check_whole(lint)
     check_unwired(lint)
     warn(lint)

@@ -18,7 +18,8 @@ def meeting(file: PolicyFile) -> Iterator[tuple[PurposeName, PurposeName, LineNa
     """Each two purposes that one call can be for, and the first line on which it can."""
     for (one, mine), (other, theirs) in combinations(file.purposes.items(), 2):
         shared = set(mine.scope.lines) & set(theirs.scope.lines)
-        if shared and set(mine.scope.directions) & set(theirs.scope.directions):
+        named = mine.selection.topic or theirs.selection.topic  # a call is for what is named, or the rest
+        if not named and shared and set(mine.scope.directions) & set(theirs.scope.directions):
             yield one, other, min(shared)
 
 

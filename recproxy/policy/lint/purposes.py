@@ -271,6 +271,7 @@ def _check_sample(lint: Lint, name: PurposeName, purpose: Purpose) -> None:
 def _check_announcement(lint: Lint, name: PurposeName, purpose: Purpose) -> None:
     key = ("purposes", name, "announce", "prompts")
     prompts = purpose.announce.prompts
+    keys = purpose.choice.mode is not ChoiceMode.NONE or purpose.decline is not None
     for language in lint.file.languages:
         if language not in prompts:
             lint.error(
@@ -307,7 +308,7 @@ def _check_announcement(lint: Lint, name: PurposeName, purpose: Purpose) -> None
                 at,
                 f"{words!r} does not say what for (GDPR art. 13(1)(c)); name the {purpose.kind.value} in it",
             )
-        if words is not None and purpose.choice.mode is ChoiceMode.NONE and _KEY_OFFER.search(words):
+        if words is not None and not keys and _KEY_OFFER.search(words):
             lint.error(
                 "E007",
                 at,
@@ -406,7 +407,8 @@ def _check_countries(lint: Lint, name: PurposeName, purpose: Purpose) -> None:
                 f"{shown(keep)}, but {country.value} allows {kind.value} {shown(cap)}; lower it, "
                 "or give override with a lawyer's opinion",
             )
-        if kind in profile.opt_in and purpose.choice.mode is not ChoiceMode.OPT_IN:
+        asks = purpose.choice.mode is ChoiceMode.OPT_IN or purpose.consent is not None
+        if kind in profile.opt_in and not asks:
             lint.error(
                 "E014",
                 (*key, "choice", "mode"),

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from recproxy.config import Key
-from recproxy.policy.decision import NewParty, StaffNotice
 from recproxy.policy.file import PolicyFile
 from recproxy.policy.lint.findings import Lint
 from recproxy.policy.lint.meeting import meeting
@@ -41,14 +40,9 @@ class Unwired:
 
 IN_PURPOSE: Final = (
     Unwired(
-        ("announce", "staff"),
-        "no whisper is played yet; set beep or beep_repeat, or announcement with audience: both",
-        lambda purpose: purpose.announce.staff is StaffNotice.WHISPER,
-    ),
-    Unwired(
-        ("announce", "on_new_party"),
-        "a recording does not stop for a new party yet; set replay",
-        lambda purpose: purpose.announce.on_new_party is NewParty.STOP,
+        ("decline", "target"),
+        "the call ends and goes to no other number yet; take it out",
+        lambda purpose: purpose.decline is not None and purpose.decline.target is not None,
     ),
     Unwired(
         ("retention", "start"),
@@ -69,11 +63,6 @@ IN_PURPOSE: Final = (
 
 
 def _whole(file: PolicyFile) -> Iterator[tuple[Key, str]]:
-    if file.exempt is not None and file.exempt.emergency.callback_window is not None:
-        yield (
-            ("exempt", "emergency", "callback_window"),
-            "calls back by an emergency service are not known by time yet; take it out",
-        )
     for one, other, line in meeting(file):
         if file.purposes[one].selection.keys != file.purposes[other].selection.keys:
             yield (

@@ -170,6 +170,12 @@ def _bound(lint: Lint, name: PurposeName) -> Iterator[tuple[str, str, Key]]:
         yield keys, "staff refuse", (*key, "choice", "staff_keys", at)
     for at, keys in enumerate(purpose.selection.keys):
         yield keys, "start", (*key, "selection", "keys", at)
+    if purpose.consent is not None:
+        for at, keys in enumerate(purpose.consent.keys):
+            yield keys, "consent", (*key, "consent", "keys", at)
+    if purpose.decline is not None:
+        for at, keys in enumerate(purpose.decline.keys):
+            yield keys, "decline", (*key, "decline", "keys", at)
     if purpose.pause.payment is not None:
         for at, keys in enumerate(purpose.pause.payment.keys):
             yield keys, "pause", (*key, "pause", "payment", "keys", at)
