@@ -44,6 +44,12 @@ def test_every_command_of_the_first_version_is_there() -> None:
     assert leaves == {
         "run",
         "retention",
+        "upload",
+        "recordings rewrap",
+        "keys epochs retire",
+        "keys epochs destroy",
+        "keys epochs make",
+        "keys epochs list",
         "doctor",
         "keys generate",
         "keys index",

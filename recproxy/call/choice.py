@@ -150,8 +150,8 @@ class CallChoice:
         for plan in gone:
             withdrawn = self._states[plan.purpose] is Choice.GIVEN
             self._move(plan, Symbol.CHOICE_REFUSED)
-            event = "consent.withdrawn" if withdrawn else "choice.opt_out"
-            notes.append(AuditNote(event, (("purpose", plan.purpose), ("by", party.value))))
+            audit_event = "consent.withdrawn" if withdrawn else "choice.opt_out"
+            notes.append(AuditNote(audit_event, (("purpose", plan.purpose), ("by", party.value))))
         self._settle()
         return notes, gone
 

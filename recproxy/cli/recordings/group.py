@@ -23,7 +23,7 @@ recordings = LazyGroup(
         "rewrap": Entry(
             f"{_HERE}.rewrapping",
             "rewrap",
-            "Wrap recordings to the long-lived key.",
+            "Wrap recordings to the long-lived key, before their epoch's is destroyed.",
         ),
         "request": Entry(f"{_HERE}.requesting", "request", "Ask to hear a recording, where two must agree."),
         "approve": Entry(f"{_HERE}.requesting", "approve", "Approve that another person hears a recording."),
