@@ -48,7 +48,7 @@ build_pjsip() {
         --disable-speex-aec --disable-speex-codec --disable-ilbc-codec --disable-gsm-codec \
         --disable-g7221-codec --disable-upnp --enable-epoll --disable-opus --disable-bcg729
     # The tree is new: which file depends on which need not be found out first.
-    make -j"$(nproc)" lib
+    make -j"$(nproc)" PJ_EXCLUDE_PJSUA2=1 lib
 }
 
 build_targets() {
