@@ -107,6 +107,8 @@ class Metrics:
         self._faults = Counter(
             "recproxy_faults_total", "Errors in the event log, by event", ["event"], registry=registry
         )
+        for event in _FAULTS:  # a series that begins with its first fault shows no increase
+            self._faults.labels(event)
         self._denied = Counter(
             "recproxy_api_denied_requests_total",
             "Requests without a right to what they ask",
