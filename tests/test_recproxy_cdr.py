@@ -212,6 +212,11 @@ def test_a_recorded_call_is_written_once_its_recording_is_closed() -> None:
             ("notice.failed", {"why": "x"}),
             RecordingResult.FAILED,
         ),
+        (
+            {"recording_state": "off", "outcome": "failed", "ended_by": "recproxy", "code": 403},
+            ("notice.failed", {"why": "no evidence"}),
+            RecordingResult.BLOCKED,
+        ),
         ({"recording_state": "discarded"}, ("choice.refused", {}), RecordingResult.NONE),
         ({"recording_state": "off", "decision": "no_rule"}, ("call.answered", {}), RecordingResult.NONE),
         ({"recording_state": "off", "outcome": "failed", "code": 486}, ("x.y", {}), RecordingResult.NONE),

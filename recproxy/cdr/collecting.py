@@ -34,7 +34,8 @@ __all__ = ["CallDetails", "Parties"]
 
 #: The recorder closes a recording within moments; a record waits no longer than this for its facts.
 PATIENCE: Final = timedelta(minutes=2)
-_BLOCKING: Final = frozenset({488, 503})  # what recproxy says where a purpose refuses (call.machine)
+# What recproxy says where a purpose refuses the call; 403 to a recording client without evidence.
+_BLOCKING: Final = frozenset({403, 488, 503})
 # Whom these concern, the law wants nobody to be able to look up (law.md 3.9): no number at all.
 _UNNAMED: Final = frozenset(
     reason.value

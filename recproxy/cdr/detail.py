@@ -60,7 +60,7 @@ class CallDetail:
         outcome: ``answered``, ``cancelled`` or ``failed``.
         code: SIP status that it ended with; 200 for a BYE.
         reason: Reason phrase, or the text of a Reason header; numbers in it are masked.
-        ended_by: ``caller``, ``callee`` or ``recproxy``.
+        ended_by: ``caller``, ``callee``, ``recproxy``, or ``src``: a recording client (RFC 7866).
         decision: Of the policy: ``record``, or why not.
         purpose: Of its recording; empty if none was meant.
         notice: State of the announcement at the end.
