@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 import yaml
 from certificates import Authority, Issued
 from command_line import recproxy
+from policies import policy_text, whole
 from postgres import PASSWORD, Postgres
 from recorded import Shelf, Take, make_shelf, record
 from s3_stage import s3_server
@@ -20,6 +22,7 @@ from s3_stage import s3_server
 from recproxy.config import Config, load
 from recproxy.doctor import (
     DirectoryFacts,
+    EpochFacts,
     Facts,
     FileFacts,
     Finding,
@@ -29,6 +32,7 @@ from recproxy.doctor import (
     check,
     probe,
 )
+from storage import OsFiles, make_pair
 
 DATA, KEYS = Path("/srv/data"), Path("/etc/keys")
 GIB = 1 << 30
@@ -400,3 +404,39 @@ def test_our_build_is_accepted(shelf: Shelf) -> None:
 
 def test_a_wrong_configuration_is_code_78(tmp_path: Path) -> None:
     assert recproxy("doctor", "-c", tmp_path / "none.yaml").code == 78
+
+
+@pytest.mark.parametrize(
+    ("facts", "grade", "said"),
+    [
+        (EpochFacts("service", 7, 7), Grade.GOOD, "enough for 7 days"),
+        (EpochFacts("service", 6, 7), Grade.WARNING, "enough for 6 days"),
+        (EpochFacts("service", -1, 7), Grade.BAD, "none for now"),
+        (EpochFacts("service", 9, 7, misplaced=("2026-12",)), Grade.BAD, "private half of 2026-12"),
+        (EpochFacts("service", -1, 7, fault="no directory"), Grade.BAD, "no directory"),
+    ],
+)
+def test_keys_of_epochs_that_run_out_are_found(
+    config: Config, facts: EpochFacts, grade: Grade, said: str
+) -> None:
+    (found,) = [one for one in check(replace(FIT, epochs=(facts,)), config) if one.check == "keys of service"]
+    assert found.grade is grade
+    assert said in found.said
+    assert bool(found.mend) is (grade is not Grade.GOOD)
+
+
+def test_keys_of_epochs_are_looked_at(shelf: Shelf) -> None:
+    policy = shelf.root / "policy.yaml"
+    policy.write_text(policy_text(whole(key_groups__main={"epoch": "month"})))
+    assert probe(load(shelf.config)).epochs == (
+        EpochFacts("main", -1, 31, fault="storage.epochs names no directory of keys"),
+    )
+    config = shelf.config.read_text().replace("  directory: data\n", "  directory: data\n  epochs: e\n")
+    shelf.config.write_text(config)
+    assert probe(load(shelf.config)).epochs == (EpochFacts("main", -1, 31),)
+    (shelf.root / "e").mkdir(mode=0o700)
+    month = f"{datetime.now(UTC):%Y-%m}"
+    make_pair(OsFiles(shelf.root / "e"), "main", month)
+    (facts,) = probe(load(shelf.config)).epochs
+    assert 0 <= facts.days <= 31
+    assert facts.misplaced == (month,)

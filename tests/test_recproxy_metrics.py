@@ -27,6 +27,7 @@ FIGURES = StoreFigures(
     shredded=7,
     overdue=3,
     oldest_overdue_s=60.0,
+    keys_left_s={"service": 86400.0},
 )
 
 
@@ -110,6 +111,7 @@ def test_the_store_is_read_when_somebody_scrapes(metrics: Metrics) -> None:
     assert (seen["recproxy_ready"], seen["recproxy_active_calls"]) == (1, 2)
     assert seen["recproxy_shredded_recordings_total"] == 7
     assert seen["recproxy_retention_oldest_overdue_seconds"] == 60
+    assert seen["recproxy_key_epochs_left_seconds,key_group=service"] == 86400
 
 
 def _names(metrics: Metrics) -> set[str]:
@@ -157,4 +159,5 @@ def test_metrics_are_named_as_prometheus_wants(metrics: Metrics) -> None:
         assert name.endswith("_total") is (kind == "counter"), name
         assert not re.search(r"_(ms|milliseconds|minutes|kb|mb)(_|$)", name)
     for label in re.findall(r"(\w+)=\"", text.decode()):
-        assert label in {"outcome", "result", "purpose", "event", "state", "node", "version", "le"}
+        known = {"key_group", "outcome", "result", "purpose", "event", "state", "node", "version", "le"}
+        assert label in known
