@@ -281,6 +281,13 @@ JOINING: tuple[Event, ...] = (
     DrainExpired(),
 )
 
+ORDERS = plan(
+    OnFailure.REFUSE,
+    choice=NO_CHOICE,
+    decline=DECLINE,
+    on_new_party=NewParty.STOP,
+    statutory=frozenset({"training"}),
+)
 DECISIONS: tuple[Decision, ...] = (
     Pass(PassReason.NO_RULE),
     Record(plan(OnFailure.CONTINUE)),
@@ -293,7 +300,7 @@ DECISIONS: tuple[Decision, ...] = (
     Record(two_purposes(OPT_IN)),
     Record(plan(choice=OPT_OUT, audience=Audience.OUTSIDE, staff_notice=StaffNotice.WHISPER)),
     Record(plan(OnFailure.REFUSE, choice=replace(OPT_IN, window_s=6.0))),
-    Record(plan(OnFailure.REFUSE, choice=NO_CHOICE, decline=DECLINE, on_new_party=NewParty.STOP)),
+    Record(ORDERS),
 )
 NAMES = (
     "pass",
