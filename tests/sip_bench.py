@@ -45,6 +45,8 @@ from recproxy.call.events import (
     LegFault,
     LegName,
     LocalMedia,
+    PartyJoined,
+    PreferenceTold,
     ReofferAnswered,
     ReofferConfirmed,
     ReofferReceived,
@@ -135,7 +137,7 @@ class Mirror:
                 yield from self._ended(call, leg, 500, "Server Internal Error")
             case ReofferConfirmed(leg, sdp):
                 yield AcknowledgeReoffer(leg.other, self.send(sdp) if sdp else None)
-            case CallerConfirmed() | DigitPressed() | EarlyAnswer():
+            case CallerConfirmed() | DigitPressed() | EarlyAnswer() | PartyJoined() | PreferenceTold():
                 pass
             case _:
                 raise AssertionError(f"unexpected {event}")
