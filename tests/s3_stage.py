@@ -16,6 +16,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from storage.s3 import Bucket, BucketPlace
 
 REGION = "eu-central-1"
+_numbers = itertools.count(1)  # what moto holds is of the process, not of a server
 _SLOW_DOWN = b"<Error><Code>SlowDown</Code><Message>Reduce your request rate.</Message></Error>"
 
 
@@ -75,12 +76,11 @@ class S3Server:
 
     endpoint: str
     gate: Gate
-    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     def place(self, prefix: str = "rec/") -> BucketPlace:
         """A place for a bucket of its own; the bucket is made."""
         place = BucketPlace(
-            name=f"recordings-{next(self._numbers)}",
+            name=f"recordings-{next(_numbers)}",
             region=REGION,
             endpoint=self.endpoint,
             prefix=prefix,
