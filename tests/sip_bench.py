@@ -51,6 +51,7 @@ from recproxy.call.events import (
     ReofferConfirmed,
     ReofferReceived,
     Sdp,
+    TransferAsked,
 )
 from recproxy.sip.carrying import HeaderRules
 from recproxy.sip.endpoint import Listen, SipEndpoint, SipSettings
@@ -138,6 +139,8 @@ class Mirror:
             case ReofferConfirmed(leg, sdp):
                 yield AcknowledgeReoffer(leg.other, self.send(sdp) if sdp else None)
             case CallerConfirmed() | DigitPressed() | EarlyAnswer() | PartyJoined() | PreferenceTold():
+                pass
+            case PartyJoined() | TransferAsked() | PreferenceTold():
                 pass
             case _:
                 raise AssertionError(f"unexpected {event}")

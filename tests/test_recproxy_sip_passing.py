@@ -10,7 +10,7 @@ from sdp_bodies import AMR_WB, audio
 from sip_bench import Bench, Dialog, bench
 from sip_message import SipMessage
 
-from recproxy.call.events import DigitPressed
+from recproxy.call.events import DigitPressed, TransferAsked
 from recproxy.sip import headers, passing
 from recproxy.sip.passing import DialogName
 
@@ -101,6 +101,7 @@ def test_blind_transfer_and_its_progress(stage: Bench) -> None:
     stage.caller.send(refer)
     passed = stage.receive(stage.callee, "REFER")
     assert passed.one("refer-to") == f"<sip:300@{stage.lease.addresses.daemon}:5060>", "it leads to us"
+    assert [event.number for event in stage.mirror.seen(TransferAsked)] == ["300"]
     stage.callee.send(b.response(passed, 202, "Accepted"))
     assert stage.receive(stage.caller, "202")
     fragment = b"SIP/2.0 200 OK\r\n"
