@@ -149,8 +149,12 @@ def test_the_torture_messages_of_the_rfcs_get_their_answers(standing: tuple[Rig,
     assert len(reached) >= 5
     for invite in reached:
         case = cases[invite.one(torture.MARK)]
-        assert BUSY in case.answers, f"{case.section} {case.what} reached the callee"
-        assert invite.uri.startswith((f"sip:{case.user}@", f"tel:{case.user}")), (case.section, invite.uri)
+        # An SDP that the media engine refuses may have gone on already: that call is cancelled.
+        assert {BUSY, 488} & set(case.answers), f"{case.section} {case.what} reached the callee"
+        user = (
+            case.user or NUMBER
+        ).lower()  # the digits of an escape have no case (RFC 3986, section 6.2.2.1)
+        assert invite.uri.lower().startswith((f"sip:{user}@", f"tel:{user}")), (case.section, invite.uri)
         assert not invite.all("route")
         assert "?" not in invite.uri
 
@@ -180,8 +184,8 @@ def test_memory_stays_while_they_come_again_and_again(standing: tuple[Rig, Call]
             sock.bind((here.caller, torture.PORT))
             for number in range(20):
                 for case in torture.cases(here.caller, here):
-                    if BUSY in case.answers:
-                        continue  # a call: what it holds for a while is another matter
+                    if {BUSY, 415, 488} & set(case.answers):
+                        continue  # a transaction, which is remembered for 32 s, is another matter
                     again = case.data.replace(b"torture-", f"again{turn}-{number}-".encode())
                     sock.sendto(again, rig.daemon.sip)
                 assert rig.caller.options(rig.daemon.sip).code in {200, 503}

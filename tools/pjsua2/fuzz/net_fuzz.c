@@ -34,8 +34,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 *token = recproxy_bodies_new();
             break;
         case 2:
-            recproxy_bodies_set(*token, text, size, size > 40 ? text + 20 : NULL);
-            if (*token &&
+            if (recproxy_bodies_set(*token, text, size, size > 40 ? text + 20 : NULL) == 0 &&
                 (!recproxy_bodies_find(*token) || recproxy_bodies_find(*token)->size > size))
                 abort();
             break;
