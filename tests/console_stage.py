@@ -96,5 +96,6 @@ def poisoned(value: Any) -> Any:
 def ring(api: Stage) -> None:
     """A call that goes on and is recorded."""
     api.live.posted(CALL, InviteReceived(replace(FACTS, caller=CALLER), None))
-    api.live.noted(CALL, Note("call.offered", (("decision", "record"), ("purpose", "training"))))
+    offered = (("decision", "record"), ("direction", "inbound"), ("purpose", "training"))
+    api.live.noted(CALL, Note("call.offered", offered))
     api.live.noted(CALL, Note("recording.opened", (("recording", TAKES[0].id),)))

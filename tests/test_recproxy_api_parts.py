@@ -130,7 +130,7 @@ def test_a_live_call_shows_masked_numbers_and_what_becomes_of_it() -> None:
     (call,) = live.all()
     assert "•" in call.caller
     assert "•" in call.callee
-    noted(live, "call.offered", decision="record", purpose="training")
+    noted(live, "call.offered", decision="record", direction="inbound", purpose="training")
     noted(live, "call.answered", setup_s=1.0)
     noted(live, "recording.opened", recording="ab" * 16)
     seen = live.get(CALL)
