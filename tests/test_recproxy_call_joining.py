@@ -305,7 +305,7 @@ def test_a_telephone_that_answers_and_wants_no_recording_is_not_announced_to() -
 def test_staff_hear_words_that_nobody_else_hears() -> None:
     m = machine(Record(plan(staff_notice=StaffNotice.WHISPER)))
     heard(m)
-    (whisper, told) = m.receive(RecordingOpened("ab" * 16), 5.2)
+    *_, whisper, told = m.receive(RecordingOpened("ab" * 16), 5.2)
     assert isinstance(whisper, PlayTone)
     assert (whisper.leg, whisper.words) == (CALLEE, Phrase("recording_on", "nl"))
     assert told == AuditNote("staff.notified", (("purpose", "training"), ("method", "whisper")))
