@@ -242,6 +242,16 @@ EVENTS: tuple[Event, ...] = (
     RecordingFailed("disk full"),
     DrainExpired(),
 )
+LATE_OFFERS: tuple[Event, ...] = (  # walked with the decisions that leave no choice: eight times the states
+    ReofferReceived(CALLER, None),
+    ReofferReceived(CALLEE, None),
+    ReofferReceived(CALLEE, sdp(stream(AMR))),
+    ReofferAnswered(CALLEE, 200, "OK", sdp(stream(AMR))),
+    ReofferConfirmed(CALLER, sdp()),
+    ReofferConfirmed(CALLER, HELD),
+    ReofferConfirmed(CALLER, None),
+    ReofferConfirmed(CALLEE, sdp()),
+)
 WISHES: tuple[Event, ...] = (
     DigitPressed(CALLER, "1"),
     DigitPressed(CALLER, "9"),
@@ -328,8 +338,11 @@ def events_of(decision: Decision) -> tuple[Event, ...]:
     if not isinstance(decision, Record):
         return EVENTS
     choosing = any(one.choice.mode is not ChoiceMode.NONE for one in decision.plan.each)
+    if not choosing:
+        return EVENTS
     further = (replace(HEARD, prompt="orders"),) if decision.plan.purposes else ()
-    return (*EVENTS, *further, *(WISHES if choosing else ()))
+    plain = tuple(event for event in EVENTS if event not in LATE_OFFERS)
+    return (*plain, *further, *WISHES)
 
 
 def joint(m: CallMachine) -> tuple[object, ...]:
