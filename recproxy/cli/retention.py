@@ -235,8 +235,8 @@ def wait_for_signal(seconds: float) -> int | None:
     return None if came is None else came.si_signo
 
 
-def _interval(ctx: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
-    """Read ``--interval``."""
+def read_interval(ctx: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
+    """Read ``--interval``; for every command that goes round. None if it was not given."""
     if value is None:
         return None
     try:
@@ -254,7 +254,7 @@ def _interval(ctx: click.Context, param: click.Parameter, value: str | None) -> 
 @click.option(
     "--interval",
     metavar="DURATION",
-    callback=_interval,
+    callback=read_interval,
     help="Time between two sweeps, PT1S to PT1H; default: configured.",
 )
 @click.option(

@@ -12,8 +12,7 @@ import click
 
 from recproxy.cli.archive import open_archive
 from recproxy.cli.options import config_option
-from recproxy.cli.retention import signals_blocked, wait_for_signal
-from recproxy.config import parse_duration
+from recproxy.cli.retention import read_interval, signals_blocked, wait_for_signal
 from recproxy.errors import ConfigError, PartlyDone, RecproxyError
 from recproxy.eventlog import EventLog
 from recproxy.sdnotify import ServiceManager
@@ -25,16 +24,6 @@ _INTERRUPTED: Final = 130
 _PIECE_S: Final = 60.0  # WatchdogSec= of the unit is five times this
 
 
-def _interval(ctx: click.Context, param: click.Parameter, value: str) -> timedelta:
-    try:
-        found = parse_duration(value)
-    except ValueError as err:
-        raise click.BadParameter(f"{value!r} {err}", ctx, param) from err
-    if not timedelta(seconds=1) <= found <= timedelta(hours=1):
-        raise click.BadParameter(f"{value!r} is not from PT1S to PT1H", ctx, param)
-    return found
-
-
 @click.command("upload", short_help="Move sealed bodies into the object store, until SIGTERM.")
 @config_option
 @click.option("--once", is_flag=True, help="Move what is there, then end: 0 done, 3 partly, 1 nothing done.")
@@ -43,7 +32,7 @@ def _interval(ctx: click.Context, param: click.Parameter, value: str) -> timedel
     metavar="DURATION",
     default="PT1M",
     show_default=True,
-    callback=_interval,
+    callback=read_interval,
     help="Time between two rounds, PT1S to PT1H.",
 )
 def upload(config: Path, once: bool, interval: timedelta) -> int:
