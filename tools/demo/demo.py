@@ -356,9 +356,9 @@ def _expire(story: Story, daemon: Daemon, told: Told) -> None:
     shown = daemon.cli("recordings", "show", told.recording).stdout
     story.command(f"recproxy recordings show {told.recording[:8]} -c demo-out/rig/recproxy.yaml")
     story.output(shown)
-    gone = "shredded" in shown or "shred_complete" in shown  # complete at once: no backup has its key
+    shredded = "shredded" in shown or "shred_complete" in shown  # complete at once: no backup has its key
     story.promise(
-        "a tombstone tells that it existed, and no number", kept=gone and SHORT_NUMBER[3:] not in shown
+        "a tombstone tells that it existed, and no number", kept=shredded and SHORT_NUMBER[3:] not in shown
     )
 
 
