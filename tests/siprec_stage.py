@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import operator
 from collections.abc import Callable
 from functools import partial
@@ -86,6 +87,12 @@ def speak(
     left_talk = left.talk(unmistakable(20.0, 2 * seed), to[0], payload_type=0, ssrc=0x1111)
     right_talk = right.talk(unmistakable(20.0, 2 * seed + 1), to[1], payload_type=0, ssrc=0x2222)
     return Call(ref, dialog, dialog, left, right, left_talk, right_talk)
+
+
+def audit(rig: Rig) -> list[dict[str, Any]]:
+    """Lines of the audit chain."""
+    lines = (rig.daemon.data / "audit" / "chain.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
 
 
 def said_for(call: Call, frames: int) -> None:

@@ -8,7 +8,6 @@ import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sdp_bodies
@@ -29,17 +28,12 @@ from siprec_client import (
     offer,
     targets,
 )
-from siprec_stage import ASSERTED, DECLARED, begin, fork_rig, said_for, speak
+from siprec_stage import ASSERTED, DECLARED, audit, begin, fork_rig, said_for, speak
 from srtp_model import SrtpModel
 
 from rtp.endpoints import SrtpKey, SrtpSuite
 
 pytestmark = pytest.mark.interop
-
-
-def audit(rig: Rig) -> list[dict[str, Any]]:
-    lines = (rig.daemon.data / "audit" / "chain.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines]
 
 
 def test_a_fork_is_recorded_caller_left_callee_right_and_stock_age_opens_it(
