@@ -8,6 +8,8 @@ from rtp.fork import FORK_DTYPE, Fork, ForkBatch, ring_bytes_for
 from rtp.playback import PlaybackEvent, PlaybackState, Playout
 from rtp.ports import PortPool
 from rtp.relay import Relay
+from rtp.runs import Run, SortedBatch
+from rtp.sorting import sort_batch
 from rtp.stats import SideStats, StreamStats
 from rtp.timeline import Encoding, Timeline, TimelineFacts, TimelineFormat, choose_format
 
@@ -30,8 +32,10 @@ __all__ = [
     "RelayError",
     "Remote",
     "RtpError",
+    "Run",
     "Side",
     "SideStats",
+    "SortedBatch",
     "SrtpKey",
     "SrtpSuite",
     "StreamStats",
@@ -41,4 +45,5 @@ __all__ = [
     "choose_format",
     "may_hold_events",
     "ring_bytes_for",
+    "sort_batch",
 ]

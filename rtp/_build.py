@@ -23,6 +23,7 @@ _SOURCES = (
     "ring.c",
     "pages.c",
     "priority.c",
+    "runs.c",
 )
 _HEADERS = (
     "relay_api.h",

@@ -271,4 +271,39 @@ void relay_waiting(struct relay *relay, uint64_t *records, uint64_t *bytes);
 size_t relay_drain(struct relay *relay, struct relay_record *records, size_t max_records,
                    uint8_t *data, size_t max_bytes, uint64_t *bytes, uint64_t *dropped);
 
+/* The packets of one side of a stream in a batch. Where `even` is 1 they are an unbroken run: one
+ * SSRC, payload type and length, which is not 0, sequence numbers one after the other, and
+ * timestamps that count a unit for each byte, as G.711 does; the fields below are then the first
+ * packet's and those of all. `least_ns` and `most_ns` are of arrival less 125 us for each byte
+ * before: how early and how late packets came, of a codec with 8,000 bytes a second. */
+struct relay_run {
+    uint64_t stream;
+    int64_t first_ns; /* arrivals */
+    int64_t last_ns;
+    int64_t least_ns;
+    int64_t most_ns;
+    uint32_t first; /* their records are sorted[first] to sorted[first + packets - 1] */
+    uint32_t packets;
+    uint32_t offset; /* their payloads lie in one piece */
+    uint32_t bytes;
+    uint32_t timestamp;
+    uint32_t ssrc;
+    uint16_t sequence;
+    uint16_t length;
+    uint8_t side;
+    uint8_t payload_type;
+    uint8_t even;
+    uint8_t reserved;
+};
+
+/* Sorts the records of a batch by stream and side, each side's in the order in which they are, and
+ * its payloads with them; telephone-events outside of the fork's window are left out. scratch has
+ * 6 * count entries, sorted, swings and runs count of them, payloads `bytes`. swings tells of each
+ * packet but the first of its side by how much its distance to the one before is not that of an
+ * even run, in ns. Returns how many runs there are, -1 if payloads are not where records say, or
+ * overlap. */
+int64_t relay_runs(const struct relay_record *records, size_t count, const uint8_t *data,
+                   size_t bytes, uint32_t *scratch, struct relay_record *sorted, uint8_t *payloads,
+                   int64_t *swings, struct relay_run *runs);
+
 #endif

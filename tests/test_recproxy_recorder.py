@@ -21,7 +21,7 @@ from recproxy.call.commands import AuditNote
 from recproxy.call.events import Codec, DigitPressed, LegName, RecordingFailed, RecordingOpened
 from recproxy.recorder.jobs import Audit, Inbox, Job, Open, Pace, Pause, Resume, Seal, Stop
 from recproxy.recorder.streams import by_stream
-from rtp import Side, Timeline, TimelineFacts
+from rtp import Run, Side, SortedBatch, Timeline, TimelineFacts
 from storage import ChannelFacts, OsFiles, RecordingId, State, read_events, verify_chain
 
 SILENCE = b"\xff"
@@ -445,14 +445,14 @@ def test_a_fault_of_ours_in_one_recording_ends_that_one_only(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken, other = opened(stage, "c1", 1), opened(stage, "c2", 2)
-    push, timeline_of_c1 = Timeline.push, stage.recorder._live["c1"].timeline
+    push, timeline_of_c1 = Timeline.push_run, stage.recorder._live["c1"].timeline
 
-    def broken_push(timeline: Timeline, records: object, data: object) -> None:
+    def broken_push(timeline: Timeline, run: Run, batch: SortedBatch) -> None:
         if timeline is timeline_of_c1:
             raise ZeroDivisionError("a bug")
-        push(timeline, records, data)  # type: ignore[arg-type]
+        push(timeline, run, batch)
 
-    monkeypatch.setattr(Timeline, "push", broken_push)
+    monkeypatch.setattr(Timeline, "push_run", broken_push)
     stage.say(1, Side.CALLER, noise(5, 1))
     stage.say(2, Side.CALLER, noise(5, 2))
     stage.turn(200)

@@ -6,16 +6,14 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
-
 from recproxy.call.events import Codec, LegName
 from recproxy.eventlog import CHANNEL_COUNTS
 from recproxy.recorder.jobs import Pause, Resume, Seal
-from rtp import CodecSpec, Side, Timeline, TimelineFacts
+from rtp import CodecSpec, Run, Side, SortedBatch, Timeline, TimelineFacts
 from storage import ChannelFacts, RecordingId, RecordingWriter, SealFacts
 
-Packets = tuple[npt.NDArray[np.void], npt.NDArray[np.uint8]]
+Packets = tuple[Run, SortedBatch]
+"""Packets of one side, and the batch they came in."""
 
 _CHANNEL_FIELDS: Final = tuple(field.name for field in fields(ChannelFacts))
 _SEALED_LINE: Final = (*CHANNEL_COUNTS, "jitter_ms")
@@ -121,8 +119,8 @@ class Live:
         return tuple(line)
 
     def _feed(self, packets: list[Packets]) -> None:
-        for records, data in packets:
-            self.timeline.push(records, data)
+        for run, batch in packets:
+            self.timeline.push_run(run, batch)
 
     def _write(self, frames: bytes) -> None:
         if frames:

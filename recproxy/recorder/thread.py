@@ -44,7 +44,7 @@ from recproxy.recorder.opening import Prepared, RecorderConfig, names_of, prepar
 from recproxy.recorder.refusals import Refusals
 from recproxy.recorder.streams import by_stream
 from recproxy.subject import NumberIndexer
-from rtp import DigitDetector, Fork, ForkBatch, RtpError, Side, may_hold_events
+from rtp import DigitDetector, Fork, ForkBatch, RtpError, Side, may_hold_events, sort_batch
 from storage import (
     RecordingId,
     RecordingStore,
@@ -329,10 +329,10 @@ class Recorder:
             if len(batch.records) == 0:
                 return
             self._tell_digits(batch)
-            records = batch.records[batch.records["event_only"] == 0]
-            for stream, part in by_stream(records):
-                if stream not in muted:
-                    self._packets.setdefault(stream, []).append((part, batch.data))
+            ranked = sort_batch(batch.records, batch.data)
+            for run in ranked.runs:
+                if run.stream not in muted:
+                    self._packets.setdefault(run.stream, []).append((run, ranked))
 
     def _tell_digits(self, batch: ForkBatch) -> None:
         """Tell the keys of all calls that are listened to, recorded or not."""

@@ -20,13 +20,14 @@ _MOST_ROOM_MS: Final = 20_000
 class Canvas:
     """Two channels of samples around the present.
 
-    The first sample written to a place stays; a second one is refused.
+    The first sample written to a place stays; a second one is refused. What lies between the spans
+    that were written is made silence when it is given out.
 
     Attributes:
         taken: Frames given out so far.
     """
 
-    __slots__ = ("_ends", "_filled", "_first", "_format", "_most", "_samples", "_silent", "taken")
+    __slots__ = ("_ends", "_first", "_format", "_most", "_samples", "_silent", "_spans", "taken")
 
     def __init__(self, audio: TimelineFormat) -> None:
         """Start at frame 0.
@@ -34,13 +35,14 @@ class Canvas:
         Args:
             audio: Format of the samples.
         """
-        self._first = room = audio.rate_hz * _FIRST_ROOM_MS // 1000
+        self._first = audio.rate_hz * _FIRST_ROOM_MS // 1000
         self.taken = 0
         self._format = audio
         self._silent = audio.silent_sample
         self._most = audio.rate_hz * _MOST_ROOM_MS // 1000
-        self._samples = np.full((room, 2), audio.silent_sample, audio.dtype)
-        self._filled = np.zeros((2, room), np.bool_)
+        self._samples = np.empty((self._first, 2), audio.dtype)
+        # Of each channel, in order, none beside another: first frame, and the one after the last.
+        self._spans: tuple[list[tuple[int, int]], list[tuple[int, int]]] = ([], [])
         self._ends = [0, 0]
 
     def end(self, channel: int) -> int:
@@ -66,8 +68,12 @@ class Canvas:
         if stop > len(self._samples) and not self._grow(stop):
             return False
         self._samples[column:stop, channel] = samples
-        self._filled[channel, column:stop] = True
-        self._ends[channel] = self.taken + stop
+        self._ends[channel] = end = self.taken + stop
+        spans = self._spans[channel]
+        if spans and spans[-1][1] == frame:
+            spans[-1] = (spans[-1][0], end)
+        elif stop > column:
+            spans.append((frame, end))
         return True
 
     def scatter(
@@ -104,14 +110,17 @@ class Canvas:
             return 0, crowded
         top = int(targets.max()) + 1
         self._grow(top)
-        free = ~self._filled[channel, targets]
+        filled = self._filled(channel, max(top, self._ends[channel] - self.taken))
+        free = ~filled[targets]
         # Reversed, because of several assignments to one place numpy keeps the last.
         targets, samples = targets[free][::-1], samples[free][::-1]
-        before = int(np.count_nonzero(self._filled[channel, :top]))
+        before = int(np.count_nonzero(filled))
         self._samples[targets, channel] = samples
-        self._filled[channel, targets] = True
+        filled[targets] = True
         self._ends[channel] = max(self._ends[channel], self.taken + top)
-        return int(np.count_nonzero(self._filled[channel, :top])) - before, crowded
+        edges = np.flatnonzero(np.diff(filled, prepend=False, append=False)) + self.taken
+        self._spans[channel][:] = zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
+        return int(np.count_nonzero(filled)) - before, crowded
 
     def erase(self, channel: int, frame: int) -> None:
         """Take back everything on a channel from a frame on that was not given out.
@@ -120,10 +129,11 @@ class Canvas:
             channel: 0 or 1.
             frame: The first to be erased.
         """
-        column = max(frame - self.taken, 0)
-        self._samples[column:, channel] = self._silent
-        self._filled[channel, column:] = False
-        self._ends[channel] = min(self._ends[channel], self.taken + column)
+        first = max(frame, self.taken)
+        self._spans[channel][:] = [
+            (start, min(end, first)) for start, end in self._spans[channel] if start < first
+        ]
+        self._ends[channel] = min(self._ends[channel], first)
 
     def take(self, until: int) -> tuple[bytes, tuple[int, int]]:
         """Give out all frames before one, silence where nothing was written.
@@ -137,17 +147,13 @@ class Canvas:
         count = until - self.taken
         used = max(max(self._ends) - self.taken, 0)
         here = min(count, used)
+        silence = (self._complete(0, until, here), self._complete(1, until, here))
         out = self._samples[:here].tobytes()
         if count > here:
             out += np.full(2 * (count - here), self._silent, self._format.dtype).tobytes()
-        filled = self._filled[:, :here]
-        silence = (count - int(np.count_nonzero(filled[0])), count - int(np.count_nonzero(filled[1])))
         rest = used - here
         if here:
             self._samples[:rest] = self._samples[here:used]
-            self._samples[rest:used] = self._silent
-            self._filled[:, :rest] = self._filled[:, here:used]
-            self._filled[:, rest:used] = False
         self.taken = until
         if len(self._samples) > _SHRINK_AT * max(self._first, rest):
             self._resize(max(self._first, 2 * rest), rest)
@@ -157,6 +163,42 @@ class Canvas:
     def room(self) -> int:
         """Frames that it holds memory for."""
         return len(self._samples)
+
+    def _filled(self, channel: int, room: int) -> npt.NDArray[np.bool_]:
+        """Tell for each frame of a channel whether it was written."""
+        filled = np.zeros(room, np.bool_)
+        for start, end in self._spans[channel]:
+            filled[start - self.taken : end - self.taken] = True
+        return filled
+
+    def _complete(self, channel: int, until: int, here: int) -> int:
+        """Fill the gaps of a channel with silence up to a column, and give up its spans before a frame.
+
+        Args:
+            channel: 0 or 1.
+            until: That frame.
+            here: That column; nothing was written between it and the frame.
+
+        Returns:
+            Samples before the frame that were not written.
+        """
+        spans = self._spans[channel]
+        if len(spans) == 1 and spans[0][0] <= self.taken and spans[0][1] >= until:
+            spans[:] = [(until, spans[0][1])] if spans[0][1] > until else []
+            return 0
+        column = written = 0
+        later: list[tuple[int, int]] = []
+        for start, end in spans:
+            if start < until:
+                stop = min(end, until)
+                self._samples[column : start - self.taken, channel] = self._silent
+                column = stop - self.taken
+                written += stop - start
+            if end > until:
+                later.append((max(start, until), end))
+        self._samples[column:here, channel] = self._silent
+        spans[:] = later
+        return until - self.taken - written
 
     def _grow(self, room: int) -> bool:
         if room > self._most:
@@ -168,8 +210,6 @@ class Canvas:
 
     def _resize(self, room: int, used: int) -> None:
         """Hold memory for ``room`` frames, of which ``used`` are kept."""
-        samples = np.full((room, 2), self._silent, self._format.dtype)
+        samples = np.empty((room, 2), self._format.dtype)
         samples[:used] = self._samples[:used]
-        filled = np.zeros((2, room), np.bool_)
-        filled[:, :used] = self._filled[:, :used]
-        self._samples, self._filled = samples, filled
+        self._samples = samples

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 __all__ = ["Jitter"]
@@ -46,3 +46,21 @@ class Jitter:
                 peak = max(peak, estimate)
             last = lateness
         self._estimate_ns, self._last_ns, self._peak_ns = estimate, last, peak
+
+    def observe_run(self, first_ns: int, swings_ns: Sequence[int], last_ns: int) -> None:
+        """Take packets of which the differences are known; as `observe` does with their lateness.
+
+        Args:
+            first_ns: Lateness of the first one.
+            swings_ns: Of each packet after it, by how much its lateness differs from the one before.
+            last_ns: Lateness of the last one.
+        """
+        estimate, peak = self._estimate_ns, self._peak_ns
+        if self._last_ns is not None:
+            estimate += (abs(first_ns - self._last_ns) - estimate) * _GAIN
+            peak = max(peak, estimate)
+        for swing in swings_ns:
+            estimate += (swing - estimate) * _GAIN
+            if estimate > peak:  # noqa: PLR1730  (for each packet of each call: max() costs as much as the rest)
+                peak = estimate
+        self._estimate_ns, self._last_ns, self._peak_ns = estimate, last_ns, peak

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rtp.codecs import CodecSpec
+from rtp.runs import RUN_CLOCK_HZ, Run, SortedBatch
 from rtp.timeline.canvas import Canvas
 from rtp.timeline.facts import TimelineFacts
 from rtp.timeline.formats import TimelineFormat
@@ -30,13 +30,8 @@ _TRIAL_PACKETS: Final = 512
 _YIELD_NS: Final = 20_000_000
 """A stream may start this much late, so as not to overlap what is placed already."""
 _CHUNK: Final = 1_024
-_FAST: Final = 64
 _SECOND_NS: Final = 1_000_000_000
 _HALF_CLOCK: Final = 1 << 31
-
-_SEQUENCES: Final = (np.arange((1 << 16) + _FAST) & 0xFFFF).astype(np.uint16).tobytes()
-_STEPS_U4: Final = np.arange(_FAST, dtype=np.uint32)
-_STEPS: Final = np.arange(_FAST, dtype=np.int64)
 
 
 class Lane:
@@ -102,6 +97,17 @@ class Lane:
         """Keep again what comes from a moment on; ignored if not paused."""
         self._holds.end(at_ns)
 
+    def push_run(self, run: Run, batch: SortedBatch, start_ns: int) -> None:
+        """Place packets, all at once if they are a run that follows what was placed before.
+
+        Args:
+            run: This side's part of the batch.
+            batch: The batch.
+            start_ns: Start of the recording on the clock of the arrivals.
+        """
+        if not (run.even and self._push_run(run, batch, start_ns)):
+            self.push(batch.records_of(run), batch.data, start_ns)
+
     def push(self, records: npt.NDArray[np.void], data: npt.NDArray[np.uint8], start_ns: int) -> None:
         """Place packets.
 
@@ -110,7 +116,7 @@ class Lane:
             data: Payloads they point into.
             start_ns: Start of the recording on the clock of the arrivals.
         """
-        if len(records) == 0 or self._push_run(records, data, start_ns):
+        if len(records) == 0:
             return
         packets = Packets.read(records, data, start_ns)
         self._latest_ns = max(self._latest_ns, int(packets.arrival_ns[-1]))
@@ -151,10 +157,9 @@ class Lane:
 
     # --- the common case: one stream, nothing missing, nothing out of order ---------------------
 
-    def _push_run(self, records: npt.NDArray[np.void], data: npt.NDArray[np.uint8], start_ns: int) -> bool:
-        """Place an unbroken run of equal G.711 packets; False, with nothing done, if it is not one."""
+    def _push_run(self, run: Run, batch: SortedBatch, start_ns: int) -> bool:
+        """Place an unbroken run of equal G.711 packets; False, with nothing done, if it cannot be."""
         stream = self._stream
-        count = len(records)
         if (
             stream is None
             or stream.clock is None
@@ -162,52 +167,46 @@ class Lane:
             or stream.suspect
             or stream.late_since_ns is not None
             or self._holds
-            or count > _FAST
+            or run.packets > _CHUNK
+            or run.ssrc != stream.ssrc
         ):
             return False
         clock = stream.clock
         highest = stream.ledger.highest
-        types = records["payload_type"].tobytes()
-        table = self._types.tables[types[0]]
-        if highest is None or table is None or table.clock_hz != clock.hz or types != types[:1] * count:
-            return False
-        first = (highest + 1) & 0xFFFF
-        lengths = records["length"].tobytes()
-        length = int(records["length"][0])
+        table = self._types.tables[run.payload_type]
         if (
-            records["sequence"].tobytes() != _SEQUENCES[2 * first : 2 * (first + count)]
-            or lengths != lengths[:2] * count
-            or not 0 < length <= self._types.longest_bytes[types[0]]
-            or records["ssrc"].tobytes() != stream.ssrc.to_bytes(4, sys.byteorder) * count
+            highest is None
+            or run.sequence != (highest + 1) & 0xFFFF
+            or table is None
+            or not clock.hz == table.clock_hz == RUN_CLOCK_HZ
+            or run.length > table.longest_bytes
         ):
             return False
-        timestamps = records["timestamp"]
-        start = clock.relative(int(timestamps[0]))
-        if (clock.moved_at is not None and start < clock.moved_at) or (
-            _STEPS_U4[:count] * np.uint32(length) + timestamps[0]
-        ).tobytes() != timestamps.tobytes():
+        start = clock.relative(run.timestamp)
+        if clock.moved_at is not None and start < clock.moved_at:
             return False
-        step_ns = length * _SECOND_NS // clock.hz
         due_ns = start_ns + clock.due_ns(start)
-        lateness = (records["arrival_ns"] - _STEPS[:count] * step_ns - due_ns).tolist()
-        least = min(lateness)
-        arrival_ns = lateness[-1] + due_ns + (count - 1) * step_ns - start_ns
-        if least < -FAR_NS or max(lateness) > self._reorder_ns or clock.closes_window(arrival_ns, count):
+        least_ns = run.least_ns - due_ns
+        if (
+            least_ns < -FAR_NS
+            or run.most_ns - due_ns > self._reorder_ns
+            or clock.closes_window(run.last_ns - start_ns, run.packets)
+        ):
             return False
         frame = clock.anchor_frame + start
         if frame < self._floor:
             return False
-        # Every stretch of `length` bytes as a row; the rows wanted are copied at once.
-        rows: npt.NDArray[np.uint8] = np.ndarray((len(data) - length + 1, length), np.uint8, data, 0, (1, 1))
-        payloads = rows[records["offset"].astype(np.int64)].ravel()
-        if not self._placement.append(frame, payloads, types[0], count):
+        payloads = batch.data[run.offset : run.offset + run.bytes]
+        if not self._placement.append(frame, payloads, table, run.packets):
             return False
-        end = start + count * length
-        clock.saw(end - length, int(timestamps[-1]), end)
-        clock.observe(least, count)
-        self._jitter.observe(lateness)
-        self._latest_ns = max(self._latest_ns, arrival_ns)
-        stream.ledger.advance(count)
+        end = start + run.bytes
+        clock.saw(end - run.length, (run.timestamp + run.bytes - run.length) & 0xFFFFFFFF, end)
+        clock.observe(least_ns, run.packets)
+        last_ns = run.last_ns - due_ns - (run.bytes - run.length) * _SECOND_NS // RUN_CLOCK_HZ
+        swings = batch.swings[run.first + 1 : run.first + run.packets]
+        self._jitter.observe_run(run.first_ns - due_ns, swings, last_ns)
+        self._latest_ns = max(self._latest_ns, run.last_ns - start_ns)
+        stream.ledger.advance(run.packets)
         return True
 
     # --- every other case -----------------------------------------------------------------------

@@ -44,10 +44,12 @@ class G711Table:
     Attributes:
         clock_hz: RTP clock, and samples a second.
         lookup: Sample for each byte; None if the bytes are kept as they are.
+        longest_bytes: Longest payload that is believed.
     """
 
     clock_hz: int
     lookup: npt.NDArray[np.generic] | None
+    longest_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,4 +139,4 @@ def _table_for(codec: CodecSpec, audio: TimelineFormat) -> G711Table | None:
             lookup = MULAW_TO_ALAW if mulaw else None
         case Encoding.PCM16:
             lookup = MULAW_TO_LINEAR if mulaw else ALAW_TO_LINEAR
-    return G711Table(codec.clock_hz, lookup)
+    return G711Table(codec.clock_hz, lookup, audio.rate_hz * _MOST_AUDIO_MS // 1000)

@@ -12,7 +12,7 @@ from rtp.timeline.canvas import Canvas
 from rtp.timeline.facts import TimelineFacts
 from rtp.timeline.formats import TimelineFormat
 from rtp.timeline.packets import Packets
-from rtp.timeline.payloadtypes import DEFERRED, DIRECT, PayloadTypes
+from rtp.timeline.payloadtypes import DEFERRED, DIRECT, G711Table, PayloadTypes
 from rtp.timeline.streamclock import StreamClock
 from rtp.timeline.transcoder import Transcoder, Undecoded
 
@@ -71,20 +71,19 @@ class Placement:
         self.end = 0
         self.epoch = 0
 
-    def append(self, frame: int, payloads: npt.NDArray[np.uint8], payload_type: int, count: int) -> bool:
+    def append(self, frame: int, payloads: npt.NDArray[np.uint8], table: G711Table, count: int) -> bool:
         """Write an unbroken run of G.711 after everything else.
 
         Args:
             frame: Where it starts.
             payloads: Its bytes.
-            payload_type: Of all of them; one with a table.
+            table: Of their payload type.
             count: How many packets they were.
 
         Returns:
             False, with nothing done, if there is no place for it there.
         """
-        table = self._types.tables[payload_type]
-        lookup = table.lookup if table is not None else None
+        lookup = table.lookup
         if not self._canvas.append(self._channel, frame, payloads if lookup is None else lookup[payloads]):
             return False
         self.end = max(self.end, frame + len(payloads))

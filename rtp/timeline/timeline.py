@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from rtp.codecs import CodecSpec
 from rtp.endpoints import Side
+from rtp.runs import Run, SortedBatch
 from rtp.timeline.canvas import Canvas
 from rtp.timeline.facts import TimelineFacts
 from rtp.timeline.formats import TimelineFormat
@@ -97,6 +98,16 @@ class Timeline:
         is_callee = records["side"].astype(np.bool_)
         self._caller.push(records.take((~is_callee).nonzero()[0]), data, self._start_ns)
         self._callee.push(records.take(is_callee.nonzero()[0]), data, self._start_ns)
+
+    def push_run(self, run: Run, batch: SortedBatch) -> None:
+        """Place packets of one side: as `push` does, sooner if they are a run.
+
+        Args:
+            run: One of this call's.
+            batch: It belongs to this one, of which nothing is kept by reference.
+        """
+        lane = self._callee if run.side else self._caller
+        lane.push_run(run, batch, self._start_ns)
 
     def take(self, now_ns: int) -> bytes:
         """Give out what became final: everything older than `reorder_ms`.
