@@ -224,6 +224,9 @@ EVENTS: Final[Mapping[str, Event]] = {
     "call.denied": Event(_W, "trunk"),
     "call.offered": Event(_I, "trunk", "direction", "decision", "purpose", "caller", "callee"),
     "call.answered": Event(_I, "setup_s"),
+    "call.diverted": Event(_I, "purpose"),
+    "diversion.answered": Event(_I, "setup_s"),
+    "diversion.failed": Event(_W, "code"),
     "call.refused": Event(_W, "trunk", "code", "reason", "why"),
     "call.ended": Event(
         _I,

@@ -27,6 +27,7 @@ from recproxy.call.commands import (
     PlayPrompt,
     PlayTone,
     ReleaseMedia,
+    RenewMedia,
     ResumeRecording,
     SealRecording,
     SetGate,
@@ -41,6 +42,7 @@ from recproxy.call.events import (
     LegName,
     LocalMedia,
     MediaAllocated,
+    MediaRenewed,
     MediaUnavailable,
     PromptCompleted,
     PromptFailed,
@@ -240,6 +242,8 @@ class Media:
                 self._allocate(call, command)
             case ConnectMedia():
                 self._connect(call, command)
+            case RenewMedia():
+                self._renew(call, command.leg)
             case SetGate():
                 for stream in self._streams(call):
                     self._relay.set_gate(stream.number, opened=command.opened)
@@ -364,6 +368,22 @@ class Media:
                 self._post(call, LegFault(command.leg, str(err), by_sdp=True))
                 return
             state.remotes[place] = remote
+
+    def _renew(self, call: str, leg: LegName) -> None:
+        """Nothing comes from or goes to whoever sat there, and no key of his serves whoever is next."""
+        state = self._calls[call]
+        for stream in state.streams:
+            place = (stream.number, leg)
+            try:
+                self._relay.set_remote(stream.number, _SIDES[leg], None, state.latches[leg])
+            except RelayError as err:
+                self._post(call, LegFault(leg.other, str(err)))
+                return
+            state.remotes[place] = None
+            state.keys.pop(place, None)
+        state.left = {spent for spent in state.left if spent[1] is not leg}
+        ports = [stream.caller if leg is LegName.CALLER else stream.callee for stream in state.streams]
+        self._post(call, MediaRenewed(leg, tuple(self._local(state.places[leg], pair) for pair in ports)))
 
     def _listen(self, call: str, state: _Call, place: tuple[int, LegName], facts: StreamFacts | None) -> None:
         """Hear the keys of both parties by what either SDP calls telephone-event.

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.interop
 
 CODECS = (sdp_bodies.PCMU, sdp_bodies.TELEPHONE_EVENT)
 TALK_SSRC = 0x11110001
+DESK, DESK_SSRC = "+31205550177", 0x33330003
 
 
 def started(make_rig: Callable[..., Rig], purposes: dict[str, Purpose], **top: Any) -> Rig:
@@ -138,6 +139,41 @@ def test_who_refuses_what_a_statute_orders_is_told_so_and_the_call_ends(
     assert len(words) > 50, "the words that say why"
     ended = rig.daemon.wait("call.ended", call_ref=call.ref)
     assert (ended["ended_by"], ended["code"]) == ("recproxy", 603)
+
+
+def test_who_refuses_what_a_statute_orders_is_put_through_to_another_desk(
+    make_rig: Callable[..., Rig],
+) -> None:
+    more = {**STATUTORY, "decline": {"keys": ["9"], "target": DESK}}
+    rig = started(make_rig, {"orders": Purpose(text="Opname volgens de wet.", more=more)})
+    call = rig.dial(codecs=CODECS)
+    recording = rig.recorded(call)
+    press(call, "9")
+    assert rig.sealed(call).recording == recording
+    bye = call.callee.wait_ended()
+    assert 'cause=603;text="Recording Refused"' in bye.one("reason")
+    desk = rig.callee.next_call()
+    assert desk.invite.uri.startswith(f"sip:{DESK}@")
+    seat = rig.peer(rig.callee.address)
+    desk.answer(sdp_bodies.audio(seat.address, seat.port, codecs=CODECS))
+    rig.daemon.wait("diversion.answered", call_ref=call.ref)
+    seat.talk(bytes(20 * 160), sdp_bodies.media_target(desk.remote_sdp), ssrc=DESK_SSRC)
+    call.left.wait_heard(lambda heard: any(packet.ssrc == DESK_SSRC for packet in heard), what="the desk")
+    seat.wait_heard(lambda heard: any(packet.ssrc == TALK_SSRC for packet in heard), what="the caller")
+    call.caller.bye()
+    desk.wait_ended()
+    ended = rig.daemon.wait("call.ended", call_ref=call.ref)
+    assert (ended["ended_by"], ended["code"], ended.recording) == ("caller", 200, recording)
+    assert len(rig.daemon.said("recording.opened")) == 1, "nothing is recorded there"
+    nobody = rig.dial(codecs=CODECS, seed=2)
+    rig.recorded(nobody)
+    press(nobody, "9")
+    nobody.callee.wait_ended()
+    rig.callee.next_call().reject(486, "Busy Here")
+    assert 'cause=603;text="Recording Refused"' in nobody.caller.wait_ended().one("reason")
+    rig.daemon.stop()
+    assert DESK not in rig.daemon.everything_said
+    assert '"call.diverted"' in (rig.daemon.data / "audit" / "chain.jsonl").read_text()
 
 
 def test_the_pbx_names_what_a_call_is_for(make_rig: Callable[..., Rig]) -> None:

@@ -148,6 +148,7 @@ OPT_IN = ChoicePlan(ChoiceMode.OPT_IN, accept=("1",), refuse=("9",), staff_refus
 PAUSE = PausePlan(("7",), longest_s=60.0, api=True)
 NO_CHOICE = ChoicePlan(refuse=("9",), staff_refuse=("8",))
 DECLINE = DeclinePlan("training", Phrase("orders_refused", "nl"))
+DESK = "+31205550177"
 
 
 def plan(
@@ -379,6 +380,10 @@ def joint(m: CallMachine) -> tuple[object, ...]:
         m._permission._asked,
         m._permission._silenced,
         m._permission._parting.until is None,
+        m._permission._declined is None,
+        m._diversion.number,
+        m._diversion._renewed,
+        m._diversion.until is None,
         m._permission.recording._joined,
         m._legs.guests,
         m._permission.recording.beep_at is None,
@@ -389,6 +394,7 @@ def joint(m: CallMachine) -> tuple[object, ...]:
             reoffer.stage,
             reoffer.delayed,
             reoffer.paused_for_it,
+            reoffer.ours,
             reoffer.offer is not None and reoffer.offer.streams[0].held,
         ),
         len(m._media.codecs),
@@ -398,7 +404,7 @@ def joint(m: CallMachine) -> tuple[object, ...]:
 def leg_alive(m: CallMachine, leg: LegName) -> bool:
     if leg is CALLER:
         return m.caller not in {CallerLeg.ENDING, CallerLeg.ENDED}
-    return m.callee not in {CalleeLeg.ENDING, CalleeLeg.ENDED, CalleeLeg.IDLE}
+    return m.callee not in {CalleeLeg.ENDING, CalleeLeg.ENDED, CalleeLeg.IDLE, CalleeLeg.DIVERTING}
 
 
 def check(before: CallMachine, event: Event, after: CallMachine, commands: list[Command]) -> None:
@@ -553,7 +559,7 @@ def is_part(value: object) -> bool:
 def check_exchange(before: CallMachine, event: Event, after: CallMachine, commands: list[Command]) -> None:
     """No transaction of an exchange stays open, whatever becomes of it."""
     was, now = before._reoffers.open, after._reoffers.open
-    if was is None or before.is_ending:
+    if was is None or before.is_ending or was.ours:
         return
     closed = now is not was and now != was and (now is None or now.origin is not was.origin)
     if not closed and not (after.is_ending and not before.is_ending):
@@ -573,14 +579,16 @@ def check_exchange(before: CallMachine, event: Event, after: CallMachine, comman
         assert acknowledged == [was.offerer], (was, event, commands)
 
 
-def explore(decision: Decision, invite: InviteReceived) -> Iterator[tuple[CallMachine, Event, bool]]:
+def explore(
+    decision: Decision, invite: InviteReceived, events: tuple[Event, ...] = ()
+) -> Iterator[tuple[CallMachine, Event, bool]]:
     start = machine(decision)
     check(start, invite, start, start.receive(invite, 0.0))
     seen = {joint(start)}
     todo = deque([start])
     while todo:
         current = todo.popleft()
-        for event in events_of(decision):
+        for event in events or events_of(decision):
             following = clone(current)
             try:
                 commands = following.receive(event, 1.0)

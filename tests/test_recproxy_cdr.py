@@ -232,6 +232,20 @@ def test_the_result_of_the_recording(
     assert calls.only.recording_result is result
 
 
+@pytest.mark.parametrize(
+    ("told", "diverted"),
+    [((), ""), (("call.diverted",), "failed"), (("call.diverted", "diversion.answered"), "answered")],
+)
+def test_a_call_that_went_on_to_another_number_says_so(told: tuple[str, ...], diverted: str) -> None:
+    calls = Calls()
+    calls.invite()
+    calls.answer()
+    for event in told:
+        calls.note(event)
+    calls.end(recording_state="off")
+    assert calls.only.diverted == diverted
+
+
 def test_who_hangs_up_in_the_announcement_has_no_failed_recording() -> None:
     calls = Calls()
     calls.invite()

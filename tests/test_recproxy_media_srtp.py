@@ -9,8 +9,8 @@ import pytest
 from media_stage import CALLEE, CALLER, Stage, facts, real_stage
 from srtp_model import SrtpModel
 
-from recproxy.call.commands import ConnectMedia, SetGate, StreamKeys
-from recproxy.call.events import SRTP_KEY_BYTES, SRTP_SECRET_BYTES, LegFault, LegName
+from recproxy.call.commands import ConnectMedia, RenewMedia, SetGate, StreamKeys
+from recproxy.call.events import SRTP_KEY_BYTES, SRTP_SECRET_BYTES, LegFault, LegName, MediaRenewed
 from rtp import SrtpKey, SrtpSuite
 
 AES, GCM = "AES_CM_128_HMAC_SHA1_80", "AEAD_AES_128_GCM"
@@ -84,3 +84,24 @@ def test_a_leg_may_change_its_suite_but_not_go_back_to_a_spent_key(stage: Stage)
     secure(stage, CALLER, keys(AES))
     (fault,) = stage.journal.of(LegFault, "c1")
     assert fault == LegFault(CALLER, f"SRTP: the caller went back to {AES}, whose key is spent")
+
+
+def test_whoever_comes_next_at_a_leg_has_the_ports_and_none_of_the_keys(stage: Stage) -> None:
+    made = stage.allocate()
+    stage.connect()
+    secure(stage, CALLEE, keys(AES))
+    secure(stage, CALLEE, keys(GCM))
+    stage.media.execute("c1", SetGate(opened=True))
+    stage.media.execute("c1", RenewMedia(CALLEE))
+    (renewed,) = stage.journal.of(MediaRenewed, "c1")
+    (before,), (now,) = made.callee, renewed.local
+    assert (renewed.leg, now.address, now.rtp_port) == (CALLEE, before.address, before.rtp_port)
+    assert now.secret != before.secret
+    stage.send(CALLER, 7)
+    stage.counted(CALLER, "received", 1)
+    secure(stage, CALLEE, keys(AES, inbound=5, outbound=6))
+    assert stage.journal.of(LegFault, "c1") == [], "a spent key was not his"
+    stage.send(CALLER, 8)
+    assert model(AES, 6).open(stage.phones[CALLEE].recv(4096)) == parties.rtp(8, ssrc=10), (
+        "and no packet before"
+    )

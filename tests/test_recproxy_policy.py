@@ -295,13 +295,13 @@ def test_who_may_refuse_what_a_statute_orders_has_a_key_for_it() -> None:
         "basis": {"caller": "legal_obligation", "staff": "legal_obligation"},
         "legal_ref": ["Wet"],
         "announce__prompts": {"nl": "investment_orders"},
-        "decline": {"keys": ["9"]},
+        "decline": {"keys": ["9"], "target": "+31205550177"},
     }
     decision = parsed(whole({"training": one_purpose(**statutory)})).decide(ask())
     assert isinstance(decision, Record)
     assert decision.plan.statutory == {"training"}
     assert decision.plan.choice == ChoicePlan(refuse=("9",))
-    assert decision.plan.decline == DeclinePlan("training", Phrase("orders_refused", "nl"))
+    assert decision.plan.decline == DeclinePlan("training", Phrase("orders_refused", "nl"), "+31205550177")
 
 
 # What is exempt.

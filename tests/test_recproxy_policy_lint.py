@@ -432,10 +432,22 @@ BROKEN: list[tuple[str, dict[str, Any], str, str]] = [
         "a draw does not",
     ),
     (
-        "E100",
-        one(**{**STATUTORY, "decline": {"keys": ["9"], "target": "+31205550100"}}),
+        "E004",
+        one(**{**STATUTORY, "decline": {"keys": ["9"], "target": "112"}}),
         "purposes.training.decline.target",
-        "goes to no other number",
+        "name a desk of your own",
+    ),
+    (
+        "E004",
+        one(
+            **{
+                **STATUTORY,
+                "decline": {"keys": ["9"], "target": "+31301234567"},
+                "scope__directions": ["outbound"],
+            }
+        ),
+        "purposes.training.decline.target",
+        "the purpose has none",
     ),
     ("E100", one(retention__start="call_end"), "purposes.training.retention.start", "set call_start"),
     ("E017", one(retention__reach="existing"), "purposes.training.retention.reach", "set new"),

@@ -62,7 +62,7 @@ class Agreement:
         self.held: dict[LegName, bool] = {LegName.CALLER: False, LegName.CALLEE: False}
         self.codecs: tuple[Codec, ...] = ()
         self._selection: pick.Selection | None = None
-        self._said: dict[LegName, bytes] = {}
+        self._said: dict[LegName, Sdp] = {}
 
     @property
     def on_hold(self) -> bool:
@@ -101,12 +101,17 @@ class Agreement:
 
     def heard(self, leg: LegName, sdp: Sdp) -> None:
         """Keep what ``leg`` said last, and whether it holds."""
-        self._said[leg] = sdp.body
+        self._said[leg] = sdp
         self.held[leg] = self.is_held(sdp)
 
     def repeats(self, leg: LegName, offer: Sdp) -> bool:
         """Whether ``leg`` says again, byte for byte, what stands: a refresh (RFC 4028, section 7.4)."""
-        return self._said.get(leg) == offer.body
+        said = self._said.get(leg)
+        return said is not None and said.body == offer.body
+
+    def said(self, leg: LegName) -> Sdp | None:
+        """What ``leg`` offered or answered last; None before it has."""
+        return self._said.get(leg)
 
     def connect(self, leg: LegName, selection: pick.Selection, sdp: Sdp) -> ConnectMedia:
         """Where ``leg`` receives and with which keys, by its own offer or answer."""

@@ -60,9 +60,15 @@ class SdpToSend:
 
 @dataclass(frozen=True, slots=True)
 class InviteCallee:
-    """Send the INVITE of leg B to the trunk that the caller's trunk forwards to."""
+    """Send the INVITE of leg B to the trunk that the caller's trunk forwards to.
+
+    Attributes:
+        offer: For the callee.
+        number: Whom to call instead of whom the caller asked for; empty: nobody else.
+    """
 
     offer: SdpToSend
+    number: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +237,13 @@ class ConnectMedia:
 
 
 @dataclass(frozen=True, slots=True)
+class RenewMedia:
+    """Somebody else is to sit at ``leg``: forget where it received, and its keys; answered by an event."""
+
+    leg: LegName
+
+
+@dataclass(frozen=True, slots=True)
 class SetGate:
     """Let media through both ways, or not."""
 
@@ -370,6 +383,7 @@ MediaCommand: TypeAlias = (
     AllocateMedia
     | ReleaseMedia
     | ConnectMedia
+    | RenewMedia
     | SetGate
     | PlayPrompt
     | StopPrompt

@@ -38,6 +38,7 @@ from recproxy.call.commands import (
     PlayTone,
     ProgressCaller,
     ReleaseMedia,
+    RenewMedia,
     ResumeRecording,
     SealRecording,
     SendReoffer,
@@ -261,6 +262,7 @@ class Driver:
                 AllocateMedia()
                 | ReleaseMedia()
                 | ConnectMedia()
+                | RenewMedia()
                 | SetGate()
                 | PlayPrompt()
                 | StopPrompt()

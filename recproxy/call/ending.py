@@ -57,7 +57,11 @@ class Ending:
             if legs.callee is CalleeLeg.IDLE:
                 legs.move_callee(Symbol.CALLEE_ENDED)
                 return []
+            parted = legs.callee is CalleeLeg.DIVERTING
             legs.move_callee(Symbol.CALLEE_ENDING)
+            if parted:  # its BYE is on its way
+                self.until = now + self._longest_s
+                return []
         self.until = now + self._longest_s
         return [*self._reoffers.abandon(leg), EndLeg(leg, code, reason, retry_after_s)]
 

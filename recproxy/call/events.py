@@ -209,6 +209,14 @@ class MediaAllocated:
 
 
 @dataclass(frozen=True, slots=True)
+class MediaRenewed:
+    """``leg`` has the ports that it had, and keys that nobody was told."""
+
+    leg: LegName
+    local: tuple[LocalMedia, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class MediaUnavailable:
     """No ports or sockets are left."""
 
@@ -475,6 +483,7 @@ class DrainExpired:
 Event: TypeAlias = (
     InviteReceived
     | MediaAllocated
+    | MediaRenewed
     | MediaUnavailable
     | CalleeProgress
     | CalleeAnswered

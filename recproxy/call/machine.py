@@ -33,6 +33,7 @@ from recproxy.call.commands import (
     RecordState,
     ReleaseMedia,
 )
+from recproxy.call.diverting import REFUSED, Diversion
 from recproxy.call.ending import Ending
 from recproxy.call.events import (
     CalleeAnswered,
@@ -50,6 +51,7 @@ from recproxy.call.events import (
     LegFault,
     LegName,
     MediaAllocated,
+    MediaRenewed,
     MediaUnavailable,
     PartyJoined,
     PauseAsked,
@@ -77,10 +79,12 @@ from recproxy.errors import IllegalEvent
 from recproxy.policy import (
     CallQuestion,
     Decision,
+    DeclinePlan,
     Newcomer,
     NewParty,
     OnFailure,
     Pass,
+    PassReason,
     Record,
     RecordPlan,
 )
@@ -155,6 +159,14 @@ class CallMachine:
         self._reoffers = Reoffers(self._media, self)
         self._setup = Setup(self._legs, self._media, self._history, self, limits.setup_s)
         self._ending = Ending(self._legs, self._reoffers, limits.ending_s)
+        self._diversion = Diversion(
+            self._legs,
+            self._media,
+            self._reoffers,
+            self,
+            ring_s=limits.setup_s,
+            part_s=limits.ending_s,
+        )
         self._released = False
         self._aware: frozenset[LegName] = frozenset()
         self._indicated = RecordState.OFF
@@ -191,7 +203,7 @@ class CallMachine:
 
     def deadline(self) -> float | None:
         """When ``expire`` must be called, in monotonic seconds; None for never."""
-        instants = (self._setup.until, self._ending.until, *self._permission.instants)
+        instants = (self._setup.until, self._ending.until, self._diversion.until, *self._permission.instants)
         return min((instant for instant in instants if instant is not None), default=None)
 
     # ------------------------------------------------------------------ events
@@ -222,10 +234,13 @@ class CallMachine:
             case MediaAllocated():
                 waits = self._reoffers.awaits_ports
                 return self._reoffers.allocated(event) if waits else self._setup.allocated(event, now)
+            case MediaRenewed():
+                return self._diversion.renewed(event, now)
             case MediaUnavailable():
                 return self._no_media(event, now)
             case CalleeProgress():
-                return self._setup.progress(event)
+                diverted = self._diversion.number
+                return self._diversion.progress(event) if diverted else self._setup.progress(event)
             case CalleeAnswered():
                 return self._answered(event, now)
             case CallerConfirmed():
@@ -293,6 +308,8 @@ class CallMachine:
             return [*self._ending.give_up(), *self._release(now)]
         if has_passed(self._setup.until, now):
             return self.end_for(408, "Request Timeout", now)
+        if has_passed(self._diversion.until, now):
+            return self._diversion.expire(now)
         return []
 
     def _indications(self) -> list[Command]:
@@ -346,6 +363,8 @@ class CallMachine:
     def _answered(self, event: CalleeAnswered, now: float) -> list[Command]:
         if event.aware:
             self._aware |= {LegName.CALLEE}
+        if self._diversion.number:
+            return self._diversion.answered(event, now)
         commands = self._setup.answered(event, now, opened=self.notice is not Notice.DUE)
         if not commands or self.is_ending:
             return commands
@@ -383,6 +402,13 @@ class CallMachine:
 
     # -------------------------------------------------------------- ending
 
+    def refused(self, decline: DeclinePlan, now: float) -> list[Command]:
+        """A party refused what a statute orders, and knows: go on elsewhere, or end the call."""
+        diverted = self._diversion.begin(decline, now)
+        if diverted:
+            self._aware -= {LegName.CALLEE}
+        return diverted or self.end_for(*REFUSED, now)
+
     def end_for(
         self, code: int, reason: str, now: float, *, retry_after_s: int | None = None
     ) -> list[Command]:
@@ -394,6 +420,8 @@ class CallMachine:
         return [*commands, *self._release(now)]
 
     def _leg_ended(self, event: LegEnded, now: float) -> list[Command]:
+        if event.leg is LegName.CALLEE and self._diversion.number:
+            return self._diversion.gone(event, now)
         if not self._ending.gone(event.leg):
             return []
         self._history.ends(event)
@@ -404,6 +432,7 @@ class CallMachine:
 
     def _close_media_of_call(self, why: str) -> list[Command]:
         self._setup.until = None
+        self._diversion.close()
         return self._permission.close(why)
 
     def _release(self, now: float) -> list[Command]:
@@ -444,6 +473,10 @@ class CallMachine:
     def callee_call_id(self) -> str:
         """Call-ID of the callee's dialog; empty before its answer."""
         return self._setup.callee_call_id
+
+    def exempts(self, number: str) -> PassReason | None:
+        """Why nothing may be recorded with this number; None if it may."""
+        return self._policy.newcomer(number, outside=False).exempt
 
     @property
     def trunk(self) -> str:

@@ -31,6 +31,7 @@ from recproxy.call.states import Choice, Notice, PauseCause, Recording, Symbol
 from recproxy.call.tones import Tones
 from recproxy.errors import IllegalEvent
 from recproxy.policy import (
+    DeclinePlan,
     Newcomer,
     NewParty,
     OnFailure,
@@ -56,6 +57,14 @@ class Surroundings(Protocol):
 
     def end_for(self, code: int, reason: str, now: float) -> list[Command]:
         """The purpose does not let the call go on unrecorded: end it."""
+        ...
+
+    def refused(self, decline: DeclinePlan, now: float) -> list[Command]:
+        """A party refused what a statute orders, and knows: go on elsewhere, or end the call."""
+        ...
+
+    def exempts(self, number: str) -> PassReason | None:
+        """Why nothing may be recorded with this number; None if it may."""
         ...
 
 
@@ -94,6 +103,7 @@ class Permission:
         self.recording = CallRecording(agreement, self._tones)
         self._barred = False
         self._asked: LegName | None = None
+        self._declined: DeclinePlan | None = None
         self._silenced: frozenset[LegName] = frozenset()
 
     def take(self, plan: RecordPlan, facts: CallFacts) -> None:
@@ -121,7 +131,7 @@ class Permission:
         """Act on what has been waited for in vain; nothing if nothing has."""
         choice, recording = self.choice, self.recording
         if has_passed(self._parting.until, now):
-            return self._part(now)
+            return [*self._parting.close(), *self._part(now)]
         if has_passed(choice.until, now):
             notes, gone = choice.expire()
             return [*notes, *self._go_without(gone, "opt_in_missing", now)]
@@ -211,7 +221,7 @@ class Permission:
     def pressed(self, event: DigitPressed, now: float) -> list[Command]:
         """A party pressed a key."""
         self._history.digits += 1
-        if self._legs.is_ending:
+        if self._legs.is_ending or self._declined is not None:
             return []
         party = self._legs.speaker(event.leg)
         match self.choice.keypad.press(party, event.digit, now):
@@ -246,7 +256,8 @@ class Permission:
     def _refused(self, party: Party, purposes: tuple[str, ...], now: float) -> list[Command]:
         """No: what there is for these purposes is destroyed, or ends; the call goes on as it was.
 
-        Where a statute orders the recording it cannot: the party is told so, and the call ends.
+        Where a statute orders the recording it cannot: the party is told so, and the call ends, or
+        goes on to somebody else. If nothing may be recorded with that one, what there is goes too.
         """
         announced = self.notice.state is Notice.COMPLETED
         notes, gone = self.choice.refuse(party, purposes, announced=announced)
@@ -256,14 +267,23 @@ class Permission:
         if decline is not None and any(one.purpose == decline.purpose for one in gone):
             others = tuple(one for one in gone if one.purpose != decline.purpose)
             dropped = self.recording.refuse(others, "opt_out")
-            stopped = [*notes, *dropped, *self._bar(), *self.recording.seal("opt_out")]
+            self._declined = decline
+            exempt = self._call.exempts(decline.target) if decline.target else None
+            ended = self.recording.discard(exempt.value) if exempt else self.recording.seal("opt_out")
+            stopped = [*notes, *dropped, *self._bar(), *ended]
             return [*stopped, *(self._parting.say(decline, now) or self._part(now))]
         return [*notes, *self._go_without(gone, "opt_out", now), *self._tones.to(Party.OUTSIDE)]
 
     def _part(self, now: float) -> list[Command]:
-        """All was said to who refused: end the call."""
+        """All was said to who refused: the call ends, or goes on to somebody else.
+
+        Raises:
+            IllegalEvent: Nobody refused.
+        """
         self._parting.until = None
-        return self._call.end_for(603, "Recording Refused", now)
+        if self._declined is None:
+            raise IllegalEvent("parting from somebody who did not refuse")
+        return self._call.refused(self._declined, now)
 
     def _go_without(self, gone: tuple[PurposePlan, ...], why: str, now: float) -> list[Command]:
         """Some purposes are refused: go on for those left, or not at all."""

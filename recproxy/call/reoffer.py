@@ -15,7 +15,14 @@ from typing import Final, Protocol
 from recproxy.call import early
 from recproxy.call import selection as pick
 from recproxy.call.agreement import Agreement, is_secure
-from recproxy.call.commands import AcknowledgeReoffer, AllocateMedia, AnswerReoffer, Command, SendReoffer
+from recproxy.call.commands import (
+    AcknowledgeReoffer,
+    AllocateMedia,
+    AnswerReoffer,
+    Command,
+    SdpToSend,
+    SendReoffer,
+)
 from recproxy.call.events import LegName, MediaAllocated, ReofferAnswered, ReofferReceived, Sdp
 
 _FAILURE: Final = 300
@@ -40,6 +47,7 @@ class Exchange:
         offer: Once it is known.
         selection: What of the offer is relayed, if it is accepted.
         paused_for_it: The recording was paused because of this offer.
+        ours: It is our own, of what ``origin`` said in another exchange, which is over.
     """
 
     origin: LegName
@@ -48,15 +56,26 @@ class Exchange:
     offer: Sdp | None = None
     selection: pick.Selection | None = None
     paused_for_it: bool = False
+    ours: bool = False
 
     @property
     def offerer(self) -> LegName:
         """The leg that offers."""
         return self.origin.other if self.delayed else self.origin
 
+    def accept(self, answer: SdpToSend) -> list[Command]:
+        """Tell the leg that offered what the other answered."""
+        if self.ours:
+            return []
+        if self.delayed:
+            return [AcknowledgeReoffer(self.offerer, answer)]
+        return [AnswerReoffer(self.offerer, 200, "OK", answer)]
+
     def refuse(self, code: int, reason: str) -> list[Command]:
         """Leave everything as it stands."""
         refused: list[Command] = []
+        if self.ours:
+            return refused
         if not (self.delayed and self.stage is Stage.PASSED):
             refused.append(AnswerReoffer(self.origin, code, reason, None))
         if self.delayed and self.stage is not Stage.ASKED:
@@ -171,6 +190,13 @@ class Reoffers:
             return [*refused, *self._call.end_for(488, "No Answer in ACK", now)]
         return self._conclude(exchange, answer, now)
 
+    def tell(self, leg: LegName, said: Sdp) -> list[Command]:
+        """Offer the other leg what ``leg`` has answered to an INVITE of ours; none may be under way."""
+        self.open = Exchange(
+            leg, Stage.PASSED, delayed=False, offer=said, selection=self._agreement.selection, ours=True
+        )
+        return self._pass_on()
+
     def abandon(self, leg: LegName) -> list[Command]:
         """``leg`` is about to be ended: leave none of its transactions open (RFC 3261 section 15.1.2)."""
         exchange = self.open
@@ -238,9 +264,7 @@ class Reoffers:
         return [
             agreement.connect(offerer, selection, offer),
             agreement.connect(answerer, selection, answer),
-            AcknowledgeReoffer(offerer, passed)
-            if exchange.delayed
-            else AnswerReoffer(offerer, 200, "OK", passed),
+            *exchange.accept(passed),
             *self._call.hold_settled(now, resume=True),
         ]
 

@@ -33,10 +33,11 @@ class CallerLeg(Enum):
 class CalleeLeg(Enum):
     """Our UAC dialog with the callee."""
 
-    IDLE = auto()  # no INVITE sent
+    IDLE = auto()  # no INVITE sent, or none yet to whom the call goes on to
     CALLING = auto()  # INVITE sent, no provisional response
     PROCEEDING = auto()  # 18x received
     CONFIRMED = auto()  # 200 received and acknowledged
+    DIVERTING = auto()  # BYE sent, and the call goes on to somebody else once the dialog is gone
     ENDING = auto()  # CANCEL or BYE sent, dialog not yet gone
     ENDED = auto()
 
@@ -103,6 +104,7 @@ class Symbol(Enum):
     CALLEE_INVITED = auto()
     CALLEE_PROCEEDING = auto()
     CALLEE_CONFIRMED = auto()
+    CALLEE_DIVERTED = auto()
     CALLEE_ENDING = auto()
     CALLEE_ENDED = auto()
     NOTICE_ASKED = auto()
@@ -170,8 +172,13 @@ CALLEE: Final[CalleeTable] = {
         _S.CALLEE_ENDED: CalleeLeg.ENDED,
     },
     CalleeLeg.CONFIRMED: {
+        _S.CALLEE_DIVERTED: CalleeLeg.DIVERTING,
         _S.CALLEE_ENDING: CalleeLeg.ENDING,
         _S.CALLEE_ENDED: CalleeLeg.ENDED,
+    },
+    CalleeLeg.DIVERTING: {
+        _S.CALLEE_ENDING: CalleeLeg.ENDING,
+        _S.CALLEE_ENDED: CalleeLeg.IDLE,
     },
     CalleeLeg.ENDING: {_S.CALLEE_ENDED: CalleeLeg.ENDED},
     CalleeLeg.ENDED: {},

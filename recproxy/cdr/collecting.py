@@ -42,6 +42,7 @@ _UNNAMED: Final = frozenset(
     for reason in (PassReason.EMERGENCY, PassReason.HELP_LINE, PassReason.CONFIDENTIAL, PassReason.PRIVATE)
 )
 _LEGS: Final = ("caller", "callee")
+_DIVERTED: Final = {"call.diverted": "failed", "diversion.answered": "answered"}
 _ANONYMOUS: Final = "anonymous"
 _NO_SPEECH: Final = frozenset({"TELEPHONE-EVENT", "CN"})
 
@@ -71,6 +72,7 @@ class _Call:
     broken: bool = False
     sealed: dict[str, Any] | None = None
     ended: datetime | None = None
+    diverted: str = ""
     summary: dict[str, Any] = field(default_factory=dict)
 
 
@@ -157,6 +159,7 @@ class CallDetails:
             self._hand_over(over)
 
     def _take(self, name: str, found: _Call, event: str, fields: dict[str, Any]) -> None:
+        found.diverted = _DIVERTED.get(event, found.diverted)
         match event:
             case "call.answered":
                 found.answered = self._now()
@@ -238,6 +241,7 @@ class CallDetails:
             callee_late=sealed.get("callee_late"),
             callee_jitter_ms=sealed.get("callee_jitter_ms"),
             dropped=sealed.get("ring_dropped"),
+            diverted=found.diverted,
         )
         self._write(detail, named)
 

@@ -77,6 +77,8 @@ class CallDetail:
         callee_late: As ``caller_late``.
         callee_jitter_ms: As ``caller_jitter_ms``.
         dropped: Packets that we ourselves lost between relay and recorder; None without a recording.
+        diverted: Whether a refusal of what a statute orders sent it on to another number: ``answered``
+            if that took it, ``failed`` if not; empty if it was not sent on.
     """
 
     call_ref: str
@@ -114,6 +116,7 @@ class CallDetail:
     callee_late: int | None = None
     callee_jitter_ms: float | None = None
     dropped: int | None = None
+    diverted: str = ""
 
     @property
     def day(self) -> date:

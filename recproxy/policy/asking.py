@@ -37,7 +37,8 @@ class Decline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     Attributes:
         keys: Any of them refuses.
         prompts: What is said then, by language; none is the built-in text.
-        target: Number that the call goes to, as dialled on the trunk; none: it ends.
+        target: Number that a call from outside goes to, as dialled on the trunk that it goes on to;
+            none: it ends.
     """
 
     keys: tuple[str, ...]

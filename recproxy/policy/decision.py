@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from enum import Enum
 from typing import TypeAlias
@@ -184,15 +184,17 @@ class Phrase:
 
 @dataclass(frozen=True, slots=True)
 class DeclinePlan:
-    """What a party hears who refuses what a statute orders, before the call ends.
+    """What a party hears who refuses what a statute orders, before the call ends or goes elsewhere.
 
     Attributes:
         purpose: What the statute orders.
         words: The text.
+        target: Number that a call from outside goes on to then; empty: it ends.
     """
 
     purpose: str
     words: Phrase
+    target: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

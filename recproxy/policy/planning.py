@@ -55,7 +55,8 @@ def decline_plan(name: str, purpose: Purpose, language: Language) -> DeclinePlan
     decline = purpose.decline
     if decline is None:
         return None
-    return DeclinePlan(name, Phrase(decline.prompts.get(language, ORDERS_REFUSED), language))
+    words = Phrase(decline.prompts.get(language, ORDERS_REFUSED), language)
+    return DeclinePlan(name, words, decline.target or "")
 
 
 def whisper(purpose: Purpose, own: Language | None, first: Language) -> Phrase | None:

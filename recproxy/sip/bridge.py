@@ -62,6 +62,7 @@ class Bridge:
         failure: The callee's failure response.
         retry_after_s: When the caller may try again; None if nobody said so.
         search: For a server that takes the call; None before it begins.
+        diverted: It goes on to somebody whom the caller did not ask for.
         replaces: The dialog that this call is to take the place of at the callee (RFC 3891).
         mark: By which the call is known if it comes round again.
         made_session_id: Session-ID for the callee; empty if the caller gave one.
@@ -82,6 +83,7 @@ class Bridge:
     failure: Message | None = None
     retry_after_s: int | None = None
     search: Search | None = None
+    diverted: bool = False
     replaces: str = ""
     mark: LoopMark | None = None
     made_session_id: str = ""
@@ -94,6 +96,26 @@ class Bridge:
     def toward(self, name: LegName) -> Trunk:
         """The trunk that a leg's peer belongs to."""
         return self.trunk if name is LegName.CALLER else self.onward
+
+    def divert(self, number: str) -> None:
+        """Call this number next, and say nothing to the caller of how whoever was there left."""
+        self.diverted = True
+        self.asked = Uri("sip", number, self.asked.host or "localhost")  # a trunk puts its own host there
+        self.replaces, self.retry_after_s, self.search = "", None, None
+        self.known[LegName.CALLEE] = (number,)
+        self.wishes.pop(LegName.CALLEE, None)
+        self.reasons.pop(LegName.CALLEE, None)
+        caller = self.legs.get(LegName.CALLER)
+        if caller is not None:
+            caller.indication.keep_origin()
+
+    def left(self, leg: Leg) -> None:
+        """A leg is gone: keep why, for the other; not why a number of the policy refused the call."""
+        if leg.name is LegName.CALLEE and self.diverted and leg.final is not None:
+            return
+        self.reasons[leg.name] = leg.reasons
+        if leg.name is LegName.CALLEE:
+            self.failure = leg.final
 
     @property
     def knows_100rel(self) -> bool:

@@ -269,8 +269,8 @@ class SipEndpoint:
         if bridge is None:
             return  # both legs have gone meanwhile
         match command:
-            case InviteCallee(offer):
-                self._outgoing.invite(call, bridge, offer)
+            case InviteCallee(offer, number):
+                self._outgoing.invite(call, bridge, offer, number)
             case ProgressCaller(code, reason, answer, reliably):
                 self._respond(bridge, code, reason, answer, reliably=reliably)
             case AnswerCaller(answer):
@@ -352,11 +352,9 @@ class SipEndpoint:
         bridge = self._bridges.get(leg.call)
         if bridge is None or bridge.legs.get(leg.name) is not leg:
             return
-        bridge.reasons[leg.name] = leg.reasons
+        bridge.left(leg)
         if leg.name is LegName.CALLER and bridge.mark is not None:
             self._marks.pop(bridge.mark, None)
-        if leg.name is LegName.CALLEE:
-            bridge.failure = leg.final
         del bridge.legs[leg.name]
 
     # ------------------------------------------------------------ incoming

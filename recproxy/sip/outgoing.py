@@ -62,8 +62,10 @@ class Outgoing:
         """Whether no server that a call was taken from has yet to end its dialog."""
         return not self._abandoned
 
-    def invite(self, call: str, bridge: Bridge, offer: SdpToSend) -> None:
-        """Send the call to the first server of its trunk that may take it."""
+    def invite(self, call: str, bridge: Bridge, offer: SdpToSend, number: str = "") -> None:
+        """Send the call to the first server of its trunk that may take it; to ``number`` if one is given."""
+        if number:
+            bridge.divert(number)
         now = self._monotonic()
         choice = self._router.choose(bridge.onward.name, now)
         bridge.retry_after_s = choice.retry_after_s
@@ -209,8 +211,9 @@ class Outgoing:
         if end.attempt >= 0:
             best = search.attempts[end.attempt]
             reason = best.reason
-            bridge.failure = best.final
-            bridge.reasons[LegName.CALLEE] = best.reasons
+            if not bridge.diverted:
+                bridge.failure = best.final
+                bridge.reasons[LegName.CALLEE] = best.reasons
         self._post(call, LegEnded(LegName.CALLEE, end.code, reason, by_us=False))
 
     def _attempt(self, call: str, bridge: Bridge, offer: SdpToSend, hop: Hop) -> None:

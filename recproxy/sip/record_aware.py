@@ -45,18 +45,29 @@ class Indication:
         self.state = "off"
         self._plain = b""
         self._version = 0
+        self._origin = b""
+        self._keeps = False
+
+    def keep_origin(self) -> None:
+        """Somebody else is to speak to the telephone from now on: o= goes on as it has begun."""
+        self._keeps = True
 
     def dressed(self, body: bytes | None) -> bytes | None:
-        """A body as it goes to the leg; untouched unless it understands, None to repeat what stands."""
+        """A body as it goes to the leg, with its origin and state; None to repeat what stands.
+
+        It is untouched unless the telephone understands, or hears of somebody else than before.
+        """
         found = _ORIGIN.search(body) if body is not None else None
         if body is None or found is None:
             return body
         self._plain = body
-        self._version = max(self._version + self.aware, int(found[2]))
-        if not self.aware:
+        counts = self.aware or self._keeps
+        self._version = self._version + 1 if self._keeps else max(self._version + counts, int(found[2]))
+        self._origin = self._origin if self._keeps else found[1]
+        if not counts:
             return body
-        numbered = _ORIGIN.sub(rb"\g<1>%d\g<3>" % self._version, body, count=1)
-        return _with_state(_OWN.sub(b"", numbered), self.state.encode())
+        numbered = body[: found.start()] + self._origin + b"%d" % self._version + body[found.end(2) :]
+        return _with_state(_OWN.sub(b"", numbered), self.state.encode()) if self.aware else numbered
 
     def offer(self, state: str) -> bytes | None:
         """What stands, as an offer that tells the new state; None if there is nothing to tell by it."""

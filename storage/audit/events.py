@@ -20,6 +20,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "authority.reviewed": "A second person reviewed an order.",
     "backup.horizon_passed": "The last backup that may hold the key of a shredded recording is gone.",
     "cdr.expired": "Call detail records of one day were kept long enough and destroyed.",
+    "call.diverted": "A party refused what a statute orders, and the call goes on to another number.",
     "chain.torn_tail_cut": "A last line that was not whole was cut.",
     "chain.trimmed": "The lines whose time was over were removed; the chain goes on from the last of them.",
     "choice.offered": "A party was offered a choice.",

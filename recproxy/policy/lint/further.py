@@ -9,8 +9,9 @@ from recproxy.policy.asking import ORDERS_REFUSED
 from recproxy.policy.decision import ChoiceMode, StaffNotice
 from recproxy.policy.lint.findings import Lint
 from recproxy.policy.names import Language, PromptId, PurposeName
+from recproxy.policy.numbers import plain
 from recproxy.policy.purpose import WHISPER, Purpose, SelectionMode
-from storage.tags import LegalBasis
+from storage.tags import Direction, LegalBasis
 
 __all__ = ["check_further"]
 
@@ -70,8 +71,27 @@ def _check_decline(lint: Lint, name: PurposeName, purpose: Purpose) -> None:
         )
     if not decline.keys:
         lint.error("E001", (*key, "keys"), "no key refuses; name one such as 9")
+    if decline.target is not None:
+        _check_target(lint, name, purpose, decline.target)
     said = dict.fromkeys(purpose.announce.prompts, ORDERS_REFUSED)
     _check_prompts(lint, (*key, "prompts"), {**said, **decline.prompts})
+
+
+def _check_target(lint: Lint, name: PurposeName, purpose: Purpose, target: str) -> None:
+    """Whom a call goes on to unrecorded: nobody who takes the same orders, and no help line."""
+    key, exempt, numbering = ("purposes", name, "decline", "target"), lint.file.exempt, lint.file.numbering
+    if Direction.INBOUND not in purpose.scope.directions:
+        lint.error("E004", key, "is where calls from outside go on to, and the purpose has none; take it out")
+    number = numbering.canonical(target)
+    if exempt is not None and plain(target) in exempt.emergency.dialled() | exempt.helplines.dialled():
+        lint.error("E004", key, "is an emergency number or a help line; name a desk of your own")
+    for line in purpose.scope.lines:
+        found = lint.file.lines.get(line)
+        patterns = [one.canonical(numbering) for one in found.match if one.first] if found is not None else []
+        if any(pattern.matches(number) for pattern in patterns):
+            lint.error(
+                "E004", key, f"is on line {line}, whose calls must be recorded; name one that takes no orders"
+            )
 
 
 def _check_topic(lint: Lint, name: PurposeName, purpose: Purpose) -> None:

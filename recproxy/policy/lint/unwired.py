@@ -40,11 +40,6 @@ class Unwired:
 
 IN_PURPOSE: Final = (
     Unwired(
-        ("decline", "target"),
-        "the call ends and goes to no other number yet; take it out",
-        lambda purpose: purpose.decline is not None and purpose.decline.target is not None,
-    ),
-    Unwired(
         ("retention", "start"),
         "the term counts from the start of the recording; set call_start",
         lambda purpose: purpose.retention.start is RetentionStart.CALL_END,
