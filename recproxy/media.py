@@ -33,6 +33,7 @@ from recproxy.call.commands import (
     SetGate,
     StopPrompt,
     StreamKeys,
+    SwapSides,
 )
 from recproxy.call.events import (
     SRTP_SECRET_BYTES,
@@ -119,6 +120,10 @@ class RecordingSink(Protocol):
         """Tell the keys pressed in ``stream``, by these payload types; none: no longer."""
         ...
 
+    def swap(self, call: str, stream: int, at_ns: int, *, swapped: bool) -> None:
+        """From ``at_ns`` on, each voice of a stream comes by the other's side, or by its own again."""
+        ...
+
     def fault(self, purpose: str = "") -> str | None:
         """Why nothing can be recorded at present, or nothing for this purpose."""
         ...
@@ -184,6 +189,7 @@ class _Call:
     events: dict[tuple[int, LegName], frozenset[int]] = field(default_factory=dict)
     prompt: _Prompt | None = None
     recorded: int | None = None
+    swapped: bool = False
 
 
 class Media:
@@ -265,6 +271,8 @@ class Media:
                 self._discard(call, command)
             case DropPurposes():
                 self._recorder.drop(call, command.purposes, command.reason)
+            case SwapSides():
+                self._swap(call, command)
             case ReleaseMedia():
                 self._release(call)
             case _:
@@ -532,7 +540,17 @@ class Media:
         state.recorded = None
         self._recorder.discard(call, command.reason)
 
+    def _swap(self, call: str, command: SwapSides) -> None:
+        state = self._calls.get(call)
+        if state is None:
+            return
+        state.swapped = command.swapped
+        for stream in state.streams:
+            self._recorder.swap(call, stream.number, self._clock.monotonic_ns(), swapped=command.swapped)
+
     def _release(self, call: str) -> None:
+        if call in self._calls and self._calls[call].swapped:
+            self._swap(call, SwapSides(swapped=False))
         state = self._calls.pop(call, None)
         if state is None:
             return

@@ -62,6 +62,7 @@ class Sink:
         self.discarded: list[tuple[str, str]] = []
         self.dropped: list[tuple[str, tuple[str, ...], str]] = []
         self.listened: list[tuple[str, int, frozenset[int]]] = []
+        self.swapped: list[tuple[str, int, int, bool]] = []
         self.why_not: str | None = None
 
     def open(self, call: str, stream: int, start_ns: int, plan: OpenRecording) -> None:
@@ -84,6 +85,9 @@ class Sink:
 
     def drop(self, call: str, purposes: tuple[str, ...], reason: str) -> None:
         self.dropped.append((call, purposes, reason))
+
+    def swap(self, call: str, stream: int, at_ns: int, *, swapped: bool) -> None:
+        self.swapped.append((call, stream, at_ns, swapped))
 
     def fault(self, purpose: str = "") -> str | None:
         return self.why_not

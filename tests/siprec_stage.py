@@ -84,8 +84,8 @@ def speak(
     to: tuple[tuple[str, int], tuple[str, int]],
     seed: int,
 ) -> Call:
-    left_talk = left.talk(unmistakable(20.0, 2 * seed), to[0], payload_type=0, ssrc=0x1111)
-    right_talk = right.talk(unmistakable(20.0, 2 * seed + 1), to[1], payload_type=0, ssrc=0x2222)
+    left_talk = left.talk(unmistakable(20.0, 2 * seed), to[0], payload_type=0, ssrc=0x1111 * seed)
+    right_talk = right.talk(unmistakable(20.0, 2 * seed + 1), to[1], payload_type=0, ssrc=0x1111 * seed + 1)
     return Call(ref, dialog, dialog, left, right, left_talk, right_talk)
 
 

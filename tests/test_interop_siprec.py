@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import sdp_bodies
-from listening import read_wave, unmistakable
+from listening import find_runs, read_wave, unmistakable
 from peers import Sipp
 from rig import Call, Rig, compare
 from rtp_peer import FRAME_SAMPLES, RtpPeer, Talk, packet
@@ -206,6 +206,33 @@ def test_metadata_alone_is_taken_and_a_refresh_is_answered(make_rig: Callable[..
     call.caller.bye()
     call.silence()
     rig.sealed(call)
+
+
+def test_metadata_alone_moves_the_voices_and_the_channels_stay_whose_they_are(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = fork_rig(make_rig)
+    call = begin(rig, TOLD)
+    recording = rig.recorded(call)
+    said_for(call, 50)
+    call.silence()
+    other = metadata(
+        Voice("p-caller", CALLER.address, "s-2", "2"),
+        Voice("p-callee", CALLEE.address, "s-1", "1"),
+        mode="partial",
+    )
+    assert call.caller.request("UPDATE", other, kind="application/rs-metadata+xml").code == 200
+    first, second = targets(call.caller.remote_sdp)
+    moved = speak(rig, call.caller, call.ref, call.right, call.left, (second, first), 3)
+    said_for(moved, 75)
+    call.caller.bye()
+    moved.silence()
+    rig.sealed(call)
+    wave = read_wave(rig.daemon.open_with_age(recording))
+    talks = ((call.left_talk, moved.left_talk), (call.right_talk, moved.right_talk))
+    for side, (before, after) in enumerate(talks):
+        runs = find_runs(wave.channel(side), before.sent + after.sent)  # nobody else is in it
+        assert sum(run.samples for run in runs) > len(after.sent) + 0.8 * 8000
 
 
 HOSTILE = {

@@ -30,6 +30,7 @@ from recproxy.call.commands import (
     ResumeRecording,
     SealRecording,
     SetGate,
+    SwapSides,
 )
 from recproxy.call.events import (
     SRTP_SECRET_BYTES,
@@ -343,6 +344,19 @@ def test_when_the_labels_change_sides_so_do_the_ports() -> None:
     ] == [(CALLER, 4002), (CALLEE, 4000)]
 
 
+def test_metadata_alone_moves_both_voices_and_moves_them_back() -> None:
+    call = opened(machine())
+    turned = ForkChanged(None, ForkSides(1, 0), None)
+    assert run(call, turned) == [SwapSides(swapped=True)]
+    assert run(call, turned) == []
+    assert run(call, ForkChanged(None, ForkSides(0, None), None)) == [], "a voice that has no section"
+    assert run(call, ForkChanged(None, SIDES, None)) == [SwapSides(swapped=False)]
+    run(call, turned)
+    offered = run(call, ForkChanged(OFFER, ForkSides(1, 0), None))
+    assert of(offered, SwapSides) == [SwapSides(swapped=False)], "the answer sends each to its own ports"
+    assert run(call, turned) == []
+
+
 def test_other_codecs_are_recorded_from_then_on_and_unknown_ones_are_refused() -> None:
     call = opened(machine())
     alaw = sdp.parse(offer("192.0.2.9", (4000, 4002), codecs=(("8", "PCMA/8000"),), version=2))
@@ -458,6 +472,7 @@ _EVENTS: list[Event] = [
     ForkChanged(OFFER, SIDES, None),
     ForkChanged(None, SIDES, TOLD),
     ForkChanged(None, SIDES, replace(TOLD, prompt="x")),
+    ForkChanged(None, ForkSides(1, 0), None),
     ForkChanged(sdp.parse(offer("192.0.2.9", (4000, 4002), directions=("inactive",) * 2)), SIDES, PENDING),
     RecordingOpened("a" * 32),
     RecordingFailed("x"),

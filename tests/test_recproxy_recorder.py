@@ -70,6 +70,27 @@ def test_both_sides_are_kept_bit_for_bit(stage: Stage) -> None:
     assert len(caller) == len(callee) == 2100 * 8
 
 
+def test_voices_that_change_places_stay_in_their_channels(stage: Stage) -> None:
+    recording = opened(stage, guard_ms=0)
+    left, right = noise(50, 1), noise(50, 2)
+    half = len(left) // 2
+    for turned in (False, True):
+        part = slice(half, None) if turned else slice(half)
+        if turned:
+            stage.recorder.swap("c1", 1, stage.clock.now_ns, swapped=True)
+        sides = (Side.CALLEE, Side.CALLER) if turned else (Side.CALLER, Side.CALLEE)
+        for side, voice in zip(sides, (left, right), strict=True):
+            stage.say(1, side, voice[part], first=25 * turned)
+        for _ in range(5):
+            stage.turn(100)
+    stage.turn(200)
+    seal(stage)
+    caller, callee = stage.channels(recording)
+    for channel, voice in ((caller, left), (callee, right)):
+        assert channel.startswith(voice[:half])
+        assert voice[half:] in channel
+
+
 def test_a_key_is_told_to_its_call_and_is_silence_in_the_recording(stage: Stage) -> None:
     stage.recorder.listen("c1", 1, frozenset({DTMF.payload_type}))
     recording = opened(stage, "c1", 1, PCMU, DTMF, guard_ms=0)

@@ -379,6 +379,16 @@ class DropPurposes:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class SwapSides:
+    """From now on each party's voice comes by the other's ports, or by its own again.
+
+    Only in a fork: its client moves a voice to another m= section without a new offer.
+    """
+
+    swapped: bool
+
+
 MediaCommand: TypeAlias = (
     AllocateMedia
     | ReleaseMedia
@@ -394,6 +404,7 @@ MediaCommand: TypeAlias = (
     | SealRecording
     | DiscardRecording
     | DropPurposes
+    | SwapSides
 )
 
 

@@ -45,6 +45,7 @@ from recproxy.call.commands import (
     SetGate,
     SipCommand,
     StopPrompt,
+    SwapSides,
 )
 from recproxy.call.events import DrainExpired, Event, ForkInvited, InviteReceived, LegFault
 from recproxy.call.forked import ForkedCall
@@ -273,6 +274,7 @@ class Driver:
                 | SealRecording()
                 | DiscardRecording()
                 | DropPurposes()
+                | SwapSides()
             ):
                 self._out.media.execute(call, command)
             case Note():

@@ -20,6 +20,7 @@ from recproxy.call.commands import (
     EndLeg,
     Note,
     ReleaseMedia,
+    SwapSides,
 )
 from recproxy.call.events import (
     CallerConfirmed,
@@ -43,13 +44,13 @@ from recproxy.call.forkmedia import Taken, take
 from recproxy.call.forknotice import ForkEvidence
 from recproxy.call.keypad import KeyAction, Wish
 from recproxy.call.legs import Legs
-from recproxy.call.machine import Decider, Limits, RecorderFault, fault_of, no_fault
+from recproxy.call.machine import Decider, Limits, RecorderFault, fault_of, no_fault, question_of
 from recproxy.call.recording import CallRecording
 from recproxy.call.selection import Selection
 from recproxy.call.states import CallerLeg, Choice, ForkTold, PauseCause, Recording, Symbol
 from recproxy.call.tones import Tones
 from recproxy.errors import IllegalEvent
-from recproxy.policy import CallQuestion, Decision, Pass, PassReason, PurposePlan, Record, RecordPlan
+from recproxy.policy import Decision, Pass, PassReason, PurposePlan, Record, RecordPlan
 from storage.tags import Direction
 
 __all__ = ["ForkedCall"]
@@ -93,6 +94,7 @@ class ForkedCall:
         self._first_end: LegEnded | None = None
         self._released = False
         self._digits = 0
+        self._swapped = False
 
     @property
     def ended(self) -> bool:
@@ -228,11 +230,11 @@ class ForkedCall:
 
     def _decide(self, facts: CallFacts) -> Decision:
         """As the trunk's direction has it; if no purpose is for such a call, as in the other."""
-        decision = self._policy.decide(_question(facts))
+        decision = self._policy.decide(question_of(facts))
         if isinstance(decision, Pass) and decision.why is PassReason.NO_RULE:
             other = Direction.OUTBOUND if facts.direction is Direction.INBOUND else Direction.INBOUND
             turned = replace(facts, direction=other)
-            again = self._policy.decide(_question(turned))
+            again = self._policy.decide(question_of(turned))
             if not isinstance(again, Pass) or again.why is not PassReason.NO_RULE:
                 self._facts = turned
                 return again
@@ -275,6 +277,19 @@ class ForkedCall:
     # ---------------------------------------------------- later in the call
 
     def _changed(self, event: ForkChanged, now: float) -> list[Command]:
+        return [*self._moved(event), *self._offered_again(event, now)]
+
+    def _moved(self, event: ForkChanged) -> list[Command]:
+        """Metadata alone may say that the voices changed sections; any other move needs an offer."""
+        if event.offer is not None or self._taken is None or self.dialog is CallerLeg.INVITED:
+            return []
+        swapped = self._taken.is_swapped(event.sides)
+        if swapped is None or swapped is self._swapped:
+            return []
+        self._swapped = swapped
+        return [SwapSides(swapped)]
+
+    def _offered_again(self, event: ForkChanged, now: float) -> list[Command]:
         if self.dialog is not CallerLeg.CONFIRMED:
             if self._legs.caller in {CallerLeg.ENDING, CallerLeg.ENDED} or event.offer is None:
                 return []
@@ -300,6 +315,9 @@ class ForkedCall:
         self._agreement.codecs = taken.all_codecs
         local = self._agreement.local
         commands: list[Command] = [*taken.connect(local), taken.answer(local, again=True)]
+        if self._swapped:  # each section is sent to its speaker's ports again
+            self._swapped = False
+            commands.append(SwapSides(swapped=False))
         if taken.paused:
             return [*commands, *self._recording.pause(PauseCause.HOLD)]
         if changed or PauseCause.HOLD in self._recording.causes:
@@ -423,20 +441,6 @@ class ForkedCall:
                 ("keys_pressed", self._digits),
             ),
         )
-
-
-def _question(facts: CallFacts) -> CallQuestion:
-    return CallQuestion(
-        trunk=facts.trunk,
-        direction=facts.direction,
-        caller=facts.caller,
-        callee=facts.callee,
-        anonymous=facts.anonymous,
-        sos=facts.sos,
-        call=facts.sip_call_id,
-        day=facts.received.date(),
-        identities=facts.identities,
-    )
 
 
 def _has_passed(instant: float | None, now: float) -> bool:

@@ -53,6 +53,13 @@ class Taken:
         """Whether the client sends nothing, or not all, for now."""
         return not all(_is_sending(self.offer.streams[at]) for at in self.sides.values())
 
+    def is_swapped(self, sides: ForkSides) -> bool | None:
+        """Whether these are our sections with the parties the other way round; None if they are others."""
+        stand = ForkSides(self.sides.get(LegName.CALLER), self.sides.get(LegName.CALLEE))
+        if sides == stand:
+            return False
+        return True if sides == ForkSides(stand.callee, stand.caller) else None
+
     def connect(self, local: Mapping[LegName, tuple[LocalMedia, ...]]) -> list[ConnectMedia]:
         """Where either party's packets come from, with which keys; without a section it sends nothing."""
         return [self._connect(leg, local[leg][0]) for leg in LegName]

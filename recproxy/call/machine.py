@@ -333,7 +333,7 @@ class CallMachine:
         offer = self._setup.offered(event.offer)
         history = self._history
         history.invited_at = now
-        decision = self._policy.decide(_question(facts))
+        decision = self._policy.decide(question_of(facts))
         notes: list[Command] = []
         selection = pick.select_all(offer)
         match decision:
@@ -484,7 +484,7 @@ class CallMachine:
         return self._facts.trunk if self._facts is not None else ""
 
 
-def _question(facts: CallFacts) -> CallQuestion:
+def question_of(facts: CallFacts) -> CallQuestion:
     """What the policy is asked about a call."""
     return CallQuestion(
         trunk=facts.trunk,

@@ -91,13 +91,23 @@ class Listen:
 
 
 @dataclass(frozen=True, slots=True)
+class Swap:
+    """From an instant on, the voices of a stream have changed places, or are back."""
+
+    call: str
+    stream: int
+    at_ns: int
+    swapped: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """Seal what is open and end."""
 
     call: str = ""
 
 
-Job = Open | Pause | Resume | Seal | Discard | Drop | Audit | Listen | Stop
+Job = Open | Pause | Resume | Seal | Discard | Drop | Audit | Listen | Swap | Stop
 
 
 class Inbox:
@@ -199,12 +209,12 @@ class Inbox:
         return taken
 
     def take_early(self, calls: frozenset[str]) -> list[Job]:
-        """Take what must not wait for the next packets: pauses of these calls, and whom to listen to."""
+        """Take what must not wait for the next packets: pauses of these calls, moves, whom to listen to."""
 
         def early(job: Job) -> bool:
             if isinstance(job, Listen):
                 return bool(job.payload_types)
-            return isinstance(job, Pause | Resume) and job.call in calls
+            return isinstance(job, Swap) or (isinstance(job, Pause | Resume) and job.call in calls)
 
         taken = [job for job in self._waiting if early(job)]
         if taken:

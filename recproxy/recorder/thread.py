@@ -17,11 +17,10 @@ import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import islice
 from typing import Final
 
 from recproxy.call.commands import AuditNote, Note, OpenRecording
-from recproxy.call.events import Codec, DigitPressed, Event, LegName, RecordingFailed, RecordingOpened
+from recproxy.call.events import Codec, Event, RecordingFailed, RecordingOpened
 from recproxy.epochkeys import EpochKeys
 from recproxy.media import Clock
 from recproxy.recorder.evidence import Evidence
@@ -38,29 +37,22 @@ from recproxy.recorder.jobs import (
     Resume,
     Seal,
     Stop,
+    Swap,
 )
+from recproxy.recorder.keypresses import Keypresses
 from recproxy.recorder.live import Live, Packets
 from recproxy.recorder.opening import Prepared, RecorderConfig, names_of, prepare
 from recproxy.recorder.refusals import Refusals
-from recproxy.recorder.streams import by_stream
+from recproxy.recorder.sides import Sides
 from recproxy.subject import NumberIndexer
-from rtp import DigitDetector, Fork, ForkBatch, RtpError, Side, may_hold_events, sort_batch
-from storage import (
-    RecordingId,
-    RecordingStore,
-    RecordingWriter,
-    SealFacts,
-    StorageError,
-)
+from rtp import Fork, RtpError, sort_batch
+from storage import RecordingId, RecordingStore, RecordingWriter, SealFacts, StorageError
 
-_LEGS: Final = {Side.CALLER: LegName.CALLER, Side.CALLEE: LegName.CALLEE}
 _SECOND_NS: Final = 1_000_000_000
 _GATHER_NS: Final = 50_000_000
 """An opening or a seal waits this long for others that can share its syncs."""
 _STOPPED: Final = "the recorder has stopped"
 _LONGEST_REASON: Final = 200
-_MOST_DIGITS: Final = 32
-"""Keys told at a time: more than a hand can press, so a flood of events stays within bounds."""
 
 
 class Recorder:
@@ -107,8 +99,9 @@ class Recorder:
         self._inbox = Inbox(clock)
         self._pace = Pace()
         self._evidence = Evidence(store, note)
+        self._sides = Sides()
         self._live: dict[str, Live] = {}
-        self._heard: dict[int, tuple[str, DigitDetector]] = {}  # by stream
+        self._keys = Keypresses(post)
         self._refusals = Refusals(store, clock, note)
         self._lost: dict[str, int] = {}  # streams of failed recordings, until their seal
         self._packets: dict[int, list[Packets]] = {}  # drained, not yet on a timeline
@@ -171,6 +164,10 @@ class Recorder:
     def listen(self, call: str, stream: int, payload_types: frozenset[int]) -> None:
         """Tell the keys pressed in a stream, by these payload types; none: no longer."""
         self._inbox.put(Listen(call, stream, payload_types))
+
+    def swap(self, call: str, stream: int, at_ns: int, *, swapped: bool) -> None:
+        """From ``at_ns`` on, each voice of a stream comes by the other's side, or by its own again."""
+        self._inbox.put(Swap(call, stream, at_ns, swapped))
 
     def audit(self, call: str, note: AuditNote) -> None:
         """Append to the audit chain."""
@@ -235,8 +232,8 @@ class Recorder:
                 self._discard(job)
             case Drop():
                 self._drop(job)
-            case Listen():
-                self._listen(job)
+            case Listen() | Swap():
+                self._attend(job)
             case Audit():
                 self._evidence.add(job.call, job.note)
             case Stop():
@@ -328,30 +325,20 @@ class Recorder:
             batch = self._fork.drain()
             if len(batch.records) == 0:
                 return
-            self._tell_digits(batch)
+            self._sides.settle(batch.records)
+            self._keys.tell(batch)
             ranked = sort_batch(batch.records, batch.data)
             for run in ranked.runs:
                 if run.stream not in muted:
                     self._packets.setdefault(run.stream, []).append((run, ranked))
 
-    def _tell_digits(self, batch: ForkBatch) -> None:
-        """Tell the keys of all calls that are listened to, recorded or not."""
-        for stream, records in by_stream(batch.records[may_hold_events(batch.records)]):
-            heard = self._heard.get(stream)
-            if heard is not None:
-                call, detector = heard
-                for side, digit in islice(detector.hear(records, batch.data), _MOST_DIGITS):
-                    self._post(call, DigitPressed(_LEGS[side], digit))
-
-    def _listen(self, job: Listen) -> None:
-        heard = self._heard.get(job.stream)
+    def _attend(self, job: Listen | Swap) -> None:
+        if isinstance(job, Swap):
+            self._sides.swap(job.stream, job.at_ns, swapped=job.swapped)
+            return
         if not job.payload_types:
             self._drain()
-            self._heard.pop(job.stream, None)
-        elif heard is None:
-            self._heard[job.stream] = job.call, DigitDetector(job.payload_types)
-        else:
-            heard[1].agree(job.payload_types)
+        self._keys.listen(job)
 
     def _seal_together(self, jobs: list[Seal]) -> None:
         if not jobs:
