@@ -70,6 +70,8 @@ _WATCHDOG_S: Final = 5.0
 _TIDY_S: Final = 60.0
 _END_GRACE_S: Final = 45.0
 _LOG_SEGMENT_BYTES: Final = 64 << 20  # 20 s of 200 calls: a new segment syncs the body of each of them
+_RING_S: Final = 4.0  # so long the recorder's thread may stand still
+_RING_SPARE_S: Final = 2.0  # of that for the disk, where it waits for the catalogue besides
 _PR_SET_DUMPABLE: Final = 4  # linux/prctl.h
 _Key = TypeVar("_Key")
 _IO: Final[Mapping[settings.MediaIo, Literal["auto", "epoll", "io_uring"]]] = {
@@ -276,7 +278,7 @@ def _open_store(config: Config, log: EventLog, clock: SystemClock, stack: ExitSt
             hint="make the directory, owned by the user that recproxy runs as, mode 0700",
         ) from err
     try:
-        catalogue = open_catalogue(places, config.node, files)
+        catalogue = open_catalogue(places, config.node, files, hurried=True)
         stack.callback(catalogue.close)
         audit = AuditLog(files, signing_key, config.node, clock.utcnow)
         store = RecordingStore(files, catalogue, audit, recipients, segment_bytes=_LOG_SEGMENT_BYTES)
@@ -355,10 +357,13 @@ def load_prompts(config: Config, policy: Policy, log: EventLog) -> PromptSet:
 
 
 def _relay(config: Config) -> Relay:
-    media = config.media
+    media, places = config.media, config.storage
+    still_s = _RING_S
+    if places.catalogue_file is None:
+        still_s = max(still_s, places.catalogue_timeout.total_seconds() + _RING_SPARE_S)
     return Relay(
         threads=media.threads,
-        ring_bytes=ring_bytes_for(config.sip.max_calls, threads=media.threads),
+        ring_bytes=ring_bytes_for(config.sip.max_calls, threads=media.threads, seconds=still_s),
         dscp=media.dscp,
         io=_IO[media.io],
     )

@@ -6,25 +6,34 @@ from recproxy.config.storing import NodeName, StorageConfig
 from recproxy.errors import ConfigError
 from recproxy.secretfile import secret_lines
 from storage import Catalogue, Files, Objects, StorageError
-from storage.catalogue import reach
+from storage.catalogue import ANSWER_SECONDS, reach
 
 __all__ = ["bucket_fault", "catalogue_fault", "open_catalogue", "open_objects"]
 
 
-def open_catalogue(places: StorageConfig, node: NodeName, files: Files) -> Catalogue:
+def open_catalogue(
+    places: StorageConfig, node: NodeName, files: Files, *, hurried: bool = False
+) -> Catalogue:
     """Open or create the catalogue.
 
     Args:
         places: What names it.
         node: Name of this node.
         files: The data directory.
+        hurried: Whether calls wait for its answers.
 
     Raises:
         ConfigError: Its password cannot be read.
         CatalogueError: It cannot be opened or is of a newer version, or the node's name is another's.
         FileFault: Its file cannot be created.
     """
-    return Catalogue.open(files, places.catalogue_url, password=_password(places), nodes=places.nodes(node))
+    return Catalogue.open(
+        files,
+        places.catalogue_url,
+        password=_password(places),
+        nodes=places.nodes(node),
+        answer_s=places.catalogue_timeout.total_seconds() if hurried else ANSWER_SECONDS,
+    )
 
 
 def open_objects(places: StorageConfig) -> Objects | None:

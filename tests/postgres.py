@@ -13,7 +13,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,6 +68,33 @@ class Postgres:
             self.process.close()
             self.process = None
 
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Nothing of it runs, though the kernel still takes connections and words for it."""
+        with self.freezing() as freeze:
+            freeze()
+            yield
+
+    @contextlib.contextmanager
+    def freezing(self) -> Iterator[Callable[[], None]]:
+        """The same, from the call of what this gives; it runs again at the end."""
+        frozen: list[int] = []
+
+        def freeze() -> None:
+            assert self.process is not None
+            postmaster = self.process.pid
+            children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+            for pid in (postmaster, *map(int, children)):  # its children are in groups of their own
+                os.kill(pid, signal.SIGSTOP)
+                frozen.append(pid)
+
+        try:
+            yield freeze
+        finally:
+            for pid in frozen:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
     def url(self, database: str) -> str:
         """SQLAlchemy URL of a database, without the password."""
         return f"postgresql+psycopg://{ROLE}@/{database}?host={self.socket}"
@@ -87,12 +114,14 @@ class Postgres:
 
 
 def _as_unprivileged(*argv: str) -> list[str]:
+    """Run it as a user that it accepts; it ends with the process that runs the tests, however that ends."""
+    ends_with_us = ["setpriv", "--pdeathsig=QUIT"]
     if os.geteuid() != 0:
-        return list(argv)
+        return [*ends_with_us, "--", *argv]
     group = subprocess.run(
         ["id", "-g", _UNPRIVILEGED], capture_output=True, text=True, check=True
     ).stdout.strip()
-    return ["setpriv", f"--reuid={_UNPRIVILEGED}", f"--regid={group}", "--clear-groups", "--", *argv]
+    return [*ends_with_us, f"--reuid={_UNPRIVILEGED}", f"--regid={group}", "--clear-groups", "--", *argv]
 
 
 @contextlib.contextmanager

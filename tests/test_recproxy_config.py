@@ -686,6 +686,10 @@ def test_a_catalogue_of_ones_own_has_all_rows_whatever_the_node_is_called() -> N
             ("catalogue_password_file: pw",),
             "storage.catalogue_password_file: is for a catalogue in PostgreSQL; take it out",
         ),
+        (
+            (f"catalogue: {POSTGRESQL}", "catalogue_timeout: PT11S"),
+            "storage.catalogue_timeout: is not from PT1S to PT10S",
+        ),
         (("former_nodes: [a]",), "storage.former_nodes: is for a catalogue in PostgreSQL; take it out"),
         (
             (f"catalogue: {POSTGRESQL}", "former_nodes: [a, recproxy]"),

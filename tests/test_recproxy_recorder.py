@@ -566,18 +566,18 @@ def test_too_little_space_raises_the_flag_until_there_is_enough(stage: Stage) ->
     assert [line["what"] for line in stage.journal.noted("disk.failed")] == ["space"]
     stage.recorder.stop()
     stage.disk.free = 1 << 30
-    stage.recorder._check_space()
-    assert stage.recorder._space_fault is None
+    stage.recorder._places.look()
+    assert stage.recorder._places.fault is None
     assert len(stage.journal.noted("disk.recovered")) == 1
 
 
 def test_a_file_system_that_cannot_be_asked_is_asked_again(stage: Stage) -> None:
     stage.disk.break_at("statvfs", ".")
     stage.turn(500)
-    assert stage.recorder._space_fault is not None
+    assert stage.recorder._places.fault is not None
     stage.disk.mend()
     stage.turn(500)
-    assert stage.recorder._space_fault is None
+    assert stage.recorder._places.fault is None
 
 
 def test_two_faults_do_not_hide_each_other(stage: Stage) -> None:
@@ -585,10 +585,10 @@ def test_two_faults_do_not_hide_each_other(stage: Stage) -> None:
     stage.disk.break_at("write", "audit/")
     stage.disk.free = 1000
     stage.turn(500)
-    assert stage.recorder._space_fault is not None
+    assert stage.recorder._places.fault is not None
     stage.disk.free = 1 << 30
     stage.turn(500)
-    assert stage.recorder._space_fault is None
+    assert stage.recorder._places.fault is None
     assert stage.recorder._evidence.fault is not None
 
 

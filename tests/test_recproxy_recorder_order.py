@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 from call_values import DTMF, PCMU, Journal, ManualClock, open_recording
@@ -36,6 +37,8 @@ class Written:
 
 class Shelf:
     """A store in memory, of one writer a call."""
+
+    catalogue = SimpleNamespace(fault=None)
 
     def __init__(self) -> None:
         self.by_call: dict[str, Written] = {}

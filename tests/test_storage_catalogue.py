@@ -111,13 +111,14 @@ def test_the_schema_refuses_a_contradiction(catalogue: Catalogue, change: str) -
 def test_states_go_forward_only(catalogue: Catalogue) -> None:
     recording = sealed(catalogue, 1)
     for step in (
-        lambda: catalogue.mark_sealed([SealedRow(recording, seal_facts(), 1, HASH)]),
+        lambda: catalogue.mark_sealed([SealedRow(recording, seal_facts(), 1, HASH[::-1])]),
         lambda: catalogue.mark_aborted(recording, "late"),
         lambda: catalogue.bury([stone(1)]),
         lambda: catalogue.bury([stone(1, State.DISCARDED)]),
     ):
         with pytest.raises(CatalogueError, match=r"sealed|cannot become"):
             step()
+    catalogue.mark_sealed([SealedRow(recording, seal_facts(), 1, HASH)])  # nobody was told that it was done
     assert catalogue.get(recording).state is State.SEALED
     row = catalogue.claim_for_shredding(recording, "erase")
     assert (row.state, row.cause) == (State.SHREDDING, "erase")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from datetime import timedelta
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, NewType
@@ -20,6 +21,8 @@ __all__ = ["BucketConfig", "ClockNeed", "NodeName", "StorageConfig", "check_stor
 
 NodeName = NewType("NodeName", str)
 
+_SHORTEST_WAIT: Final = timedelta(seconds=1)
+_LONGEST_WAIT: Final = timedelta(seconds=10)
 _SQLITE: Final = ("sqlite", "sqlite+pysqlite")
 _POSTGRESQL: Final = "postgresql+psycopg"
 
@@ -80,6 +83,8 @@ class StorageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             nodes that name it.
         catalogue_password_file: Holds the password for PostgreSQL, alone on its first line; mode
             0600. None if the server asks for none.
+        catalogue_timeout: How long ``recproxy run`` waits for PostgreSQL; the thread that records
+            stands still meanwhile, once, since nobody is asked who did not answer.
         former_nodes: Names of nodes whose data directory was moved into this one.
         bucket: Where ``recproxy upload`` moves sealed bodies; None if they stay in ``directory``.
         sync_interval_ms: Milliseconds between two syncs of the write-ahead log: what a
@@ -94,6 +99,7 @@ class StorageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     epochs: Path | None = None
     catalogue: str = ""
     catalogue_password_file: Path | None = None
+    catalogue_timeout: timedelta = timedelta(seconds=2)
     former_nodes: tuple[NodeName, ...] = ()
     bucket: BucketConfig | None = None
     sync_interval_ms: Annotated[
@@ -129,6 +135,8 @@ def check_storage(config: Config, document: Document) -> None:
         ):
             if value:
                 document.note(("storage", name), "is for a catalogue in PostgreSQL; take it out")
+    if not _SHORTEST_WAIT <= places.catalogue_timeout <= _LONGEST_WAIT:
+        document.note(("storage", "catalogue_timeout"), "is not from PT1S to PT10S")
     for at, node in enumerate(places.former_nodes):
         if node == config.node or node in places.former_nodes[:at]:
             document.note(("storage", "former_nodes", at), f"{node} a second time; take it out")

@@ -42,11 +42,13 @@ from recproxy.recorder.jobs import (
 from recproxy.recorder.keypresses import Keypresses
 from recproxy.recorder.live import Live, Packets
 from recproxy.recorder.opening import Prepared, RecorderConfig, names_of, prepare
+from recproxy.recorder.places import Places
 from recproxy.recorder.refusals import Refusals
+from recproxy.recorder.seals import Finished, Seals
 from recproxy.recorder.sides import Sides
 from recproxy.subject import NumberIndexer
 from rtp import Fork, RtpError, sort_batch
-from storage import RecordingId, RecordingStore, RecordingWriter, SealFacts, StorageError
+from storage import RecordingId, RecordingStore, RecordingWriter, StorageError
 
 _SECOND_NS: Final = 1_000_000_000
 _GATHER_NS: Final = 50_000_000
@@ -103,9 +105,10 @@ class Recorder:
         self._live: dict[str, Live] = {}
         self._keys = Keypresses(post)
         self._refusals = Refusals(store, clock, note)
+        self._seals = Seals(store, note)
+        self._places = Places(store, config.min_free_bytes, note)
         self._lost: dict[str, int] = {}  # streams of failed recordings, until their seal
         self._packets: dict[int, list[Packets]] = {}  # drained, not yet on a timeline
-        self._space_fault: str | None = None
         self._stopped = False
         self._synced_ns = clock.monotonic_ns()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
@@ -114,7 +117,7 @@ class Recorder:
 
     def start(self) -> None:
         """Start the thread."""
-        self._check_space()
+        self._places.look()
         self._thread.start()
 
     def stop(self) -> None:
@@ -130,7 +133,7 @@ class Recorder:
         """Why nothing can be recorded at present, or nothing for this purpose; None if it can."""
         if self._stopped or not self._thread.is_alive():
             return _STOPPED
-        found = self._evidence.fault or self._space_fault or self._clock_fault()
+        found = self._evidence.fault or self._places.fault or self._clock_fault()
         if found is None and purpose and self._epochs is not None:
             return self._epochs.fault(purpose, self._clock.utcnow())
         return found
@@ -239,6 +242,7 @@ class Recorder:
             case Stop():
                 now = self._clock.monotonic_ns()
                 self._seal_together([Seal(call, now, "daemon stopped", 0) for call in self._live])
+                self._lose_all(self._seals.give_up())
                 self._sync()
                 self._stopped = True
 
@@ -308,7 +312,7 @@ class Recorder:
             packets = self._packets.pop(live.stream, [])
             self._attempt(live, partial(live.advance, packets, min(now, ends.get(live.call, now))))
         self._sync()
-        self._check_space()
+        self._places.look()
 
     def _hold_early(self) -> None:
         """Carry out waiting pauses, their ends, and whom to listen to: packets are measured by them.
@@ -344,27 +348,18 @@ class Recorder:
         if not jobs:
             return
         self._drain()
-        finished: list[tuple[Live, SealFacts]] = []
+        finished: list[Finished] = []
         for job in jobs:
             live = self._live.get(job.call)
             if live is not None:
                 self._attempt(live, partial(self._finish, live, job, finished))
-        try:
-            sealed = self._store.seal_together([(live.writer, facts) for live, facts in finished])
-        except Exception as err:  # noqa: BLE001 - the boundary: these recordings' fault ends them only
-            for live, _ in finished:
-                self._lose(live, _why(err), type(err).__name__)
-        else:
-            for (live, facts), outcome in zip(finished, sealed, strict=True):
-                if isinstance(outcome, StorageError):
-                    self._lose(live, str(outcome), str(outcome)[:_LONGEST_REASON])
-                else:
-                    del self._live[live.call]
-                    self._note(live.call, Note("recording.sealed", live.sealed_fields(facts)))
+        for live, _ in finished:
+            del self._live[live.call]
+        self._lose_all(self._seals.seal(finished))
         for stream in [self._lost.pop(job.call) for job in jobs if job.call in self._lost]:
             self._packets.pop(stream, None)
 
-    def _finish(self, live: Live, job: Seal, finished: list[tuple[Live, SealFacts]]) -> None:
+    def _finish(self, live: Live, job: Seal, finished: list[Finished]) -> None:
         packets = self._packets.pop(live.stream, [])
         finished.append((live, live.finish(packets, job, self._wall(job.end_ns))))
 
@@ -387,6 +382,7 @@ class Recorder:
     def _sync(self) -> None:
         self._evidence.again()
         self._refusals.again()
+        self._lose_all(self._seals.again())
         try:
             faults = self._store.sync()
         except StorageError as err:
@@ -405,6 +401,15 @@ class Recorder:
         del self._live[live.call]
         self._lost[live.call] = live.stream
         self._packets.pop(live.stream, None)
+        self._abort(live, why, reason)
+
+    def _lose_all(self, failed: list[tuple[Live, Exception]]) -> None:
+        """Recordings that have all their audio and could not be sealed: the next start sees to them."""
+        for live, err in failed:
+            short = str(err)[:_LONGEST_REASON] if isinstance(err, StorageError) else type(err).__name__
+            self._abort(live, _why(err), short)
+
+    def _abort(self, live: Live, why: str, reason: str) -> None:
         try:
             live.writer.abort(reason)  # says so in the catalogue and the audit chain
         except StorageError as err:
@@ -419,22 +424,6 @@ class Recorder:
     def _audit_failure(self, call: str, recording: RecordingId, purpose: str) -> None:
         fields = (("rec", recording.text), ("purpose", purpose), ("outcome", "failed"))
         self._evidence.add(call, AuditNote("rec.failed", fields))
-
-    def _check_space(self) -> None:
-        before, self._space_fault = self._space_fault, self._short_of_space()
-        if before is None and self._space_fault is not None:
-            self._note("", Note("disk.failed", (("what", "space"), ("why", self._space_fault))))
-        elif before is not None and self._space_fault is None:
-            self._note("", Note("disk.recovered", (("what", "space"),)))
-
-    def _short_of_space(self) -> str | None:
-        try:
-            free = self._store.free_bytes()
-        except StorageError as err:
-            return str(err)
-        if free >= self._config.min_free_bytes:
-            return None
-        return f"{free >> 20} MiB of disk left, {self._config.min_free_bytes >> 20} needed"
 
     def _wall(self, at_ns: int) -> datetime:
         ago = self._clock.monotonic_ns() - at_ns

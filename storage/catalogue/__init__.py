@@ -1,6 +1,12 @@
 """The catalogue of recordings: rows, tombstones and the changes of state between them."""
 
-from storage.catalogue.engines import open_engine, postgresql_engine, sqlite_engine, sqlite_url
+from storage.catalogue.engines import (
+    ANSWER_SECONDS,
+    open_engine,
+    postgresql_engine,
+    sqlite_engine,
+    sqlite_url,
+)
 from storage.catalogue.holds import HoldRegister
 from storage.catalogue.leases import LEASE, Lease, LeaseRegister
 from storage.catalogue.membership import reach
@@ -24,6 +30,7 @@ from storage.catalogue.tickets import Ticket, TicketRegister
 from storage.catalogue.wraps import EpochUse, Standing, WrapRegister
 
 __all__ = [
+    "ANSWER_SECONDS",
     "CATALOGUE_NAME",
     "EXPIRY",
     "LEASE",

@@ -9,10 +9,11 @@ the row of a recording is the lock on all that is decided about that recording:
 
 from __future__ import annotations
 
+import math
 import sqlite3
-import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
@@ -22,9 +23,12 @@ from storage.errors import CatalogueError
 
 if TYPE_CHECKING:  # the driver is there only where it is used
     import psycopg
-    from sqlalchemy.engine.interfaces import DBAPIConnection
+
+    from storage.catalogue.server import Door
 
 __all__ = [
+    "ANSWER_SECONDS",
+    "fault_of",
     "is_shared",
     "lock_rows",
     "lock_schema",
@@ -35,14 +39,16 @@ __all__ = [
     "sqlite_url",
 ]
 
+ANSWER_SECONDS: Final = 60.0
+"""How long whoever has time waits for an answer of a server; who records has not."""
 _BUSY_SECONDS: Final = 10.0
-_AWAY_SECONDS: Final = 5.0
-_TCP_MS: Final = 3_000
+_CONNECT_SECONDS: Final = (2, 10)  # libpq wants two at least
+_LOCK_SECONDS: Final = 3.0
+_DOOR: Final = "recproxy_door"
 _SCHEMA_LOCK: Final = 0x7265_6370_726F_7879  # "recproxy", for pg_advisory_xact_lock(bigint)
 _POSTGRESQL_SETTINGS: Final = {
     "synchronous_commit": "on",  # a commit is on the disk when it returns, whatever the server's default
     "default_transaction_isolation": "read committed",
-    "lock_timeout": "3s",  # the thread that records may stand still for four (rtp.fork.ring_bytes_for)
     "idle_in_transaction_session_timeout": "60s",
 }
 
@@ -59,12 +65,13 @@ def sqlite_url(path: str) -> str:
     return f"sqlite:///{path}"
 
 
-def open_engine(url: str, password: str = "") -> sa.Engine:
+def open_engine(url: str, password: str = "", answer_s: float = ANSWER_SECONDS) -> sa.Engine:
     """Make the engine that a URL asks for.
 
     Args:
         url: SQLAlchemy URL, ``sqlite`` or ``postgresql+psycopg``.
         password: Of the role at the PostgreSQL server; empty if the server asks for none.
+        answer_s: How long an answer of the server may take, in seconds.
 
     Raises:
         CatalogueError: It is for another database, or its driver is not installed.
@@ -73,7 +80,7 @@ def open_engine(url: str, password: str = "") -> sa.Engine:
     if backend == "sqlite":
         return sqlite_engine(url)
     if backend == "postgresql":
-        return postgresql_engine(url, password)
+        return postgresql_engine(url, password, answer_s)
     raise CatalogueError(f"the catalogue can be in SQLite or PostgreSQL, not in {backend}")
 
 
@@ -94,15 +101,17 @@ def sqlite_engine(url: str, **options: Any) -> sa.Engine:  # noqa: ANN401  -- ha
     return engine
 
 
-def postgresql_engine(url: str, password: str = "") -> sa.Engine:
+def postgresql_engine(url: str, password: str = "", answer_s: float = ANSWER_SECONDS) -> sa.Engine:
     """Make an engine whose commits are on the server's disk when they return.
 
-    A connection that the server closed meanwhile is replaced before it is used. A server that
-    cannot be reached is not asked again for five seconds: who records cannot wait for it each time.
+    A connection that the server closed meanwhile is replaced before it is used. A statement that
+    takes too long is ended by the server; a server that does not even do that is not asked again
+    until it has answered somebody who only waits for that (``storage.catalogue.server``).
 
     Args:
         url: SQLAlchemy URL, ``postgresql+psycopg``.
         password: Of the role; never part of a message.
+        answer_s: How long an answer may take, in seconds.
 
     Raises:
         CatalogueError: psycopg is not installed.
@@ -110,20 +119,35 @@ def postgresql_engine(url: str, password: str = "") -> sa.Engine:
     address = sa.make_url(url)
     if password:
         address = address.set(password=password)
+    least, most = _CONNECT_SECONDS
     try:
+        from storage.catalogue.server import Door  # noqa: PLC0415 - psycopg is there only where it is used
+
+        door = Door(answer_s)
         engine = sa.create_engine(
             address,
             pool_pre_ping=True,
             hide_parameters=True,
-            connect_args={"connect_timeout": 2, "tcp_user_timeout": _TCP_MS, "application_name": "recproxy"},
+            execution_options={_DOOR: door},
+            connect_args={
+                "connect_timeout": max(least, min(most, math.ceil(answer_s))),
+                "tcp_user_timeout": int(min(answer_s, most) * 1000) + 1000,
+                "application_name": "recproxy",
+            },
         )
     except ImportError as err:
         raise CatalogueError(
             "a catalogue in PostgreSQL needs psycopg: install recproxy with its extra postgresql"
         ) from err
-    sa.event.listen(engine, "do_connect", _Door().connect)
-    sa.event.listen(engine, "connect", _set_up_postgresql)
+    door.guard(engine)
+    sa.event.listen(engine, "connect", partial(_set_up_postgresql, answer_s))
     return engine
+
+
+def fault_of(engine: sa.Engine) -> str | None:
+    """Why a server cannot be asked now; None if it can, or if it is a file."""
+    door: Door | None = engine.get_execution_options().get(_DOOR)
+    return None if door is None else door.fault
 
 
 def is_shared(engine: sa.Engine) -> bool:
@@ -132,8 +156,11 @@ def is_shared(engine: sa.Engine) -> bool:
 
 
 def lock_schema(connection: sa.Connection) -> None:
-    """Let one process at a time make or change tables, until the transaction ends."""
+    """Let one process at a time make or change tables, until the transaction ends; that may take long."""
     if connection.dialect.name == "postgresql":
+        from storage.catalogue.server import at_leisure  # noqa: PLC0415 - psycopg is there only where it is used
+
+        at_leisure(connection)
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.literal(_SCHEMA_LOCK, sa.BigInteger))))
 
 
@@ -177,29 +204,13 @@ def _begin_sqlite(connection: sa.Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-class _Door:
-    """The way to a server: shut for a while when nobody answered."""
-
-    def __init__(self) -> None:
-        self._shut_until = float("-inf")
-
-    def connect(
-        self, dialect: sa.Dialect, _record: object, arguments: tuple[Any, ...], options: dict[str, Any]
-    ) -> DBAPIConnection:
-        """Connect, or say at once that it failed just now."""
-        errors = dialect.loaded_dbapi
-        if time.monotonic() < self._shut_until:
-            raise errors.OperationalError("the server was not reached just now")
-        try:
-            return dialect.connect(*arguments, **options)
-        except errors.OperationalError:
-            self._shut_until = time.monotonic() + _AWAY_SECONDS
-            raise
-
-
-def _set_up_postgresql(connection: psycopg.Connection[Any], _record: object) -> None:
+def _set_up_postgresql(answer_s: float, connection: psycopg.Connection[Any], _record: object) -> None:
+    limits = {
+        "statement_timeout": f"{answer_s * 1000:.0f}ms",
+        "lock_timeout": f"{min(answer_s, _LOCK_SECONDS) * 1000:.0f}ms",
+    }
     connection.autocommit = True
     with connection.cursor() as cursor:
-        for name, value in _POSTGRESQL_SETTINGS.items():
+        for name, value in (_POSTGRESQL_SETTINGS | limits).items():
             cursor.execute("SELECT set_config(%s, %s, false)", (name, value))
     connection.autocommit = False

@@ -11,7 +11,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from storage.catalogue.engines import is_shared, one_instant
+from storage.catalogue.engines import fault_of, is_shared, one_instant
 from storage.catalogue.rows import CatalogueRow, State, Tombstone, decode_row, decode_tombstone
 from storage.catalogue.schema import FINDABLE, FURTHER, NUMBERS, RECORDINGS, TOMBSTONES, Instant
 from storage.errors import AmbiguousId, CatalogueBusy, CatalogueError, ForeignRecording, RecordingNotFound
@@ -83,6 +83,11 @@ class Queries:
     def shared(self) -> bool:
         """Whether other nodes may use this catalogue."""
         return is_shared(self._engine)
+
+    @property
+    def fault(self) -> str | None:
+        """Why the server cannot be asked now; None if it can, or if the catalogue is a file. Asks nobody."""
+        return fault_of(self._engine)
 
     def owns(self, row: CatalogueRow) -> bool:
         """Whether the headers, the log and the audit chain of a recording are ours."""

@@ -24,7 +24,7 @@ from typing import Final, Self
 
 import sqlalchemy as sa
 
-from storage.catalogue.engines import is_shared, lock_rows, lock_schema, open_engine
+from storage.catalogue.engines import ANSWER_SECONDS, is_shared, lock_rows, lock_schema, open_engine
 from storage.catalogue.finding import end_finding, forget_numbers, note_numbers
 from storage.catalogue.holds import HoldRegister, blocked_by, forget
 from storage.catalogue.leases import LeaseRegister
@@ -35,6 +35,7 @@ from storage.catalogue.migration import (
     key_tombstones_by_purpose,
     name_headers_by_purpose,
 )
+from storage.catalogue.moves import SEAL, SEALED_FROM, refusal, seal_values
 from storage.catalogue.queries import Queries, named_errors
 from storage.catalogue.rows import (
     CatalogueRow,
@@ -42,7 +43,6 @@ from storage.catalogue.rows import (
     SealedRow,
     State,
     Tombstone,
-    encode_facts,
     notice_values,
     open_values,
     stone_values,
@@ -66,7 +66,6 @@ from storage.errors import (
     CatalogueError,
     FilePresent,
     HeldRecording,
-    RecordingNotFound,
 )
 from storage.files import Files
 from storage.holds import BLOCKING
@@ -118,7 +117,15 @@ class Catalogue(Queries):
         self.wraps = WrapRegister(engine)
 
     @classmethod
-    def open(cls, files: Files, url: str, *, password: str = "", nodes: Sequence[str] | None = None) -> Self:
+    def open(
+        cls,
+        files: Files,
+        url: str,
+        *,
+        password: str = "",
+        nodes: Sequence[str] | None = None,
+        answer_s: float = ANSWER_SECONDS,
+    ) -> Self:
         """Open or create the catalogue of a data directory.
 
         Args:
@@ -128,6 +135,7 @@ class Catalogue(Queries):
             password: Of the role at that server, if it asks for one.
             nodes: Name of this node, then of those whose data directory was moved into this
                 one, if others share the catalogue; None if all recordings are ours.
+            answer_s: How long an answer of the server may take, in seconds.
 
         Returns:
             The catalogue.
@@ -137,7 +145,7 @@ class Catalogue(Queries):
                 node is another data directory's.
             FileFault: The file cannot be created.
         """
-        engine = open_engine(url, password)
+        engine = open_engine(url, password, answer_s)
         try:
             return cls._opened(files, engine, nodes)
         except BaseException:
@@ -185,7 +193,7 @@ class Catalogue(Queries):
             note_numbers(connection, rows)
 
     def mark_sealed(self, rows: Sequence[SealedRow]) -> None:
-        """OPEN or ABORTED → SEALED, all or none.
+        """OPEN or ABORTED → SEALED, all or none; may be repeated, if nobody knows whether it was done.
 
         Args:
             rows: One or more, each recording once.
@@ -194,34 +202,9 @@ class Catalogue(Queries):
             CatalogueError: One is in another state, or the catalogue cannot be written;
                 no row was changed.
         """
-        allowed = (State.OPEN, State.ABORTED)
-        change = (
-            RECORDINGS.update()
-            .where(
-                RECORDINGS.c.id == sa.bindparam("recording"),
-                RECORDINGS.c.state.in_([state.value for state in allowed]),
-            )
-            .values(
-                state=State.SEALED.value,
-                facts=sa.bindparam("seal_facts"),
-                size_bytes=sa.bindparam("seal_size_bytes"),
-                sha256=sa.bindparam("seal_sha256"),
-                reason=sa.bindparam("seal_reason"),
-            )
-        )
-        values = [
-            {
-                "recording": row.recording.text,
-                "seal_facts": encode_facts(row.facts),
-                "seal_size_bytes": row.size_bytes,
-                "seal_sha256": row.sha256,
-                "seal_reason": row.facts.reason,
-            }
-            for row in rows
-        ]
         with self._transaction() as connection:
-            if connection.execute(change, values).rowcount != len(rows):
-                raise _refusal(connection, [row.recording for row in rows], allowed)
+            if connection.execute(SEAL, [seal_values(row) for row in rows]).rowcount != len(rows):
+                raise refusal(connection, [row.recording for row in rows], SEALED_FROM)
 
     def mark_aborted(self, recording: RecordingId, reason: str) -> None:
         """OPEN → ABORTED; the expiry stands.
@@ -448,7 +431,7 @@ class Catalogue(Queries):
                 .values(**values)
             ).rowcount
             if changed != 1:
-                raise _refusal(connection, [recording], states)
+                raise refusal(connection, [recording], states)
 
     @contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
@@ -462,20 +445,3 @@ def _all_expired(instant: datetime) -> sa.ColumnElement[bool]:
         FURTHER.c.id == RECORDINGS.c.id, FURTHER.c.cause == "", FURTHER.c.expiry > instant
     )
     return sa.and_(RECORDINGS.c.expiry <= instant, sa.not_(later))
-
-
-def _refusal(
-    connection: sa.Connection, recordings: Sequence[RecordingId], allowed: Sequence[State]
-) -> CatalogueError:
-    """Why a change of state is refused: the first recording that is in none of those it may start from."""
-    query = sa.select(RECORDINGS.c.id, RECORDINGS.c.state).where(
-        RECORDINGS.c.id.in_([recording.text for recording in recordings])
-    )
-    states = {found.id: found.state for found in connection.execute(query)}
-    for recording in recordings:
-        if recording.text not in states:
-            return RecordingNotFound(f"no recording {recording} in the catalogue")
-        if State(states[recording.text]) not in allowed:
-            names = " or ".join(state.value for state in allowed)
-            return CatalogueError(f"recording {recording} is {states[recording.text]}, not {names}")
-    return CatalogueError("a recording was named twice in one change of state")
