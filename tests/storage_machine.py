@@ -175,14 +175,28 @@ _COMPILED: dict[object, object] = {}
 """Compiled statements, shared by all the short-lived engines of the tests."""
 
 
-def memory_engine(image: bytes | None = None) -> sa.Engine:
-    """A SQLite catalogue in memory, empty or from an image."""
-    engine = sqlite_engine(
+def _engine() -> sa.Engine:
+    return sqlite_engine(
         "sqlite://",
         poolclass=StaticPool,
         connect_args={"check_same_thread": False},
         execution_options={"compiled_cache": _COMPILED},
     )
+
+
+@functools.cache
+def _dialect() -> sa.Dialect:
+    """One for all engines: it is part of the key under which a compiled statement is found."""
+    engine = _engine()
+    engine.connect().close()
+    engine.dispose()
+    return engine.dialect
+
+
+def memory_engine(image: bytes | None = None) -> sa.Engine:
+    """A SQLite catalogue in memory, empty or from an image."""
+    engine = _engine()
+    engine.dialect = _dialect()
     if image is not None:
         driver(engine).deserialize(image)
     return engine

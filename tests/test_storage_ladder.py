@@ -125,7 +125,7 @@ def test_every_rung_leaves_a_disk_that_recovers(work: Work, fault: Fault, sticky
 def test_power_may_fail_at_every_operation(work: Work, loss: Loss) -> None:
     rungs = 0
     for machine in climb(work, Fault.CRASH, sticky=True):
-        for seed in range(1 if loss is Loss.ALL_LOST else 4):
+        for seed in range(1 if loss is Loss.ALL_LOST else 2):
             restart(machine.reboot(loss, random.Random(seed * 1000 + rungs)))
         rungs += 1
     assert rungs > 50

@@ -352,7 +352,7 @@ class Queries:
         )
 
     def _rows(self, query: sa.Select[Any]) -> tuple[CatalogueRow, ...]:
-        ids = sa.select(query.subquery().c.id)
+        ids = query.with_only_columns(RECORDINGS.c.id)  # a subquery would copy each column, each time
         others = sa.select(FURTHER).where(FURTHER.c.id.in_(ids)).order_by(FURTHER.c.expiry, FURTHER.c.purpose)
         with self._reading() as connection, one_instant(connection):
             rows = connection.execute(query).mappings().all()
