@@ -203,11 +203,17 @@ def test_half_messages_that_trickle_in_give_their_places_back(standing: tuple[Ri
     assert resident_kib(rig.daemon.pid) - held < GROWTH_MOST_KIB
 
 
-def test_a_stranger_has_no_connection_to_be_slow_on(standing: tuple[Rig, Call]) -> None:
+@pytest.mark.parametrize("transport", ["tcp", "tls"])
+def test_a_stranger_has_no_connection_to_be_slow_on(
+    standing: tuple[Rig, Call], authority: Authority, transport: str
+) -> None:
     rig, _ = standing
     here = rig.lease.addresses
-    first = halves(here.foreign, here.daemon)[1]
-    with Trickle(rig.daemon.sip, [(here.foreign, first)] * 200) as slow:
+    before = descriptors(rig)
+    first = halves(here.foreign, here.daemon)[1] if transport == "tcp" else _client_hello(authority)[:100]
+    place = rig.daemon.sip if transport == "tcp" else (here.daemon, TLS_PORT)
+    with Trickle(place, [(here.foreign, first)] * 200) as slow:
+        eventually(lambda: descriptors(rig) <= before, within_s=LIMIT_S / 2, what="no handle to be held")
         slow.wait_closed()
         assert max(slow.lasted_s) < LIMIT_S
     another_call(rig)

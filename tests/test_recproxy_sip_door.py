@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from loopback import Lease
@@ -148,6 +149,45 @@ def test_no_hops_left_is_483(stage: Bench) -> None:
     stage.caller.send(Dialog.calling(stage.caller).request("INVITE", _offer(stage), hops=0))
     assert stage.receive(stage.caller, "483")
     assert not stage.mirror.events
+
+
+@pytest.mark.parametrize(
+    "contact",
+    [
+        "<sip:peer@[2001:db8::7]:5060>",
+        "<sip:peer@192.0.2.7;transport=tls>",
+        "<sips:peer@192.0.2.7>",
+        "<tel:+31201234567>, <sip:peer@192.0.2.7;transport=pigeon>",
+    ],
+)
+@pytest.mark.parametrize("header", ["Contact", "Record-Route"])
+def test_a_caller_that_we_cannot_reach_is_told_so(stage: Bench, header: str, contact: str) -> None:
+    dialog = Dialog.calling(stage.caller)
+    if header == "Record-Route":
+        contact = contact.rpartition(", ")[2]
+        sent = dialog.request("INVITE", _offer(stage), (("Record-Route", contact),))
+    else:
+        sent = dialog.request("INVITE", _offer(stage))
+        named = tuple((name, contact if name == "Contact" else value) for name, value in sent.headers)
+        sent = replace(sent, headers=named)
+    stage.caller.send(sent)
+    answer = stage.receive(stage.caller, "488")
+    assert answer.one("warning") == '399 recproxy "no transport to the Contact or Record-Route"'
+    assert not stage.mirror.events
+
+
+def test_one_listener_alone_reaches_callers_of_its_own_kind_of_address() -> None:
+    with bench(transports=("udp",)) as stage:
+        for where, code in (("[2001:db8::7]", "488"), ("192.0.2.7;transport=tcp", "180")):
+            sent = Dialog.calling(stage.caller).request("INVITE", _offer(stage))
+            named = tuple(
+                (name, f"<sip:peer@{where}>" if name == "Contact" else value) for name, value in sent.headers
+            )
+            stage.caller.send(replace(sent, headers=named))
+            if code == "180":
+                invite = stage.receive(stage.callee, "INVITE")
+                stage.callee.send(Dialog.called(stage.callee, invite).response(invite, 180, "Ringing"))
+            assert stage.receive(stage.caller, code)
 
 
 def test_an_unknown_required_extension_is_420(stage: Bench) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -52,6 +54,7 @@ def tls_bench(
     verify_client: bool = False,
     client: Callable[[ssl.SSLContext], None] = lambda _context: None,
     known: bool = True,
+    limit: int = 64,
 ) -> Iterator[Bench]:
     """Both neighbours speak TLS; the callee's certificate is made out to its address, or to another host."""
 
@@ -63,7 +66,8 @@ def tls_bench(
         server = replace(
             carrier.targets[0], host=target or carrier.targets[0].host, port=TLS_PORT, transport="tls"
         )
-        return replace(settings, listen=listen, trunks=(office, replace(carrier, targets=(server,))))
+        trunks = (office, replace(carrier, targets=(server,)))
+        return replace(settings, listen=listen, trunks=trunks, max_connections=limit)
 
     with bench(configure=configure) as stage:
         where = stage.lease.addresses
@@ -221,7 +225,6 @@ def test_a_named_registrar_s_certificate_must_be_that_of_its_name(
 
 
 # ---- connections
-# ---- connections
 
 
 def _tcp(stage: Bench, address: str) -> StreamWire:
@@ -248,6 +251,42 @@ def test_one_connection_too_many_is_closed() -> None:
         a, _ = stage.establish(*_bodies(stage))
         stage.hang_up(a)
         wire.close()
+
+
+def _bare(stage: Bench, address: str) -> StreamWire:
+    """A connection to the TLS port on which not a word of TLS is said."""
+    wire = StreamWire(address, 5071, (stage.lease.addresses.daemon, TLS_PORT))
+    stage.more(wire)
+    return wire
+
+
+def test_a_stranger_s_handshake_takes_no_place(authority: Authority) -> None:
+    with tls_bench(authority) as stage:
+        stranger = _bare(stage, stage.lease.addresses.foreign)
+        for _ in range(99):
+            stranger.connect()
+        stage.until(lambda: all(link.closed for link in stranger.links), "the end of them")
+        assert stage.endpoint.counters()["links_refused"] == 100
+        a, _ = stage.establish(*_bodies(stage))
+        stage.hang_up(a)
+        stranger.close()
+
+
+def test_unfinished_handshakes_count_for_their_address_alone(authority: Authority) -> None:
+    with tls_bench(authority, limit=3) as stage:
+        a, _ = stage.establish(*_bodies(stage))  # one of the three
+        slow = _bare(stage, stage.lease.addresses.caller)
+        for _ in range(4):
+            slow.connect()
+        stage.until(lambda: [link.closed for link in slow.links].count(True) == 3, "the end of three")
+        stage.hang_up(a)
+        slow.close()  # they give up: their places are free again
+        a, _ = stage.establish(*_bodies(stage))
+        again = [_bare(stage, stage.lease.addresses.caller) for _ in range(2)]
+        stage.hang_up(a)
+        assert not [link for wire in again for link in wire.links if link.closed]
+        for wire in again:
+            wire.close()
 
 
 @pytest.mark.parametrize("first", [b"", b"whole"])
@@ -312,39 +351,53 @@ def test_each_socket_tells_its_own_address(transport: str) -> None:
 # ---- IPv6
 
 
-def _dual(transport: str, side: str) -> Callable[[SipSettings], SipSettings]:
-    """One of the neighbours is at ::1."""
+def _free_port() -> int:
+    """A port of ::1, of which there is but one, that is free for UDP and TCP."""
+    while True:
+        with (
+            socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as stream,
+            socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as datagrams,
+        ):
+            stream.bind(("::1", 0))
+            port: int = stream.getsockname()[1]
+            with contextlib.suppress(OSError):
+                datagrams.bind(("::1", port))
+                return port
+
+
+def _dual(transport: str, side: str, port: int, peer: int) -> Callable[[SipSettings], SipSettings]:
+    """One of the neighbours is at ``peer`` of ::1, where the endpoint is at ``port``."""
 
     def configure(settings: SipSettings) -> SipSettings:
         four, (office, carrier) = settings.listen, settings.trunks
-        target = (Target("[::1]", 5160, transport),)
+        target = (Target("[::1]", peer, transport),)
         if side == "callee":
             carrier = replace(carrier, peers=("::1",), targets=target)
         else:
             office = replace(office, peers=("::1/128",), targets=target)
-        listen = (*four, Listen("udp", "::1", 5260), Listen("tcp", "::1", 5260))
+        listen = (*four, Listen("udp", "::1", port), Listen("tcp", "::1", port))
         return replace(settings, listen=listen, trunks=(office, carrier))
 
     return configure
 
 
-@pytest.mark.xdist_group("ipv6")
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 @pytest.mark.parametrize("side", ["caller", "callee"])
 def test_a_call_between_ipv6_and_ipv4(transport: str, side: str) -> None:
-    with bench(configure=_dual(transport, side)) as stage:
-        here, proxy = "::1", ("::1", 5260)
+    port, peer = _free_port(), _free_port()
+    with bench(configure=_dual(transport, side, port, peer)) as stage:
+        here, proxy = "::1", ("::1", port)
         six = (
-            Wire(here, 5160, proxy)
+            Wire(here, peer, proxy)
             if transport == "udp"
-            else StreamWire(here, 5160, proxy, serves=side == "callee")
+            else StreamWire(here, peer, proxy, serves=side == "callee")
         )
         getattr(stage, side).close()
         setattr(stage, side, six)
         a, b = stage.establish(*_bodies(stage))
         ours = a if side == "caller" else b
         other = b if side == "caller" else a
-        assert ours.target.startswith("sip:recproxy@[::1]:5260")
+        assert ours.target.startswith(f"sip:recproxy@[::1]:{port}")
         assert other.target.startswith(f"sip:recproxy@{stage.lease.addresses.daemon}:5060")
         invite = stage.mirror.seen(InviteReceived)[0]
         assert invite.facts.trunk == "office"

@@ -137,7 +137,7 @@ build() {
     wait "$wrapper"
 
     libraries=$(printf 'include %s/build.mak\nx:\n\t@echo $(PJ_LDXXFLAGS) $(PJ_LDXXLIBS)\n' "$tree" | make -sf - x)
-    g++ -shared -Wl,-O1,-z,relro,-z,now -o "_pjsua2$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')" \
+    g++ -shared -Wl,-O1,-z,relro,-z,now -Wl,--wrap=pj_sock_accept,--wrap=pj_sock_close -o "_pjsua2$("$python" -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))')" \
         pjsua2_wrap.o recproxy_{auth,bodies,call,door,exempt,fork,held,links,net,resolve,sdp,sip,urn}.o $libraries
     strip --strip-unneeded _pjsua2*.so
     "$python" "$here/wheel.py" --version "$version+recproxy.$key" --out "$work" pjsua2.py _pjsua2*.so

@@ -35,6 +35,10 @@
 #define PJSIP_TCP_TRANSPORT_BACKLOG 512
 #define PJSIP_TLS_TRANSPORT_BACKLOG 512
 
+/* A listener would stop for good after fifty turns in a row that brought nobody in, and
+ * recproxy_links.c lets nobody in whom it does not want. */
+#define PJ_ACTIVESOCK_MAX_CONSECUTIVE_ACCEPT_ERROR 0x7fffffff
+
 #define PJMEDIA_HAS_VIDEO 0
 
 /* Keys are the RTP engine's business.  libsrtp is one for the whole process, and

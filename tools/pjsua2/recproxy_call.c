@@ -1,5 +1,6 @@
 /* What PJSUA can do for a call, but does not offer: headers in every message of a
- * dialog, reliable provisional responses from now on, a TLS listener begun anew.
+ * dialog, reliable provisional responses from now on, a TLS listener begun anew, and
+ * whether a call can be answered at all.
  * SPDX-License-Identifier: GPL-2.0-or-later */
 #include "recproxy_parts.h"
 
@@ -97,6 +98,61 @@ void recproxy_call_before_print(pjsip_tx_data *tdata)
                           (pjsip_hdr *)pjsip_generic_string_hdr_create(tdata->pool, &name, &value));
         text = end + 1;
     }
+}
+
+/* Where PJSUA would send requests of the dialog that an INVITE makes (RFC 3261, 12.1.1). */
+static const pjsip_sip_uri *next_hop(const pjsip_rx_data *rdata)
+{
+    const pjsip_hdr *end = &rdata->msg_info.msg->hdr;
+    const void *uri;
+
+    if (rdata->msg_info.record_route)
+        return pjsip_uri_get_uri(rdata->msg_info.record_route->name_addr.uri);
+    for (const pjsip_hdr *hdr = end->next; hdr != end; hdr = hdr->next) {
+        const pjsip_contact_hdr *contact = (const pjsip_contact_hdr *)hdr;
+
+        if (hdr->type != PJSIP_H_CONTACT || !contact->uri)
+            continue;
+        uri = pjsip_uri_get_uri(contact->uri);
+        if (PJSIP_URI_SCHEME_IS_SIP(uri) || PJSIP_URI_SCHEME_IS_SIPS(uri))
+            return uri;
+    }
+    uri = pjsip_uri_get_uri(rdata->msg_info.from->uri);
+    return PJSIP_URI_SCHEME_IS_SIP(uri) || PJSIP_URI_SCHEME_IS_SIPS(uri) ? uri : NULL;
+}
+
+/* PJSUA takes what this account has, whatever the peer's Contact asks for. */
+static int has_contact(pjsua_acc_id id)
+{
+    const pjsua_acc *account = &pjsua_var.acc[id];
+
+    return account->contact.slen || account->cfg.force_contact.slen ||
+           account->cfg.transport_id != PJSUA_INVALID_ID;
+}
+
+int recproxy_call_answerable(pjsip_rx_data *rdata)
+{
+    const pjsip_sip_uri *hop = next_hop(rdata);
+    pjsua_acc_id account = pjsua_acc_find_for_incoming(rdata);
+    unsigned wanted = PJSIP_TRANSPORT_UDP, mask = ~0u;
+
+    if (!hop)
+        return 0;
+    if (hop->transport_param.slen)
+        wanted = pjsip_transport_get_type_from_name(&hop->transport_param);
+    if (PJSIP_URI_SCHEME_IS_SIPS(hop))
+        wanted = PJSIP_TRANSPORT_TLS;
+    if (pj_strchr(&hop->host, ':') || rdata->tp_info.transport->key.type & PJSIP_TRANSPORT_IPV6)
+        wanted |= PJSIP_TRANSPORT_IPV6;
+    if (account != PJSUA_INVALID_ID && has_contact(account)) {
+        mask = PJSIP_TRANSPORT_IPV6;
+        wanted &= mask;
+    }
+    for (size_t i = 0; i < PJ_ARRAY_SIZE(pjsua_var.tpdata); i++) {
+        if (pjsua_var.tpdata[i].data.ptr && ((unsigned)pjsua_var.tpdata[i].type & mask) == wanted)
+            return 1;
+    }
+    return 0;
 }
 
 int recproxy_tls_restart(int transport, const char *address, int port)

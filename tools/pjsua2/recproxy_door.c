@@ -147,6 +147,12 @@ static pj_bool_t new_call(pjsip_rx_data *rdata, pjsip_hdr *headers)
     }
     if (refuses_extensions(rdata, headers))
         return PJ_TRUE;
+    if (!recproxy_call_answerable(rdata)) {
+        recproxy_counters[RECPROXY_REFUSED_METHOD]++;
+        add_text_header(rdata, headers, "Warning",
+                        "399 recproxy \"no transport to the Contact or Record-Route\"");
+        return recproxy_respond(rdata, PJSIP_SC_NOT_ACCEPTABLE_HERE, headers);
+    }
     if (admission == RECPROXY_REFUSE ||
         (admission == RECPROXY_EMERGENCY_ONLY && !recproxy_exempt_emergency(rdata))) {
         recproxy_counters[RECPROXY_REFUSED_ADMISSION]++;

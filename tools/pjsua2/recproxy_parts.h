@@ -32,7 +32,8 @@ pj_bool_t recproxy_respond(pjsip_rx_data *rdata, int code, pjsip_hdr *headers);
 pj_bool_t recproxy_auth_refuses(pjsip_rx_data *rdata, pjsip_hdr *headers);
 void recproxy_auth_reset(void);
 
-/* Connections that others opened. */
+/* Connections that others opened.  The linker puts recproxy's own functions in the place of
+ * PJLIB's accept and close (--wrap): a TLS handshake that is under way is known to nobody else. */
 void recproxy_links_start(void);
 void recproxy_links_whole(const pjsip_transport *transport);
 void recproxy_links_stop(void);
@@ -43,6 +44,10 @@ pj_status_t recproxy_resolve_start(pjsip_endpoint *endpt);
 /* Headers for each message of a dialog.  `slot` is the module's index into a dialog's data. */
 void recproxy_call_start(int slot);
 void recproxy_call_before_print(pjsip_tx_data *tdata);
+
+/* Whether we have a transport of the kind that requests to an INVITE's sender take; PJSIP
+ * would answer 500 without one. */
+int recproxy_call_answerable(pjsip_rx_data *rdata);
 
 /* Emergency calls by service name. */
 pj_status_t recproxy_urn_start(void);

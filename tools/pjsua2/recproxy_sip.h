@@ -34,7 +34,7 @@ enum recproxy_admission {
 enum recproxy_counter {
     RECPROXY_REFUSED_ADDRESS,   /* requests from outside the access list */
     RECPROXY_REFUSED_ADMISSION, /* INVITE answered 503 */
-    RECPROXY_REFUSED_METHOD,    /* 405, 415, 489; 400 if two readers would differ */
+    RECPROXY_REFUSED_METHOD,    /* 405, 415, 489; 400 if two readers would differ; 488 */
     RECPROXY_REFUSED_EXTENSION, /* 420 */
     RECPROXY_REFUSED_HOPS,      /* 483 */
     RECPROXY_OPTIONS_ANSWERED,
@@ -85,7 +85,8 @@ void recproxy_auth_challenge(int group, const char *first, const char *second);
  * whole.  Returns as recproxy_acl_set. */
 int recproxy_auth_lock(const char *nets, size_t size);
 
-/* Connections that one address may have open to us at once; 0 for any number. */
+/* Connections that one address may have open to us at once, unfinished TLS handshakes
+ * included; 0 for any number. */
 void recproxy_links_limit(unsigned per_address);
 unsigned recproxy_links_count(void);
 

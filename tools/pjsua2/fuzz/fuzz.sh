@@ -16,7 +16,7 @@ die() { printf 'pjsua2 fuzz: %s\n' "$*" >&2; exit 1; }
 what=$1
 shift
 names=("$@")
-[ ${#names[@]} -gt 0 ] || names=(net lists calls resolve links mask print held door)
+[ ${#names[@]} -gt 0 ] || names=(net lists calls resolve links mask print held early door)
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 recipe=$(dirname "$here")
@@ -53,6 +53,7 @@ build_pjsip() {
 
 build_targets() {
     local includes libraries flags part name new=$bin.new
+    local wraps=-Wl,--wrap=pj_getaddrinfo,--wrap=pj_gethostbyname,--wrap=pj_sock_accept,--wrap=pj_sock_close
     includes=$(printf -- '-isystem %s/include ' "$tree"/{pjlib,pjlib-util,pjnath,pjmedia,pjsip})
     libraries=$(printf 'include %s/build.mak\nx:\n\t@echo $(PJ_LDFLAGS) $(PJ_LDLIBS)\n' "$tree" | make -sf - x)
     flags="-std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -DPJ_AUTOCONF=1 -DPJ_IS_LITTLE_ENDIAN=1
@@ -70,7 +71,7 @@ build_targets() {
         case $name in
         # Without the stage: it needs no PJSUA, and brings the part's surroundings itself.
         links_fuzz) echo "$name.o $libraries -o $name" ;;
-        *) echo "$name.o stage.o -Wl,--wrap=pj_getaddrinfo,--wrap=pj_gethostbyname -Wl,--start-group module.a $libraries -Wl,--end-group -o $name" ;;
+        *) echo "$name.o stage.o $wraps -Wl,--start-group module.a $libraries -Wl,--end-group -o $name" ;;
         esac
     done | xargs -P "$(nproc)" -I{} bash -c "clang -fsanitize=address,undefined,fuzzer {}"
     mv "$new" "$bin"

@@ -1,4 +1,7 @@
-/* libFuzzer: connections that come, go, send halves and are looked at, in any order.
+/* libFuzzer: connections that come, shake hands, go, send halves and are looked at, in any order.
+ *
+ * Bytes below 120 name an event of the first ten and a connection; the others an event
+ * of a handshake.
  *
  * The part is compiled in here with a clock and a transport manager of our own; a
  * plain model says what must hold.
@@ -10,28 +13,60 @@
 
 #define CONNECTIONS 12
 #define ADDRESSES 4
+#define EVENTS 10
+#define EVENTS_OF_HANDSHAKES 4
+#define FIRST_SOCK 100
 
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct connection {
     pjsip_transport transport;
+    int placed;           /* accepted, and its socket not closed since */
     int up, ordered_down; /* recproxy has asked for its end */
     long half_since;      /* -1: no half of a message */
 } connections[CONNECTIONS];
+static struct connection *knocking; /* who waits to be accepted */
 static long clock_s;
-static int ends_at_once;
+static int ends_at_once, door_shut;
 static pjsip_tp_state_callback state_cb;
 static pjsip_tp_on_rx_data_cb data_cb;
 static pjsip_tp_on_rx_dropped_cb dropped_cb;
 
 unsigned long long recproxy_counters[RECPROXY_COUNTERS];
 
+/* What PJLIB does; the linker is not asked here. */
+pj_status_t __real_pj_sock_accept(pj_sock_t server, pj_sock_t *sock, pj_sockaddr_t *address,
+                                  int *size);
+pj_status_t __real_pj_sock_close(pj_sock_t sock);
+
+pj_status_t __real_pj_sock_accept(pj_sock_t server, pj_sock_t *sock, pj_sockaddr_t *address,
+                                  int *size)
+{
+    (void)server;
+    if (!knocking)
+        return PJ_STATUS_FROM_OS(PJ_BLOCKING_ERROR_VAL);
+    *sock = FIRST_SOCK + (knocking - connections);
+    *size = (int)pj_sockaddr_get_len(&knocking->transport.key.rem_addr);
+    pj_memcpy(address, &knocking->transport.key.rem_addr, (size_t)*size);
+    knocking = NULL;
+    return PJ_SUCCESS;
+}
+
+pj_status_t __real_pj_sock_close(pj_sock_t sock)
+{
+    if (sock < FIRST_SOCK || sock >= FIRST_SOCK + CONNECTIONS)
+        abort();
+    return PJ_SUCCESS;
+}
+
 static void state(struct connection *connection, pjsip_transport_state what)
 {
     connection->up = what == PJSIP_TP_STATE_CONNECTED;
     state_cb(&connection->transport, what, NULL);
 }
+
+static void goes(struct connection *one, pjsip_transport_state last);
 
 static pj_status_t fake_shutdown(pjsip_transport *transport, pj_bool_t force)
 {
@@ -41,7 +76,7 @@ static pj_status_t fake_shutdown(pjsip_transport *transport, pj_bool_t force)
         abort();
     connection->ordered_down = 1;
     if (ends_at_once)
-        state(connection, PJSIP_TP_STATE_DISCONNECTED);
+        goes(connection, PJSIP_TP_STATE_DISCONNECTED);
     return PJ_SUCCESS;
 }
 
@@ -95,35 +130,83 @@ static pj_status_t fake_tick(pj_time_val *now)
 /* The last address is a stranger's. */
 int recproxy_door_knows(const pj_sockaddr *address)
 {
-    return pj_sockaddr_get_port(address) % ADDRESSES != ADDRESSES - 1;
+    return !door_shut && pj_sockaddr_get_port(address) % ADDRESSES != ADDRESSES - 1;
 }
 
 static unsigned of_address(const struct connection *like)
 {
     unsigned same = 0;
 
-    for (size_t i = 0; i < CONNECTIONS; i++) {
-        const struct connection *one = &connections[i];
-
-        same += one->up && !one->ordered_down && find(&one->transport) &&
-                pj_sockaddr_cmp(&one->transport.key.rem_addr, &like->transport.key.rem_addr) == 0;
-    }
+    for (size_t i = 0; i < CONNECTIONS; i++)
+        same += connections[i].placed && pj_sockaddr_cmp(&connections[i].transport.key.rem_addr,
+                                                         &like->transport.key.rem_addr) == 0;
     return same;
+}
+
+/* PJLIB accepts: whoever may come in has a place, and nobody else. */
+static void knocks(struct connection *one)
+{
+    const int may = recproxy_door_knows(&one->transport.key.rem_addr) &&
+                    (!per_address || of_address(one) < per_address);
+    pj_sockaddr from;
+    pj_sock_t sock;
+    int size = (int)sizeof(from), in;
+
+    if (one->placed || one->transport.dir != PJSIP_TP_DIR_INCOMING)
+        return;
+    *one = (struct connection){.transport = one->transport, .half_since = -1};
+    knocking = one;
+    in = __wrap_pj_sock_accept(1, &sock, &from, &size) == PJ_SUCCESS;
+    if (in != may || in != (sock != PJ_INVALID_SOCKET) || knocking)
+        abort();
+    if (in && pj_sockaddr_cmp(&from, &one->transport.key.rem_addr) != 0)
+        abort();
+    one->placed = in;
+}
+
+static void shakes_hands(struct connection *one)
+{
+    if (one->up)
+        return;
+    if (one->transport.dir != PJSIP_TP_DIR_INCOMING) {
+        state(one, PJSIP_TP_STATE_CONNECTED);
+        if (find(&one->transport))
+            abort();
+        return;
+    }
+    if (!one->placed)
+        return;
+    state(one, PJSIP_TP_STATE_CONNECTED);
+    if (!recproxy_door_knows(&one->transport.key.rem_addr) == (find(&one->transport) != NULL))
+        abort();
+}
+
+static void goes(struct connection *one, pjsip_transport_state last)
+{
+    if (one->up)
+        state(one, last);
+    if (one->placed)
+        __wrap_pj_sock_close(FIRST_SOCK + (one - connections));
+    one->placed = 0;
 }
 
 static void check(void)
 {
+    unsigned placed = 0;
+
     for (unsigned i = 0; i < link_count; i++) {
         const struct connection *one = (const struct connection *)links[i].transport;
 
-        if (!one->up || (links[i].half_since.sec != 0) != (one->half_since >= 0))
+        if (!one->up || !one->placed || (links[i].half_since.sec != 0) != (one->half_since >= 0))
             abort();
         for (unsigned k = 0; k < i; k++) {
             if (links[k].transport == links[i].transport)
                 abort();
         }
     }
-    if (recproxy_links_count() != link_count)
+    for (size_t i = 0; i < CONNECTIONS; i++)
+        placed += connections[i].placed != 0;
+    if (recproxy_links_count() != link_count || place_count != placed)
         abort();
 }
 
@@ -147,19 +230,12 @@ static void happens(unsigned what, struct connection *one)
 
     switch (what) {
     case 0:
-        if (one->up)
-            break;
-        *one = (struct connection){.transport = one->transport, .half_since = -1};
-        state(one, PJSIP_TP_STATE_CONNECTED);
-        if (find(&one->transport) && per_address && of_address(one) > per_address)
-            abort();
-        if (!recproxy_door_knows(&one->transport.key.rem_addr) && find(&one->transport))
-            abort();
+        knocks(one);
+        shakes_hands(one);
         break;
     case 1:
     case 2:
-        if (one->up)
-            state(one, what == 1 ? PJSIP_TP_STATE_DISCONNECTED : PJSIP_TP_STATE_DESTROY);
+        goes(one, what == 1 ? PJSIP_TP_STATE_DISCONNECTED : PJSIP_TP_STATE_DESTROY);
         break;
     case 3:
         if (!one->up)
@@ -209,6 +285,30 @@ static void happens(unsigned what, struct connection *one)
     }
 }
 
+static void happens_early(unsigned what, struct connection *one)
+{
+    pj_sock_t sock;
+    pj_sockaddr from;
+    int size = (int)sizeof(from);
+
+    switch (what) {
+    case 0:
+        knocks(one);
+        break;
+    case 1:
+        shakes_hands(one);
+        break;
+    case 2: /* its handshake fails, or takes too long */
+        if (!one->up)
+            goes(one, PJSIP_TP_STATE_DISCONNECTED);
+        break;
+    default:
+        door_shut = !door_shut;
+        if (__wrap_pj_sock_accept(1, &sock, &from, &size) == PJ_SUCCESS)
+            abort(); /* nobody was there */
+    }
+}
+
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc;
@@ -232,11 +332,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             abort();
     }
     clock_s = 1;
-    ends_at_once = 0;
+    ends_at_once = door_shut = 0;
+    knocking = NULL;
     recproxy_links_start();
     recproxy_links_limit(2);
     for (size_t i = 0; i < size; i++) {
-        happens(data[i] % 10, &connections[data[i] / 10 % CONNECTIONS]);
+        unsigned early = data[i] - EVENTS * CONNECTIONS;
+
+        if (data[i] < EVENTS * CONNECTIONS)
+            happens(data[i] % EVENTS, &connections[data[i] / EVENTS]);
+        else
+            happens_early(early % EVENTS_OF_HANDSHAKES,
+                          &connections[early / EVENTS_OF_HANDSHAKES % CONNECTIONS]);
         check();
     }
     recproxy_links_stop();

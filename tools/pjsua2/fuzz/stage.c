@@ -14,7 +14,9 @@
     } while (0)
 
 static pjsip_transport *loop;
-static char last_tag[128], last_sent[PJSIP_MAX_PKT_LEN + 1];
+static char last_tag[128], last_sent[PJSIP_MAX_PKT_LEN + 1], last_answer[PJSIP_MAX_PKT_LEN + 1];
+static pjsua_call_id last_call = PJSUA_INVALID_ID;
+static int answers = 1;
 static pj_caching_pool pools;
 static unsigned names_asked;
 
@@ -60,7 +62,9 @@ static void on_incoming_call(pjsua_acc_id account, pjsua_call_id call, pjsip_rx_
 {
     (void)account;
     (void)rdata;
-    pjsua_call_answer(call, 200, NULL, NULL);
+    last_call = call;
+    if (answers)
+        pjsua_call_answer(call, 200, NULL, NULL);
 }
 
 static void on_call_state(pjsua_call_id call, pjsip_event *event)
@@ -77,14 +81,25 @@ static void on_call_state(pjsua_call_id call, pjsip_event *event)
 }
 
 /* Below recproxy's own hooks: what is here is what the wire would have seen. */
-static pj_status_t on_tx_request(pjsip_tx_data *tdata)
+static void keep(char *where, const pjsip_tx_data *tdata)
 {
     size_t size = (size_t)(tdata->buf.cur - tdata->buf.start);
 
-    if (size < sizeof(last_sent)) {
-        memcpy(last_sent, tdata->buf.start, size);
-        last_sent[size] = '\0';
-    }
+    if (size > PJSIP_MAX_PKT_LEN)
+        return;
+    memcpy(where, tdata->buf.start, size);
+    where[size] = '\0';
+}
+
+static pj_status_t on_tx_request(pjsip_tx_data *tdata)
+{
+    keep(last_sent, tdata);
+    return PJ_SUCCESS;
+}
+
+static pj_status_t on_tx_response(pjsip_tx_data *tdata)
+{
+    keep(last_answer, tdata);
     return PJ_SUCCESS;
 }
 
@@ -93,6 +108,7 @@ static pjsip_module witness = {
     .id = -1,
     .priority = PJSIP_MOD_PRIORITY_TRANSPORT_LAYER - 2,
     .on_tx_request = on_tx_request,
+    .on_tx_response = on_tx_response,
 };
 
 void stage_start(void)
@@ -188,6 +204,21 @@ const char *stage_tag(void)
 const char *stage_sent(void)
 {
     return last_sent;
+}
+
+const char *stage_answered(void)
+{
+    return last_answer;
+}
+
+void stage_leave_calls(void)
+{
+    answers = 0;
+}
+
+pjsua_call_id stage_call(void)
+{
+    return last_call;
 }
 
 void stage_turn(int times)

@@ -26,6 +26,15 @@ const char *stage_tag(void);
 /* The last request that was sent, as printed; empty before the first one. */
 const char *stage_sent(void);
 
+/* The last response that was sent, as printed; empty before the first one. */
+const char *stage_answered(void);
+
+/* Calls are not answered from now on. */
+void stage_leave_calls(void);
+
+/* The last call that came, whatever became of it; PJSUA_INVALID_ID before the first one. */
+pjsua_call_id stage_call(void);
+
 /* Let PJSIP do what is due. */
 void stage_turn(int times);
 
