@@ -145,7 +145,7 @@ def test_a_stranger_at_the_end_of_staff_is_told_and_has_the_keys_of_the_outside(
 def test_to_a_confidential_number_what_there_is_is_destroyed(event: PartyJoined | TransferAsked) -> None:
     m = recorded(plan(choice=OPT_OUT))
     commands = m.receive(event, 20.0)
-    assert kinds(commands) == ["party.joined", "party.joined", "DiscardRecording"]
+    assert kinds(commands) == ["party.joined", "party.joined", "DiscardRecording", "NameRecording"]
     fields = (("purpose", "training"), ("leg", "callee"), ("who", "confidential"))
     assert Note("party.joined", fields) in commands
     assert m.recording is Recording.DISCARDED
@@ -283,7 +283,7 @@ def test_a_telephone_that_changes_its_mind_is_heeded() -> None:
     assert m.receive(PreferenceTold(CALLER, RecordPreference.NONE), 12.0) == []
     assert "ResumeRecording" in kinds(m.receive(PreferenceTold(CALLEE, RecordPreference.NONE), 13.0))
     off = m.receive(PreferenceTold(CALLER, RecordPreference.OFF), 14.0)
-    assert kinds(off) == ["choice.refused", "choice.opt_out", "DiscardRecording", "PlayTone"]
+    assert kinds(off) == ["choice.refused", "choice.opt_out", "DiscardRecording", "NameRecording", "PlayTone"]
     assert m.recording is Recording.DISCARDED
 
 

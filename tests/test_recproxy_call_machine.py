@@ -944,7 +944,13 @@ def test_a_no_in_mid_call_destroys_the_recording_and_leaves_the_call_alone() -> 
     m.receive(RecordingOpened("ab" * 16), 5.2)
     assert press(m, CALLEE, "9", 6.0) == []  # the outside party's key, pressed by staff
     commands = press(m, CALLER, "9", 7.0)
-    assert kinds(commands) == ["choice.refused", "choice.opt_out", "DiscardRecording", "PlayTone"]
+    assert kinds(commands) == [
+        "choice.refused",
+        "choice.opt_out",
+        "DiscardRecording",
+        "NameRecording",
+        "PlayTone",
+    ]
     assert m.recording is Recording.DISCARDED
     assert press(m, CALLER, "9", 8.0) == []
     assert "OpenRecording" not in kinds(m.receive(RecordingOpened("ab" * 16), 8.0))
@@ -1028,7 +1034,13 @@ def test_nothing_is_recorded_until_somebody_says_yes() -> None:
     commands = press(m, CALLER, "1", 8.0)
     assert kinds(commands) == ["choice.accepted", "choice.opt_in", "OpenRecording"]
     withdrawn = press(m, CALLER, "9", 20.0)
-    assert kinds(withdrawn) == ["choice.refused", "consent.withdrawn", "DiscardRecording", "PlayTone"]
+    assert kinds(withdrawn) == [
+        "choice.refused",
+        "consent.withdrawn",
+        "DiscardRecording",
+        "NameRecording",
+        "PlayTone",
+    ]
 
 
 def test_a_yes_during_the_announcement_records_from_its_end() -> None:

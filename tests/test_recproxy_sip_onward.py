@@ -165,6 +165,24 @@ def _up(stage: Bench, theirs: str = OTHER) -> tuple[Dialog, Dialog]:
     return a, b
 
 
+def test_both_ends_are_named_when_a_call_is_given_up(stage: Bench) -> None:
+    a = Dialog.calling(stage.caller)
+    stage.caller.send(a.request("INVITE", OFFER, _named(UUID, NIL)))
+    invite = stage.receive(stage.callee, "INVITE")
+    b = Dialog.called(stage.callee, invite)
+    stage.callee.send(b.response(invite, 180, "Ringing", more=_named(OTHER, UUID)))
+    to_callee, to_caller = [f"{UUID};remote={OTHER}"], [f"{OTHER};remote={UUID}"]
+    assert stage.receive(stage.caller, "180").all("session-id") == to_caller
+    stage.caller.send(a.request("CANCEL"))
+    assert stage.receive(stage.caller, "200").all("session-id") == to_caller
+    cancel = stage.receive(stage.callee, "CANCEL")
+    assert cancel.all("session-id") == to_callee
+    stage.callee.send(b.response(cancel, 200, "OK"))
+    stage.callee.send(b.response(invite, 487, "Request Terminated"))
+    assert stage.receive(stage.caller, "487").all("session-id") == to_caller
+    stage.quiet()
+
+
 def test_both_ends_are_named_in_every_message_of_either_leg(stage: Bench) -> None:
     a, b = _up(stage)
     to_callee, to_caller = [f"{UUID};remote={OTHER}"], [f"{OTHER};remote={UUID}"]
@@ -240,3 +258,19 @@ def test_a_trunk_that_wants_to_know_is_told_the_recording_and_the_other_is_not(s
     stage.callee.send(b.response(bye, 200, "OK"))
     stage.quiet()
     assert not [raw for raw in (*stage.caller.raw, *stage.callee.raw) if b"forged" in raw]
+
+
+def test_a_recording_that_is_discarded_is_named_no_more(stage: Bench) -> None:
+    _trunks(stage, lambda trunk: replace(trunk, tells_recording=trunk.name == "carrier"))
+    a, b = stage.establish(OFFER, OFFER)
+    for name in ("5" * 32, ""):
+        stage.endpoint.execute("call1", NameRecording(name))
+        stage.callee.send(b.request("UPDATE"))
+        told = stage.receive(stage.callee, "200").all("x-recording-id")
+        assert told == ([name] if name else [])
+    stage.caller.send(a.request("BYE"))
+    stage.receive(stage.caller, "200")
+    bye = stage.receive(stage.callee, "BYE")
+    assert not bye.all("x-recording-id")
+    stage.callee.send(b.response(bye, 200, "OK"))
+    stage.quiet()

@@ -173,7 +173,11 @@ class AnswerFork:
 
 @dataclass(frozen=True, slots=True)
 class NameRecording:
-    """Tell the trunks that want to know which recording the call has."""
+    """Tell the trunks that want to know which recording the call has.
+
+    Attributes:
+        recording: Its id; empty once it is destroyed.
+    """
 
     recording: str
 

@@ -166,12 +166,13 @@ class CallRecording:
         return [SealRecording(why)]
 
     def discard(self, why: str) -> list[Command]:
-        """Destroy what is open."""
+        """Destroy what is open; nobody is told its name any more."""
         if not self.is_live:
             return []
         self._move(Symbol.RECORDING_DISCARDED)
         self.until = None
-        return [DiscardRecording(why)]
+        unnamed = [NameRecording("")] if self.name else []
+        return [DiscardRecording(why), *unnamed]
 
     def toggle(self, now: float) -> list[Command]:
         """The key of staff: pause, or go on."""
