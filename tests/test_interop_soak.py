@@ -1,7 +1,8 @@
 """20,000 calls, and calls that stand for an hour: what is used is given back, no leg is left.
 
 ``make soak`` runs it. RECPROXY_SOAK_SECONDS, RECPROXY_SOAK_STANDING, RECPROXY_SOAK_CALLS and
-RECPROXY_SOAK_RATE (calls a second) say how much of it.
+RECPROXY_SOAK_RATE (calls a second) say how much of it. On a machine that others use as well some
+calls may be refused with 503: RECPROXY_SOAK_REFUSED says how many of each 2,000.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ SECONDS = int(os.environ.get("RECPROXY_SOAK_SECONDS", "3600"))
 STANDING = int(os.environ.get("RECPROXY_SOAK_STANDING", "40"))
 CALLS = int(os.environ.get("RECPROXY_SOAK_CALLS", "20000"))
 RATE = int(os.environ.get("RECPROXY_SOAK_RATE", "25"))
+REFUSED_MOST = int(os.environ.get("RECPROXY_SOAK_REFUSED", "0"))
 HOLD_MS = 4000
 ROUND = 2000  # calls of one run of the load generator
 REFRESH_S = 90
@@ -68,8 +70,10 @@ def _settled(daemon: Daemon) -> Used:
     return Used.by(daemon)
 
 
-def _ended(daemon: Daemon) -> int:
-    return len(daemon.said("call.ended"))
+def _wait_ended(daemon: Daemon, calls: int) -> None:
+    eventually(
+        lambda: len(daemon.said("call.ended")) == calls, within_s=120, what=f"{calls} calls to have ended"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +102,7 @@ def _round(generator: str, rig: Rig, calls: int) -> dict[str, Any]:
 def _nothing_left(rig: Rig, before: Used, calls: int) -> Used:
     """All calls over, all that they used given back; says what was measured."""
     daemon = rig.daemon
-    eventually(lambda: _ended(daemon) == calls, within_s=120, what=f"{calls} calls ended")
+    _wait_ended(daemon, calls)
     after = _settled(daemon)
     grown = (after.pss_kib - before.pss_kib) / 1024
     print(f"{calls} calls: before {before}, after {after}, {grown:.1f} MiB more")
@@ -121,11 +125,13 @@ def test_twenty_thousand_calls_leave_nothing(make_rig: Callable[..., Rig], gener
     before = None
     while done < CALLS + ROUND:
         result = _round(generator, rig, ROUND)
-        assert (result["answered"], result["failed"]) == (ROUND, 0), result
-        done += ROUND
-        print(f"{done} calls: {Used.by(rig.daemon)}")
+        assert result["answered"] + result["failed"] == ROUND, result
+        assert result["failed"] <= REFUSED_MOST, result
+        assert result["last_failure"] in {0, 503}, result
+        done += result["answered"]
+        print(f"{done} calls, {result['failed']} refused: {Used.by(rig.daemon)}", flush=True)
         if before is None:  # the first round fills caches and pools
-            eventually(lambda: _ended(rig.daemon) == ROUND, within_s=60, what="the warm-up to end")
+            _wait_ended(rig.daemon, done)
             before = _settled(rig.daemon)
     assert before is not None
     _nothing_left(rig, before, done)
@@ -186,7 +192,7 @@ def test_calls_that_stand_for_an_hour_leave_nothing(make_rig: Callable[..., Rig]
         calls = _stand_all(rig, media, STANDING)  # a first set fills caches and pools
         time.sleep(REFRESH_S)
         _hang_up(media, calls)
-        eventually(lambda: _ended(rig.daemon) == STANDING, within_s=60, what="the warm-up to end")
+        _wait_ended(rig.daemon, STANDING)
         before = _settled(rig.daemon)
         calls = _stand_all(rig, media, 2 * STANDING)
         standing = Used.by(rig.daemon)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -218,14 +219,29 @@ def _import_nothing_of(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
         monkeypatch.delitem(sys.modules, name)
 
 
+@pytest.fixture
+def unloaded() -> Iterator[None]:
+    """What uses pjsua2 is imported by the test, and by whoever comes after it: each has its own pjsua2."""
+
+    def ours() -> dict[str, ModuleType]:
+        return {name: found for name, found in sys.modules.items() if name.startswith("recproxy.sip")}
+
+    before = ours()
+    for name in before:
+        del sys.modules[name]
+    yield
+    for name in ours():
+        del sys.modules[name]
+    sys.modules.update(before)
+
+
+@pytest.mark.usefixtures("unloaded")
 def test_the_ready_made_wheel_is_refused_with_the_mend(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     """Such a wheel has the classes of pjsua2, four call slots and no module of ours."""
     ready_made = ModuleType("pjsua2")
     for name in ("Endpoint", "Account", "Call", "LogWriter"):
         setattr(ready_made, name, type(name, (), {}))
     monkeypatch.setitem(sys.modules, "pjsua2", ready_made)
-    for name in [name for name in sys.modules if name.startswith("recproxy.sip")]:
-        monkeypatch.delitem(sys.modules, name)
     done = recproxy("doctor", "--config", shelf.config)
     assert done.code == 1
     (line,) = [line for line in done.out.splitlines() if "✗ pjsua2" in line]
@@ -234,10 +250,9 @@ def test_the_ready_made_wheel_is_refused_with_the_mend(shelf: Shelf, monkeypatch
     assert "pjsua2" in done.err
 
 
+@pytest.mark.usefixtures("unloaded")
 def test_a_pjsua2_that_is_missing_is_a_finding(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pjsua2", None)
-    for name in [name for name in sys.modules if name.startswith("recproxy.sip")]:
-        monkeypatch.delitem(sys.modules, name)
     found = probe(load(shelf.config)).sip
     assert found.fault
 
