@@ -20,13 +20,13 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp
 
+from recproxy.api.connection import ApiConnection, ApiLoop
 from recproxy.config import ApiListen
 from recproxy.errors import ConfigError
 
 __all__ = ["ApiThread", "Place", "bind", "tls_context"]
 
 _BACKLOG: Final = 64
-_MOST_REQUESTS: Final = 64
 _KEEP_ALIVE_S: Final = 15
 _GRACE_S: Final = 3
 
@@ -138,7 +138,8 @@ class ApiThread:
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._serve())
+            with asyncio.Runner(loop_factory=ApiLoop) as runner:
+                runner.run(self._serve())
         except Exception as err:  # noqa: BLE001 - the boundary: calls go on without an API
             self._failed(f"the API has stopped: {type(err).__name__}: {err}")
 
@@ -155,7 +156,7 @@ def _server(app: ASGIApp, place: Place) -> uvicorn.Server:
     config = uvicorn.Config(
         app,
         loop="asyncio",
-        http="h11",
+        http=ApiConnection,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -163,7 +164,6 @@ def _server(app: ASGIApp, place: Place) -> uvicorn.Server:
         server_header=False,
         proxy_headers=False,
         backlog=_BACKLOG,
-        limit_concurrency=_MOST_REQUESTS,
         timeout_keep_alive=_KEEP_ALIVE_S,
         timeout_graceful_shutdown=_GRACE_S,
     )
