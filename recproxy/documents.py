@@ -20,6 +20,7 @@ from storage import (
     PurposeTerm,
     RecordingTags,
     TermChange,
+    Ticket,
     Tombstone,
 )
 
@@ -30,9 +31,11 @@ __all__ = [
     "of_hold",
     "of_parties",
     "of_row",
+    "of_ticket",
     "of_tombstone",
     "promotion_evidence",
     "summary",
+    "ticket_evidence",
 ]
 
 Document: TypeAlias = Mapping[str, Json]
@@ -146,6 +149,32 @@ def of_hold(hold: Hold) -> Document:
         "approved_at": None if hold.approved_at is None else instant(hold.approved_at),
         "ended_by": hold.ended_by,
         "ended_at": None if hold.ended_at is None else instant(hold.ended_at),
+    }
+
+
+def of_ticket(ticket: Ticket) -> Document:
+    """A request to hear a recording: who asked, who approved, until when."""
+    return {
+        "id": ticket.id,
+        "recording": ticket.recording.text,
+        "use": ticket.use,
+        "requested_by": ticket.requested_by,
+        "requested_at": instant(ticket.requested_at),
+        "ends": instant(ticket.ends),
+        "approved_by": ticket.approved_by or None,
+        "approved_at": None if ticket.approved_at is None else instant(ticket.approved_at),
+    }
+
+
+def ticket_evidence(ticket: Ticket, purpose: str, why: str) -> Mapping[str, str]:
+    """What the audit chain is told of a request, or of its approval."""
+    return {
+        "rec": ticket.recording.text,
+        "purpose": purpose,
+        "use": ticket.use,
+        "ticket": ticket.id,
+        "outcome": "approved" if ticket.approved_by else "requested",
+        "reason": why or "none given",
     }
 
 

@@ -127,3 +127,8 @@ class Hold:
         if self.ended_at is not None:
             return HoldState.RELEASED if self.ended_by else HoldState.LAPSED
         return HoldState.ACTIVE if self.approved_at is not None else HoldState.REQUESTED
+
+
+def same_person(one: str, other: str) -> bool:
+    """Whether two who act are one: an account (``user:``) and a token (``token:``) of the same name."""
+    return (one.partition(":")[2] or one) == (other.partition(":")[2] or other)

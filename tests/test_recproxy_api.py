@@ -60,7 +60,7 @@ ROUTES = {
     for path, operations in openapi("1.0")["paths"].items()
     for method, operation in operations.items()
 }
-EXAMPLES = {"ref": api_stage.CALL, "recording": SEALED.id, "hold": "0" * 32}
+EXAMPLES = {"ref": api_stage.CALL, "recording": SEALED.id, "hold": "0" * 32, "request": "0" * 32}
 
 
 def test_every_endpoint_is_in_the_table_of_roles_but_health() -> None:

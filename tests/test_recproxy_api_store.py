@@ -58,7 +58,7 @@ def test_a_hold_takes_two_people_and_keeps_until_it_is_released(api: Stage) -> N
     )
     assert api.get("/v1/retention").json()["overdue"] == 1
     same = api.post(f"/v1/holds/{hold['id']}/approve")
-    assert (same.status_code, same.json()["mend"]) == (409, "another person must approve it")
+    assert (same.status_code, "another person" in same.json()["detail"]) == (409, True)
     approved = api.post(f"/v1/holds/{hold['id']}/approve", by="second").json()
     assert (approved["state"], approved["approved_by"]) == ("active", "token:second")
     overview = api.get("/v1/retention").json()
@@ -188,3 +188,32 @@ def test_a_cap_and_four_eyes_hold_here_too(shelf: Shelf) -> None:
     with stage(shelf, policy_of(purposes={"training": four})) as served:
         refused = served.get(f"/v1/recordings/{KEPT.id}/file", use="training")
         assert (refused.status_code, served.chain("playback.denied")[-1]["reason"]) == (403, "four_eyes")
+
+
+def test_two_people_agree_by_the_api_before_a_recording_is_heard(shelf: Shelf) -> None:
+    four = one_purpose(playback={"roles": ["coach"], "four_eyes": True})
+    path = f"/v1/recordings/{KEPT.id}"
+    with stage(shelf, policy_of(purposes={"training": four})) as served:
+        assert served.post(f"{path}/requests", {"use": "training"}, by="operator").status_code == 403
+        assert served.post(f"{path}/requests", {"use": "marketing"}, by="coach1").status_code == 403
+        asked = served.post(f"{path}/requests", {"use": "training", "why": "dispute 12"}, by="coach1")
+        assert asked.status_code == 201
+        approve = f"/v1/requests/{asked.json()['id']}/approve"
+        own = served.post(approve, by="coach1")
+        assert (own.status_code, "another person" in own.json()["detail"]) == (409, True)
+        assert served.post(approve, by="second").status_code == 403, "has no role that may hear it"
+        assert served.get(f"{path}/file", use="training", by="coach1").status_code == 403
+        approved = served.post(approve, {"why": "seen"}, by="privacy")
+        assert (approved.status_code, approved.json()["approved_by"]) == (200, "token:privacy")
+        assert served.post(approve, by="privacy").status_code == 409
+        assert served.get(f"{path}/file", use="training", by="coach1").status_code == 200
+        assert served.get(f"{path}/file", use="training", by="privacy").status_code == 403, "who asked may"
+        (told,) = served.get("/v1/requests").json()["requests"]
+        assert told == approved.json()
+        lines = [*served.chain("playback.requested"), *served.chain("playback.approved")]
+        assert [(line["actor"], line["reason"]) for line in lines] == [
+            ("token:coach1", "dispute 12"),
+            ("token:privacy", "seen"),
+        ]
+        assert served.post(f"/v1/requests/{'0' * 32}/approve").status_code == 404
+        assert served.post(f"/v1/recordings/{'0' * 32}/requests", {"use": "training"}).status_code == 404

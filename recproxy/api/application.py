@@ -16,7 +16,7 @@ from recproxy.api.access import Failures
 from recproxy.api.models import ProblemDocument
 from recproxy.api.parts import ApiParts
 from recproxy.api.problems import Problem
-from recproxy.api.routes import audit, calls, health, holds, policy, recordings, retention, tags
+from recproxy.api.routes import audit, calls, health, holds, policy, recordings, retention, tags, tickets
 
 __all__ = ["application", "openapi"]
 
@@ -29,6 +29,7 @@ _ROUTERS: Final[tuple[APIRouter, ...]] = (
     tags.router,
     retention.router,
     holds.router,
+    tickets.router,
     audit.router,
     policy.router,
 )

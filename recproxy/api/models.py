@@ -173,6 +173,25 @@ class Holds(Answer):
     holds: list[HoldDocument]
 
 
+class TicketDocument(Answer):
+    """A request to hear a recording, where two must agree."""
+
+    id: Hex
+    recording: Hex
+    use: str
+    requested_by: str
+    requested_at: Instant
+    ends: Instant
+    approved_by: str | None
+    approved_at: Instant | None
+
+
+class Tickets(Answer):
+    """Requests to hear a recording, oldest first."""
+
+    requests: list[TicketDocument]
+
+
 class AuditPage(Answer):
     """Lines of the audit chain, newest first; ``older`` asks for what came before."""
 

@@ -25,6 +25,7 @@ from storage import (
     RecordingNotFound,
     StorageError,
     TermError,
+    TicketError,
 )
 
 __all__ = ["MEDIA_TYPE", "Problem", "answer", "install"]
@@ -39,6 +40,7 @@ _STORAGE: Final[tuple[tuple[type[StorageError], int, str], ...]] = (
     (KeyUnavailable, 503, "restore keys/ from its backup"),
     (BodyMissing, 503, "restore recordings/ from its backup"),
     (HoldError, 409, "see GET /v1/holds"),
+    (TicketError, 409, "see GET /v1/requests"),
     (TermError, 409, "look at it with GET /v1/recordings/{id}"),
     (CatalogueBusy, 503, "try again in some seconds"),
 )

@@ -16,7 +16,7 @@ from storage.catalogue.queries import named_errors
 from storage.catalogue.rows import State
 from storage.catalogue.schema import HELD, HOLDS, RECORDINGS
 from storage.errors import HoldError
-from storage.holds import Hold, HoldKind, HoldReason, HoldState
+from storage.holds import Hold, HoldKind, HoldReason, HoldState, same_person
 from storage.tags import RecordingId
 
 _HOLDABLE: Final = (State.OPEN.value, State.SEALED.value, State.ABORTED.value)
@@ -87,8 +87,9 @@ class HoldRegister:
             hold = _one(connection, hold_id)
             if hold.state is not HoldState.REQUESTED:
                 raise HoldError(f"hold {hold.id} is {hold.state.value}, not requested")
-            if by == hold.requested_by:
-                raise HoldError(f"hold {hold.id} was requested by {by}: another person must approve it")
+            if same_person(by, hold.requested_by):
+                who = hold.requested_by
+                raise HoldError(f"hold {hold.id} was requested by {who}: another person must approve it")
             if hold.ends <= now:
                 raise HoldError(f"hold {hold.id} would have ended on {hold.ends:%Y-%m-%d}: request a new one")
             return self._change(connection, replace(hold, approved_by=by, approved_at=now))

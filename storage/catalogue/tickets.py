@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from storage.catalogue.queries import named_errors
 from storage.catalogue.schema import TICKETS
 from storage.errors import TicketError
+from storage.holds import same_person
 from storage.tags import RecordingId
 
 __all__ = ["APPROVED_FOR", "ASKED_FOR", "Ticket", "TicketRegister", "forget_tickets"]
@@ -92,8 +93,9 @@ class TicketRegister:
             ticket = _one(connection, ticket_id)
             if ticket.approved_at is not None:
                 raise TicketError(f"request {ticket.id[:8]} was approved by {ticket.approved_by} already")
-            if by == ticket.requested_by:
-                raise TicketError(f"request {ticket.id[:8]} was made by {by}: another person must approve it")
+            if same_person(by, ticket.requested_by):
+                who = ticket.requested_by
+                raise TicketError(f"request {ticket.id[:8]} is of {who}: another person must approve it")
             if now >= ticket.ends:
                 raise TicketError(f"request {ticket.id[:8]} ended on {ticket.ends:%Y-%m-%d}: ask again")
             approved = replace(ticket, approved_by=by, approved_at=now, ends=now + APPROVED_FOR)

@@ -9,10 +9,11 @@ from pathlib import Path
 import click
 
 from recproxy.cli.archive import Archive, actor, open_archive, person, user
-from recproxy.cli.display import Json, instant, print_json, table, tick
+from recproxy.cli.display import instant, print_json, table, tick
 from recproxy.cli.options import config_option, json_option, why_option
 from recproxy.cli.policy.reading import surroundings
 from recproxy.cli.recordings.permitting import use_option
+from recproxy.documents import of_ticket, ticket_evidence
 from recproxy.errors import RecproxyError
 from recproxy.policy import load_policy
 from recproxy.policy.playback import purpose_allowing
@@ -78,7 +79,7 @@ def listing(config: Path, as_json: bool) -> None:
     with open_archive(config) as archive:
         found = archive.catalogue.tickets.select()
     if as_json:
-        print_json([_document(one) for one in found])
+        print_json([of_ticket(one) for one in found])
         return
     table(
         ("request", "recording", "use", "requested by", "approved by", "until"),
@@ -116,34 +117,11 @@ def _check(archive: Archive, row: CatalogueRow, use: str) -> str:
 
 def _audit(archive: Archive, event: str, ticket: Ticket, purpose: str, why: str) -> None:
     with archive.audit(actor()) as audit:
-        audit.append(
-            event,
-            {
-                "rec": ticket.recording.text,
-                "purpose": purpose,
-                "use": ticket.use,
-                "ticket": ticket.id,
-                "outcome": "approved" if ticket.approved_by else "requested",
-                "reason": why or "none given",
-            },
-        )
+        audit.append(event, ticket_evidence(ticket, purpose, why))
 
 
 def _tell(ticket: Ticket, said: str, as_json: bool) -> None:
     if as_json:
-        print_json(_document(ticket))
+        print_json(of_ticket(ticket))
     else:
         tick(True, f"request {ticket.id[:_SHORT]} for recording {ticket.recording.text[:12]}: {said}")
-
-
-def _document(ticket: Ticket) -> dict[str, Json]:
-    return {
-        "id": ticket.id,
-        "recording": ticket.recording.text,
-        "use": ticket.use,
-        "requested_by": ticket.requested_by,
-        "requested_at": instant(ticket.requested_at),
-        "ends": instant(ticket.ends),
-        "approved_by": ticket.approved_by or None,
-        "approved_at": None if ticket.approved_at is None else instant(ticket.approved_at),
-    }
