@@ -14,6 +14,7 @@ from recproxy.jsonform import Json, instant
 from storage import (
     CatalogueRow,
     ChannelFacts,
+    DerivedFile,
     Hold,
     NoticeProof,
     Parties,
@@ -28,6 +29,7 @@ __all__ = [
     "Document",
     "body_path",
     "hold_evidence",
+    "of_derived",
     "of_hold",
     "of_parties",
     "of_row",
@@ -130,6 +132,23 @@ def of_parties(parties: Parties) -> Document:
         "caller": parties.caller,
         "callee": parties.callee,
         "sip_call_ids": list(parties.sip_call_ids),
+    }
+
+
+def of_derived(file: DerivedFile) -> Document:
+    """What was made from a recording: none of its words."""
+    return {
+        "recording": file.recording.text,
+        "kind": file.kind.value,
+        "purpose": file.purpose,
+        "state": file.state.value,
+        "language": file.language,
+        "form": file.form,
+        "by": file.origin,
+        "added": instant(file.added),
+        "expiry": instant(file.expiry),
+        "bytes": file.size_bytes,
+        "sha256": file.sha256,
     }
 
 

@@ -10,6 +10,8 @@ from storage.catalogue import (
     AudioFacts,
     Catalogue,
     CatalogueRow,
+    DerivedFile,
+    DerivedKind,
     State,
     Term,
     TermChange,
@@ -28,6 +30,7 @@ from storage.clock import (
     read_clock,
 )
 from storage.container import AudioFormat, Encoding
+from storage.derived import DerivedSource, DerivedStore
 from storage.epochs import EpochLength, EpochPair, EpochShelf, destroy_identity, make_pair
 from storage.errors import (
     AmbiguousId,
@@ -38,6 +41,7 @@ from storage.errors import (
     CatalogueError,
     ChainFault,
     ClockStateError,
+    DerivedRefused,
     DiskFull,
     FileFault,
     FileMissing,
@@ -125,6 +129,11 @@ __all__ = [
     "ClockReading",
     "ClockStateError",
     "ClockVerdict",
+    "DerivedFile",
+    "DerivedKind",
+    "DerivedRefused",
+    "DerivedSource",
+    "DerivedStore",
     "Direction",
     "DiskFull",
     "Encoding",

@@ -153,6 +153,10 @@ class TermError(StorageError):
     """The expiry of a recording may not be moved so."""
 
 
+class DerivedRefused(StorageError):
+    """What was made from a recording cannot be kept with it, or is not there."""
+
+
 class HoldError(StorageError):
     """A hold is malformed, unknown, or in a state that forbids what was asked."""
 

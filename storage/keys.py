@@ -41,7 +41,7 @@ from storage.files import Files
 from storage.places import KEYS_DIRECTORY, header_path
 from storage.tags import RecordingId
 
-_HEADER_NAME: Final = re.compile(r"([0-9a-f]{32})\.([a-z][a-z0-9_]{0,62})\Z")
+_HEADER_NAME: Final = re.compile(r"([0-9a-f]{32})\.([a-z][a-z0-9_]{0,62}(?:\.transcript)?)\Z")
 _DRAFT: Final = ".new"
 """A header that may be torn; what it is to replace is untouched."""
 _READY: Final = ".next"

@@ -7,6 +7,8 @@ from typing import Final
 from storage.tags import RecordingId
 
 KEYS_DIRECTORY: Final = "keys"
+SHRED_LOCK: Final = "shred.lock"
+"""Held while keys are destroyed, exchanged, or made for what is derived from a recording."""
 
 
 def header_path(recording: RecordingId, purpose: str) -> str:

@@ -25,7 +25,7 @@ from storage.age import (
     open_header,
 )
 from storage.bodies import Bodies
-from storage.catalogue import Catalogue, CatalogueRow, State
+from storage.catalogue import Catalogue, CatalogueRow, DerivedFile, State
 from storage.container import ContainerError, StreamHeader, decode_header
 from storage.errors import (
     BodyMissing,
@@ -135,6 +135,7 @@ class Reader:
                 self._header(row, term.purpose)
             opened = self._check_chunks(row, identities) if identities else "key present"
             self._check_hash(row)
+            opened += self._check_derived(row, identities)
         except _FAULTS as err:
             return Verdict(recording, _fault(err), str(err), decrypted=bool(identities))
         return Verdict(recording, None, f"hash matches, {opened}", decrypted=bool(identities))
@@ -216,6 +217,34 @@ class Reader:
         row = self._row(recording)
         return open_parties(row.parties, self._file_key(row, identities))
 
+    def derived(self, file: DerivedFile, identities: Sequence[Identity]) -> bytes:
+        """Decrypt what was made from a recording, such as its transcript.
+
+        Args:
+            file: From the catalogue; sealed.
+            identities: Of a recipient.
+
+        Returns:
+            Its plaintext, authentic and whole.
+
+        Raises:
+            StorageError: See ``wav``.
+        """
+        row = self._row(file.recording)
+        return b"".join(self._pieces(file, self._open_header(row, file.slot, identities)))
+
+    def _check_derived(self, row: CatalogueRow, identities: Sequence[Identity]) -> str:
+        """Check what was made from a recording; says what was found sound."""
+        said = ""
+        for file in self._catalogue.derived.of(row.tags.recording):
+            if file.state is State.SEALED:
+                self._header(row, file.slot)
+                if identities:
+                    self.derived(file, identities)
+                self._check_hash(file)
+                said += f"; its {file.kind.value} too"
+        return said
+
     def _row(self, recording: RecordingId) -> CatalogueRow:
         try:
             return self._catalogue.get(recording)
@@ -263,7 +292,7 @@ class Reader:
                 "do it there"
             ) from err
 
-    def _pieces(self, row: CatalogueRow, file_key: bytes) -> Iterator[bytes]:
+    def _pieces(self, row: CatalogueRow | DerivedFile, file_key: bytes) -> Iterator[bytes]:
         path = self._bodies.find(row.body)
         if path is None:
             raise BodyMissing(f"the body {row.body}{SEALED_SUFFIX} is missing")
@@ -283,7 +312,9 @@ class Reader:
         except AgeError as err:
             raise RecordingDamaged(f"{path}: {err}") from err
 
-    def _chunk_error(self, row: CatalogueRow, path: str, err: ChunkAuthenticationError) -> RecordingDamaged:
+    def _chunk_error(
+        self, row: CatalogueRow | DerivedFile, path: str, err: ChunkAuthenticationError
+    ) -> RecordingDamaged:
         """A cut inside a chunk looks like an altered one; the catalogue knows the length."""
         size = self._bodies.size(path)
         if size < row.size_bytes:
@@ -300,7 +331,7 @@ class Reader:
             raise _ContentError(f"{frames} frames, the catalogue says {row.facts.frames}")
         return f"every chunk authenticates, {frames} frames"
 
-    def _check_hash(self, row: CatalogueRow) -> None:
+    def _check_hash(self, row: CatalogueRow | DerivedFile) -> None:
         path = self._bodies.find(row.body)
         if path is None:
             raise BodyMissing(f"the body {row.body}{SEALED_SUFFIX} is missing")

@@ -10,7 +10,7 @@ kept; a torn one is written again with identical bytes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
@@ -18,13 +18,13 @@ from typing import Final
 
 from storage.age import CHUNK_BYTES, payload_key
 from storage.bodies import Bodies, BodyScan
-from storage.catalogue import Catalogue, CatalogueRow, SealedRow, State
+from storage.catalogue import Catalogue, CatalogueRow, DerivedFile, DerivedKind, SealedRow, State
 from storage.errors import BodyMissing, FileFault, KeyUnavailable, RecordingDamaged, RecordingNotFound
 from storage.files import Files
 from storage.keys import KeyStore
 from storage.objects import Objects
 from storage.openbody import OPEN_SUFFIX, SEALED_SUFFIX, BodyFacts
-from storage.places import header_path
+from storage.places import KEYS_DIRECTORY, header_path
 from storage.tags import RecordingId, SealFacts
 from storage.wal import (
     LoggedRecording,
@@ -42,6 +42,7 @@ from storage.writer import RecordingStore, StoreParts
 from storage.writer.parts import erase_unsealed, note_sealed
 
 REASON: Final = "recovered"
+_KINDS: Final = frozenset(kind.value for kind in DerivedKind)
 _UNFINISHED: Final = (State.OPEN, State.ABORTED, State.DISCARDING)
 
 
@@ -158,7 +159,23 @@ def find_orphans(files: Files, catalogue: Catalogue, objects: Objects | None = N
     paths = [header_path(recording, purpose) for recording, purpose in KeyStore(files).headers()]
     paths += Bodies(files, objects).all_paths()
     known = {recording.text for recording in catalogue.ids()}  # read last: a row precedes its files
-    return tuple(sorted(path for path in paths if path.rpartition("/")[2].partition(".")[0] not in known))
+    derived = {name for file in catalogue.derived.all() for name in _names_of(file)}
+    return tuple(sorted(path for path in paths if not _accounted(path, known, derived)))
+
+
+def _names_of(file: DerivedFile) -> tuple[str, str]:
+    """What a derived file is called in the key store and beside the body, without suffix."""
+    return f"{file.recording}.{file.slot}", f"{file.recording}.{file.kind.value}"
+
+
+def _accounted(path: str, known: Collection[str], derived: Collection[str]) -> bool:
+    """Whether a row accounts for a file, by its name."""
+    place, _, name = path.rpartition("/")
+    owner, _, rest = name.partition(".")
+    if place == KEYS_DIRECTORY:
+        return name in derived if "." in rest else owner in known
+    kind = rest.partition(".")[0]
+    return f"{owner}.{kind}" in derived if kind in _KINDS else owner in known
 
 
 def _forget_finished(parts: StoreParts, rows: Mapping[RecordingId, CatalogueRow]) -> list[RecoveredRecording]:

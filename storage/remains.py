@@ -20,7 +20,7 @@ from typing import Final
 
 from storage.age import Random
 from storage.audit import AuditLog
-from storage.catalogue import Catalogue, Horizon, Tombstone
+from storage.catalogue import Catalogue, Horizon, Tombstone, served_purpose
 from storage.files import Files
 from storage.shred import LOCK_PATH
 
@@ -101,7 +101,7 @@ class Remains:
         with self._files.lock(LOCK_PATH):
             completed = self._complete(terms, longest, now, run)
             purged = sum(
-                self._purge(purpose, terms.get(purpose, longest).keep, now, run, limit)
+                self._purge(purpose, terms.get(served_purpose(purpose), longest).keep, now, run, limit)
                 for purpose in self._catalogue.stones.purposes(now - shortest)
             )
         if purged:
@@ -112,7 +112,7 @@ class Remains:
         noted: list[Horizon] = []
         over: list[Tombstone] = []
         for stone in self._catalogue.stones.incomplete(now):
-            horizon = _horizon(stone, terms.get(stone.purpose, longest))
+            horizon = _horizon(stone, terms.get(served_purpose(stone.purpose), longest))
             if (stone.key_group, stone.out_of_backups) != (horizon.key_group, horizon.out_of_backups):
                 noted.append(horizon)
             if horizon.out_of_backups <= now:

@@ -24,6 +24,7 @@ from storage.age import Random
 from storage.audit import AuditLog
 from storage.catalogue import EXPIRY, LEASE, Catalogue, CatalogueRow, Lease, State, Tombstone
 from storage.clock import ClockGuard, ClockReading, StandStill
+from storage.derived import DerivedStore
 from storage.errors import HeldRecording, StorageError
 from storage.files import Files
 from storage.holds import Hold
@@ -52,6 +53,7 @@ class SweepReport:
         lapsed: Holds whose date came.
         months_forgotten: Months whose numbers can no longer be looked up.
         purposes_ended: What remains of each purpose that ended of a recording that lives on.
+        derived_ended: What remains of each transcript that ended before its recording.
         overdue_elsewhere: Recordings that another node should have shredded two hours ago or earlier.
     """
 
@@ -66,6 +68,7 @@ class SweepReport:
     months_forgotten: tuple[str, ...] = ()
     purposes_ended: tuple[Tombstone, ...] = ()
     overdue_elsewhere: int = 0
+    derived_ended: tuple[Tombstone, ...] = ()
 
 
 def due(rows: Iterable[CatalogueRow], now: datetime) -> tuple[CatalogueRow, ...]:
@@ -124,6 +127,7 @@ class Retention:
         self._guard = guard
         self._random = random
         self._shredder = Shredder(files, catalogue, audit, objects)
+        self._derived = DerivedStore(files, catalogue, audit, objects)
 
     def sweep(self, reading: ClockReading, limit: int = 1000) -> SweepReport:
         """Shred what is due, oldest expiry first.
@@ -168,7 +172,9 @@ class Retention:
             else:
                 if certificate is not None and not certificate.repeated:
                     shredded.append(certificate)
-        if shredded or ended:
+        swept = self._derived.sweep(now, run)
+        failed += swept.failed
+        if shredded or ended or swept.ended:
             self._catalogue.checkpoint()
         forgotten = self._forget_months(now, run)
         held = self._catalogue.held_past(now)
@@ -183,6 +189,7 @@ class Retention:
                 "due": len(rows),
                 "shredded": len(shredded),
                 "purposes_ended": len(ended),
+                "derived_ended": len(swept.ended),
                 "failed": len(failed),
                 "held": held,
                 "outcome": "failed" if failed else "done",
@@ -201,6 +208,7 @@ class Retention:
             forgotten,
             tuple(ended),
             self._catalogue.overdue(now - _LATE, elsewhere=True).recordings,
+            swept.ended,
         )
 
     @contextmanager

@@ -90,6 +90,7 @@ class Rewrapper:
             if row.state not in {State.SEALED, State.ABORTED}:
                 raise RecordingNotFound(f"recording {recording} is {row.state.value}: its key cannot change")
             living = {term.purpose for term in row.tags.terms}
+            living |= {file.slot for file in self._catalogue.derived.of(recording)}
             wraps = [wrap for wrap in self._catalogue.wraps.of(recording).values() if wrap.epoch]
             return tuple(self._one(recording, wrap, identities) for wrap in wraps if wrap.purpose in living)
 

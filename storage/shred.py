@@ -21,15 +21,17 @@ from typing import Final
 from storage.audit import AuditLog
 from storage.bodies import Bodies
 from storage.catalogue import EXPIRY, Catalogue, CatalogueRow, State, Tombstone, key_facts, length_bucket
+from storage.derived import DerivedStore, End, derived_stone
 from storage.errors import FileFault, RecordingNotFound, ShredError
 from storage.files import Files
 from storage.keys import KeyStore
 from storage.objects import Objects
+from storage.places import SHRED_LOCK
 from storage.tags import RecordingId
 from storage.wal import destroy_keys
 from storage.writer.parts import erase_purpose
 
-LOCK_PATH: Final = "shred.lock"
+LOCK_PATH: Final = SHRED_LOCK
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class Shredder:
         self._audit = audit
         self._keys = KeyStore(files)
         self._bodies = Bodies(files, objects)
+        self._derived = DerivedStore(files, catalogue, audit, objects)
 
     def shred(self, recording: RecordingId, cause: str, now: datetime, run: str = "") -> ShredCertificate:
         """Destroy the key, remove the body, leave a tombstone. May be repeated.
@@ -123,18 +126,25 @@ class Shredder:
                 if stone.purpose == purpose:
                     return stone
             row = self._catalogue.claim_purpose(recording, purpose, cause, now if cause == EXPIRY else None)
+            for file in self._catalogue.derived.of(recording):
+                if file.purpose == purpose:
+                    self._derived.erase(file, row, cause, now, run=run)
             return erase_purpose(self._files, self._catalogue, self._audit, row, purpose, now, run)
 
     def _destroy(self, row: CatalogueRow, now: datetime, run: str) -> ShredCertificate:
         recording = row.tags.recording
-        purposes = row.header_purposes
+        derived = self._catalogue.derived.of(recording)
+        purposes = (*row.header_purposes, *(file.slot for file in derived))
         fields = {"rec": recording.text, "purpose": ",".join(purposes), "reason": row.cause, "run": run}
         self._audit.append("shred.started", {**fields, "outcome": "started"})
         try:
             key_found = self._keys.destroy(recording, purposes)
             destroy_keys(self._files, recording)
             body_found = self._bodies.unlink(row.body)
-            gone = not self._keys.exists(recording, purposes) and self._bodies.find(row.body) is None
+            for file in derived:
+                self._bodies.unlink(file.body)
+            bodies = (row.body, *(file.body for file in derived))
+            gone = not self._keys.exists(recording, purposes) and not any(map(self._bodies.find, bodies))
         except FileFault as err:
             self._audit.append("shred.failed", {**fields, "outcome": "failed"}, durable=False)
             raise ShredError(f"recording {recording} is not fully shredded, repeat: {err}") from err
@@ -176,6 +186,8 @@ class Shredder:
             )
             for term, cause in terms
         ]
+        end = End(row.cause, now, run, entry)
+        tombstones += [derived_stone(file, row, wraps.get(file.slot), end) for file in derived]
         self._catalogue.bury(tombstones)
         self._audit.append("tombstone.written", {**fields, "outcome": "shredded"}, durable=False)
         return ShredCertificate(tombstones[0], repeated=False, key_found=key_found, body_found=body_found)

@@ -15,11 +15,11 @@ import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from storage.audit import AuditLog
 from storage.bodies import Bodies
-from storage.catalogue import Catalogue, CatalogueRow, State
+from storage.catalogue import Catalogue, CatalogueRow, DerivedFile, State
 from storage.durable import parent
 from storage.errors import FileMissing, RecordingDamaged, RemoteFault, TagError
 from storage.files import Files
@@ -31,6 +31,7 @@ __all__ = ["UploadReport", "Uploader"]
 
 LOCK_PATH: Final = "upload.lock"
 _TOGETHER: Final = 100
+_Body: TypeAlias = CatalogueRow | DerivedFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +85,13 @@ class Uploader:
         failed: list[tuple[RecordingId, str]] = []
         size, broken_off = 0, None
         with self._files.lock(LOCK_PATH, wait=False):
-            for row in self._sealed():
+            for recording, body in self._sealed():
                 if stopping():
                     break
-                recording = row.tags.recording
                 try:
-                    if self._move(row):
+                    if self._move(recording, body):
                         moved.append(recording)
-                        size += row.size_bytes
+                        size += body.size_bytes
                 except RemoteFault as err:
                     failed.append((recording, str(err)))
                     broken_off = str(err)
@@ -101,34 +101,40 @@ class Uploader:
             self._audit.flush()
         return UploadReport(tuple(moved), size, tuple(failed), broken_off)
 
-    def _sealed(self) -> Iterator[CatalogueRow]:
-        """Rows of the bodies that are here and final."""
-        waiting = [found for path in Bodies(self._files).all_paths() if (found := _sealed_id(path))]
+    def _sealed(self) -> Iterator[tuple[RecordingId, _Body]]:
+        """Rows of the bodies that are here and final: of recordings, and of what was made from them."""
+        paths = [path for path in Bodies(self._files).all_paths() if path.endswith(SEALED_SUFFIX)]
+        here = {path.removesuffix(SEALED_SUFFIX) for path in paths}
+        waiting = list(dict.fromkeys(found for path in paths if (found := _owner(path))))
         for first in range(0, len(waiting), _TOGETHER):
             for row in self._catalogue.several(waiting[first : first + _TOGETHER]):
                 if row.state is State.SEALED and self._catalogue.owns(row):
-                    yield row
+                    recording = row.tags.recording
+                    bodies: tuple[_Body, ...] = (row, *self._catalogue.derived.of(recording))
+                    for body in bodies:
+                        if body.body in here and body.state is State.SEALED:
+                            yield recording, body
 
-    def _move(self, row: CatalogueRow) -> bool:
+    def _move(self, recording: RecordingId, row: _Body) -> bool:
         """Move one body; False if it was shredded meanwhile."""
         path = row.body + SEALED_SUFFIX
         self._check(row, Bodies(self._files).pieces(path), f"the body {path}")
         self._objects.upload(path, row.size_bytes, lambda offset, size: self._files.read(path, offset, size))
-        if not self._is_sealed(row):
+        if not self._is_sealed(recording, row):
             self._objects.delete(path)
             return False
         try:
             self._check(row, self._objects.pieces(path), f"the uploaded body {path}")
         except RecordingDamaged:
             self._objects.delete(path)
-            if not self._is_sealed(row):
+            if not self._is_sealed(recording, row):
                 return False
             raise
         # Before the body goes: the chain may tell of a move that is made anew, never miss one.
         self._audit.append(
             "rec.body_moved",
             {
-                "rec": row.tags.recording.text,
+                "rec": recording.text,
                 "bytes": row.size_bytes,
                 "sha256_ct": row.sha256,
                 "outcome": "moved",
@@ -139,12 +145,16 @@ class Uploader:
         self._files.sync_directory(parent(path))
         return True
 
-    def _is_sealed(self, row: CatalogueRow) -> bool:
-        (now,) = self._catalogue.several([row.tags.recording]) or (None,)
-        return now is not None and now.state is State.SEALED
+    def _is_sealed(self, recording: RecordingId, body: _Body) -> bool:
+        (now,) = self._catalogue.several([recording]) or (None,)
+        if now is None or now.state is not State.SEALED:
+            return False
+        if isinstance(body, CatalogueRow):
+            return True
+        return self._catalogue.derived.sealed(recording, body.kind) == body
 
     @staticmethod
-    def _check(row: CatalogueRow, pieces: Iterator[bytes], what: str) -> None:
+    def _check(row: _Body, pieces: Iterator[bytes], what: str) -> None:
         digest = hashlib.sha256()
         for piece in pieces:
             digest.update(piece)
@@ -152,11 +162,9 @@ class Uploader:
             raise RecordingDamaged(f"{what} is not what was sealed: its SHA-256 differs; it was not moved")
 
 
-def _sealed_id(path: str) -> RecordingId | None:
-    name = path.rpartition("/")[2]
-    if not name.endswith(SEALED_SUFFIX):
-        return None
+def _owner(path: str) -> RecordingId | None:
+    """The recording that a body belongs to, by its name."""
     try:
-        return RecordingId(name.removesuffix(SEALED_SUFFIX))
+        return RecordingId(path.rpartition("/")[2].partition(".")[0])
     except TagError:
         return None  # a foreign file

@@ -322,6 +322,12 @@ BROKEN: list[tuple[str, dict[str, Any], str, str]] = [
         "P31D: a transcript may not outlive",
     ),
     (
+        "E016",
+        one(access__counterparty_voice="transcript"),
+        "purposes.training.access.counterparty_voice",
+        "none may be kept",
+    ),
+    (
         "E018",
         one(transfers=[{"recipient": "Example", "country": "US"}]),
         "purposes.training.transfers[0].safeguard",
@@ -453,18 +459,6 @@ BROKEN: list[tuple[str, dict[str, Any], str, str]] = [
     ("E017", one(retention__reach="existing"), "purposes.training.retention.reach", "set new"),
     (
         "E100",
-        one(access__counterparty_voice="transcript"),
-        "purposes.training.access.counterparty_voice",
-        "include",
-    ),
-    (
-        "E100",
-        one(derived={"transcript": "on", "transcript_keep": "P1D", "analytics": "off"}),
-        "purposes.training.derived.transcript",
-        "set off",
-    ),
-    (
-        "E100",
         whole(
             {
                 "training": one_purpose(),
@@ -510,7 +504,10 @@ QUESTIONABLE: list[tuple[str, dict[str, Any], str, str]] = [
     ("W108", one(scope__internal=True), "purposes.training.scope.internal", "among staff"),
     (
         "W109",
-        one(access__counterparty_voice="transcript"),
+        one(
+            access__counterparty_voice="transcript",
+            derived={"transcript": "on", "transcript_keep": "P14D", "analytics": "off"},
+        ),
         "purposes.training.access.counterparty_voice",
         "15(4)",
     ),

@@ -159,7 +159,7 @@ class Sweeper:
             )
         if report.overdue_elsewhere:
             self.log.emit("retention.late_elsewhere", count=report.overdue_elsewhere)
-        for stone in report.purposes_ended:
+        for stone in (*report.purposes_ended, *report.derived_ended):
             self.log.emit(
                 "recording.purpose_ended",
                 recording=stone.recording.text,

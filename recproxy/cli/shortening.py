@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from recproxy.cli.archive import Archive
@@ -77,16 +78,31 @@ def shorten(archive: Archive, chain: AuditLog, policy: Policy) -> dict[str, int]
     """
     moved: dict[str, int] = {}
     for name, purpose in policy.purposes.items():
-        changes = archive.catalogue.terms.longer_than(name, Term(*term_of(purpose)))
-        for at in range(0, len(changes), _BATCH):
-            batch = changes[at : at + _BATCH]
-            for change in batch:
-                _audit(chain, change, policy)
-            chain.flush()
-            archive.catalogue.terms.shorten(batch)
+        register = archive.catalogue.terms
+        changes = register.longer_than(name, Term(*term_of(purpose)))
+        _apply(chain, policy, changes, register.shorten)
+        keep, derived = purpose.derived.transcript_keep, archive.catalogue.derived
+        if keep is not None:
+            shorter = derived.longer_than(name, keep)
+            _apply(chain, policy, shorter, derived.shorten)
+            changes = (*changes, *shorter)
         if changes:
             moved[name] = len(changes)
     return moved
+
+
+def _apply(
+    chain: AuditLog,
+    policy: Policy,
+    changes: Sequence[TermChange],
+    shorten_rows: Callable[[Sequence[TermChange]], None],
+) -> None:
+    for at in range(0, len(changes), _BATCH):
+        batch = changes[at : at + _BATCH]
+        for change in batch:
+            _audit(chain, change, policy)
+        chain.flush()
+        shorten_rows(batch)
 
 
 def _audit(chain: AuditLog, change: TermChange, policy: Policy) -> None:

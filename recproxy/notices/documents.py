@@ -81,6 +81,7 @@ def _statement(purpose: PurposeSheet) -> str:
         recipients=purpose.listed("recipients"),
         withdrawal=texts.WITHDRAWAL[language] if purpose.basis == "consent" else "",
         look_up=texts.LOOK_UP[language] if unindexed else "",
+        transcript=_transcript(purpose),
     )
 
 
@@ -94,6 +95,7 @@ def _for_staff(purpose: PurposeSheet) -> str:
         selection=selection_words(purpose),
         basis=basis_words(purpose),
         keep=purpose.keep,
+        transcript=_transcript(purpose),
         roles=purpose.text("playback.roles"),
         assessment=(yes if assessed else no)
         if isinstance(assessed, bool)
@@ -112,6 +114,16 @@ def _balance(purpose: PurposeSheet) -> str:
         dpia=purpose.text("dpia"),
         **{name: purpose.text(f"balancing.{name}") for name in _BALANCED},
     )
+
+
+def _transcript(purpose: PurposeSheet) -> str:
+    """That the talk may be written out, and that a copy has the other party in writing only."""
+    language = purpose.language
+    if not purpose.written:
+        return ""
+    only = purpose.value("access.counterparty_voice") == "transcript"
+    kept = texts.TRANSCRIPT[language].format(keep=purpose.text("derived.transcript_keep"))
+    return kept + (texts.WRITTEN_ONLY[language] if only else "")
 
 
 def _choice(purpose: PurposeSheet) -> str:

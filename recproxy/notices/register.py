@@ -78,7 +78,7 @@ def _row(purpose: PurposeSheet) -> tuple[str, ...]:
         purpose.text("legal_ref") if statutory else "–",
         purpose.text("balancing") if weighed else "–",
         texts.SUBJECTS[language],
-        texts.DATA[language],
+        texts.DATA[language] + _transcript(purpose),
         purpose.text("special_categories"),
         purpose.listed("recipients"),
         purpose.listed("transfers"),
@@ -87,6 +87,12 @@ def _row(purpose: PurposeSheet) -> tuple[str, ...]:
         purpose.text("dpia"),
         purpose.text("staff.works_council"),
     )
+
+
+def _transcript(purpose: PurposeSheet) -> str:
+    if not purpose.written:
+        return ""
+    return texts.TRANSCRIPT_DATA[purpose.language].format(keep=purpose.text("derived.transcript_keep"))
 
 
 def _json(sheet: Sheet, rows: Sequence[tuple[str, ...]]) -> str:

@@ -92,6 +92,11 @@ class PurposeSheet:
         return backups + _TRACE[self.language].format(keep=self.text("evidence.tombstone_keep"))
 
     @property
+    def written(self) -> bool:
+        """Whether a transcript of its calls may be kept."""
+        return bool(self.value("derived.transcript") == "on")
+
+    @property
     def basis(self) -> str:
         """The legal ground towards the caller, by its name in the policy; empty if there is none."""
         found = self.value("basis.caller", "legal_basis")

@@ -22,8 +22,11 @@ __all__ = [
     "STAFF_PURPOSE",
     "STATEMENT",
     "SUBJECTS",
+    "TRANSCRIPT",
+    "TRANSCRIPT_DATA",
     "UNINDEXED",
     "WITHDRAWAL",
+    "WRITTEN_ONLY",
     "YES_NO",
 ]
 
@@ -38,7 +41,7 @@ bestand.
 Langer alleen bij een lopend geschil of een wettelijke plicht, met einddatum. **Wie:** {roles}; ontvangers:
 {recipients}. **Uw rechten:** inzage en kopie, correctie, wissen, beperken, **bezwaar**{withdrawal};
 schrijf naar
-{contact}; wij antwoorden binnen één maand. Klacht: Autoriteit Persoonsgegevens.{look_up}
+{contact}; wij antwoorden binnen één maand. Klacht: Autoriteit Persoonsgegevens.{look_up}{transcript}
 """,
     Language.EN: """\
 **Call recording: {title}.** {controller} records {selection} calls on {lines}. **Why:** {description}
@@ -51,7 +54,7 @@ only for a pending dispute or a legal duty, with an end date. **Who:** {roles}; 
 {recipients}. **Your
 rights:** access and copy, correction, erasure, restriction, **objection**{withdrawal}; write to {contact}; we
 answer within one month. Complaints: the supervisory authority, in the Netherlands the Autoriteit
-Persoonsgegevens.{look_up}
+Persoonsgegevens.{look_up}{transcript}
 """,
 }
 STAFF: Final[Mapping[Language, str]] = {
@@ -89,7 +92,8 @@ STAFF_PURPOSE: Final[Mapping[Language, str]] = {
     Language.NL: """\
 ## {title}
 
-{description} Lijnen: {lines}. Deel van de gesprekken: {selection}. Grondslag: {basis}. Bewaartermijn: {keep}.
+{description} Lijnen: {lines}. Deel van de gesprekken: {selection}. Grondslag: {basis}.
+Bewaartermijn: {keep}.{transcript}
 Terugluisteren mag: {roles}. Beoordeling van medewerkers ermee: {assessment}. U hoort: {beep}.
 Ondernemingsraad:
 {works_council}. Dit stuk: {notice_ref}.
@@ -97,7 +101,8 @@ Ondernemingsraad:
     Language.EN: """\
 ## {title}
 
-{description} Lines: {lines}. Share of the calls: {selection}. Legal basis: {basis}. Retention: {keep}.
+{description} Lines: {lines}. Share of the calls: {selection}. Legal basis: {basis}.
+Retention: {keep}.{transcript}
 Who may
 listen: {roles}. Used to assess staff: {assessment}. You hear: {beep}. Works council: {works_council}.
 This notice:
@@ -190,6 +195,20 @@ LOOK_UP: Final = {
     "nummer door.",
     Language.EN: " You may ask for these recordings too while they exist; give date, time and the "
     "number dialled.",
+}
+TRANSCRIPT: Final = {
+    Language.NL: " Van het gesprek kan een uitgeschreven tekst worden bewaard, versleuteld als de opname, "
+    "hooguit {keep} en nooit langer dan de opname zelf.",
+    Language.EN: " A written text of the call may be kept, encrypted as the recording is, for {keep} at most "
+    "and never longer than the recording itself.",
+}
+WRITTEN_ONLY: Final = {
+    Language.NL: " In een kopie staat wat de ander zei als tekst; diens stem is weggelaten.",
+    Language.EN: " In a copy, what the other party said is given as text; that voice is left out.",
+}
+TRANSCRIPT_DATA: Final = {
+    Language.NL: ", uitgeschreven tekst (hooguit {keep})",
+    Language.EN: ", written text (for {keep} at most)",
 }
 YES_NO: Final = {Language.NL: ("nee", "ja"), Language.EN: ("no", "yes")}
 POLICY: Final = {Language.NL: "Beleid {}.", Language.EN: "Policy {}."}

@@ -23,7 +23,7 @@ __all__ = [
     "uses_of",
 ]
 
-_HEARD: Final = frozenset({"export.created", "playback.opened"})
+_HEARD: Final = frozenset({"derived.opened", "export.created", "playback.opened"})
 
 
 class Denial(Enum):

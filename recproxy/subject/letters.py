@@ -89,7 +89,7 @@ Datum: {today}. Ontvangen op {received}.
 opnamen staat in `audio/` (links de beller, rechts de gebelde), de gegevens erbij in `calls.json`.
 {nothing}{purposes}
 **Welke gegevens (b).** Het geluid van het gesprek, uw telefoonnummer, de lijn, datum, tijd en duur,
-de melding die u hoorde en uw keuze. Welke toetsen u indrukte bewaren wij niet.
+de melding die u hoorde en uw keuze. Welke toetsen u indrukte bewaren wij niet.{written}
 
 **Ontvangers (c).** Wie uw gegevens ontving, staat in `recipients.json`.
 
@@ -109,7 +109,7 @@ Date: {today}. Received on {received}.
 `audio/` (left the caller, right the called party), the facts of each in `calls.json`.
 {nothing}{purposes}
 **Which data (b).** The sound of the call, your telephone number, the line, date, time and length, the
-announcement you heard and your choice. Which keys you pressed is not kept.
+announcement you heard and your choice. Which keys you pressed is not kept.{written}
 
 **Recipients (c).** Who received your data stands in `recipients.json`.
 
@@ -120,6 +120,12 @@ Write to {contact}.
 
 **Automated decisions (h).** We take none on the ground of recordings; there is no profiling.
 """,
+}
+_WRITTEN: Final[Mapping[Language, str]] = {
+    Language.NL: " Is van een gesprek een uitgeschreven tekst bewaard, dan staat die in `transcripts/`.\n"
+    "Waar de stem van de ander is weggelaten, zegt `calls.json` dat, en staat in die tekst wat hij zei.",
+    Language.EN: " If a written text of a call is kept, it is in `transcripts/`. Where the voice of the\n"
+    "other party is left out, `calls.json` says so, and that text has what was said.",
 }
 _NOTHING: Final[Mapping[Language, str]] = {
     Language.NL: """
@@ -226,6 +232,7 @@ def access_letter(reply: Reply) -> str:
         contact=sheet.text("controller.contact"),
         nothing="" if used else _NOTHING[language],
         purposes="".join(_purpose(purpose) for purpose in purposes),
+        written=_WRITTEN[language] if any(purpose.written for purpose in purposes) else "",
     ) + _closing(reply)
 
 

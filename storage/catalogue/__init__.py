@@ -1,5 +1,6 @@
 """The catalogue of recordings: rows, tombstones and the changes of state between them."""
 
+from storage.catalogue.derived import DerivedFile, DerivedKind, DerivedRegister, served_purpose
 from storage.catalogue.engines import (
     ANSWER_SECONDS,
     open_engine,
@@ -37,6 +38,9 @@ __all__ = [
     "AudioFacts",
     "Catalogue",
     "CatalogueRow",
+    "DerivedFile",
+    "DerivedKind",
+    "DerivedRegister",
     "EpochUse",
     "HoldRegister",
     "Horizon",
@@ -63,6 +67,7 @@ __all__ = [
     "open_engine",
     "postgresql_engine",
     "reach",
+    "served_purpose",
     "sqlite_engine",
     "sqlite_url",
 ]

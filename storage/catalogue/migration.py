@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.schema import CreateColumn
@@ -32,13 +32,25 @@ def add_missing_columns(connection: sa.Connection) -> None:
     for table in METADATA.sorted_tables:
         if not inspector.has_table(table.name):
             continue
-        there = {column["name"] for column in inspector.get_columns(table.name)}
+        there = {column["name"]: column["type"] for column in inspector.get_columns(table.name)}
         for column in table.columns:
-            if column.name not in there:
+            if column.name in there:
+                _widen(connection, column, there[column.name])
+            else:
                 written = CreateColumn(column).compile(dialect=connection.dialect)
                 connection.execute(sa.text(f"ALTER TABLE {table.name} ADD COLUMN {written}"))
         for index in table.indexes:
             index.create(connection, checkfirst=True)
+
+
+def _widen(connection: sa.Connection, column: sa.Column[Any], found: object) -> None:
+    """Give a text column the room that it has now; SQLite never bounds it."""
+    wanted = column.type.length if isinstance(column.type, sa.String) else None
+    had = found.length if isinstance(found, sa.String) else None
+    if connection.dialect.name != "sqlite" and wanted and had and had < wanted:
+        connection.execute(
+            sa.text(f"ALTER TABLE {column.table.name} ALTER COLUMN {column.name} TYPE VARCHAR({wanted})")
+        )
 
 
 def key_tombstones_by_purpose(connection: sa.Connection) -> None:

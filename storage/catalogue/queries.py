@@ -144,7 +144,8 @@ class Queries:
         for stone in self._tombstones(
             sa.select(TOMBSTONES).where(TOMBSTONES.c.id.startswith(prefix)).order_by("gone_at", "purpose")
         ):
-            if stone.recording not in rows:
+            before = newest.get(stone.recording)
+            if stone.recording not in rows and (before is None or before.derived or not stone.derived):
                 newest[stone.recording] = stone
         found += newest.values()
         if not found:
@@ -340,11 +341,11 @@ class Queries:
 
     def tombstone(self, recording: RecordingId) -> Tombstone | None:
         """What remains of one recording that is gone: its newest tombstone; None if it has none."""
-        found = self.tombstones_of(recording)
+        found = [stone for stone in self.tombstones_of(recording) if not stone.derived]
         return found[-1] if found else None
 
     def tombstones_of(self, recording: RecordingId) -> tuple[Tombstone, ...]:
-        """What remains of each purpose of one recording that has ended, the oldest first."""
+        """What remains of each purpose and derived file of one recording that has ended, the oldest first."""
         return self._tombstones(
             sa.select(TOMBSTONES)
             .where(TOMBSTONES.c.id == recording.text)

@@ -24,6 +24,7 @@ from typing import Final, Self
 
 import sqlalchemy as sa
 
+from storage.catalogue.derived import DerivedRegister, forget_derived, replace_stone
 from storage.catalogue.engines import ANSWER_SECONDS, is_shared, lock_rows, lock_schema, open_engine
 from storage.catalogue.finding import end_finding, forget_numbers, note_numbers
 from storage.catalogue.holds import HoldRegister, blocked_by, forget
@@ -85,6 +86,7 @@ class Catalogue(Queries):
         nodes: Names of the nodes whose recordings are ours; None if all are.
 
     Attributes:
+        derived: What was made from recordings and is kept with them.
         holds: What keeps recordings beyond their expiry.
         leases: Which worker of retention sees to what.
         terms: Moves the expiry of recordings that exist.
@@ -109,6 +111,7 @@ class Catalogue(Queries):
                 )
             elif found < SCHEMA_VERSION:  # what is new was made above
                 connection.execute(SCHEMA.update().values(version=SCHEMA_VERSION))
+        self.derived = DerivedRegister(engine, self._own)
         self.holds = HoldRegister(engine)
         self.leases = LeaseRegister(engine, self._own)
         self.terms = TermRegister(engine, self._own)
@@ -366,11 +369,11 @@ class Catalogue(Queries):
                 connection.execute(WRAPS.delete().where(WRAPS.c.id == identity, WRAPS.c.purpose == purpose))
 
     def bury(self, tombstones: Sequence[Tombstone]) -> bool:
-        """Remove a row and leave a tombstone for each of its purposes, in one step.
+        """Remove a row and leave a tombstone for each of its purposes and derived files, in one step.
 
         Args:
-            tombstones: One or more, of one recording: SHREDDED needs a row in SHREDDING,
-                DISCARDED one in DISCARDING.
+            tombstones: One or more, of one recording, that of a purpose first: SHREDDED needs a
+                row in SHREDDING, DISCARDED one in DISCARDING.
 
         Returns:
             False if there is no row, and tombstones stand already.
@@ -399,11 +402,13 @@ class Catalogue(Queries):
                     f"recording {identity} cannot become {tombstone.state.value}: no row in state "
                     f"{allowed.value}"
                 )
-            connection.execute(TOMBSTONES.insert(), [stone_values(stone) for stone in tombstones])
+            for stone in tombstones:
+                replace_stone(connection, stone)
             connection.execute(FURTHER.delete().where(FURTHER.c.id == identity))
             forget_numbers(connection, identity)
             connection.execute(WRAPS.delete().where(WRAPS.c.id == identity))
             forget(connection, identity)
+            forget_derived(connection, identity)
             forget_promotion(connection, identity)
             forget_tickets(connection, identity)
         return True

@@ -178,7 +178,7 @@ class Tombstone:
         recording: Its random id.
         state: SHREDDED, SHRED_COMPLETE once no backup has the key either, or DISCARDED if it
             never held audio to keep.
-        purpose: Purpose id.
+        purpose: Purpose id; of a derived file with its kind behind a dot.
         policy_version: SHA-256 of the policy it was made under.
         started_on: Day it started, UTC; no time of day.
         minutes: Length rounded up to 1, 5, 15, 60 or 1440 minutes; 0 if unknown.
@@ -219,6 +219,11 @@ class Tombstone:
     out_of_backups: datetime | None = None
     complete_at: datetime | None = None
     node: str = ""
+
+    @property
+    def derived(self) -> bool:
+        """Whether it is of what was made from the recording, such as a transcript, not of itself."""
+        return "." in self.purpose
 
 
 class KeyFacts(TypedDict):

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from storage.errors import CatalogueError
 
-SCHEMA_VERSION: Final = 5
+SCHEMA_VERSION: Final = 6
 
 
 class Instant(sa.TypeDecorator[datetime]):
@@ -33,6 +33,9 @@ class Instant(sa.TypeDecorator[datetime]):
             return None
         return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
 
+
+SLOT_CHARACTERS: Final = 80
+"""Of a purpose, and of the name of a derived file's key: its purpose and kind."""
 
 METADATA: Final = sa.MetaData()
 
@@ -105,7 +108,7 @@ TOMBSTONES: Final = sa.Table(
     "tombstones",
     METADATA,
     sa.Column("id", sa.String(32), primary_key=True),
-    sa.Column("purpose", sa.String(63), primary_key=True),
+    sa.Column("purpose", sa.String(SLOT_CHARACTERS), primary_key=True),
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("policy_version", sa.String(64), nullable=False),
     sa.Column("started_on", sa.Date, nullable=False),
@@ -132,7 +135,7 @@ TOTALS: Final = sa.Table(
     "gone_by_month",
     METADATA,
     sa.Column("month", sa.String(7), primary_key=True),
-    sa.Column("purpose", sa.String(63), primary_key=True),
+    sa.Column("purpose", sa.String(SLOT_CHARACTERS), primary_key=True),
     sa.Column("cause", sa.String(64), primary_key=True),
     sa.Column("count", sa.BigInteger, nullable=False),
 )
@@ -142,7 +145,7 @@ WRAPS: Final = sa.Table(
     "key_wraps",
     METADATA,
     sa.Column("id", sa.String(32), primary_key=True),
-    sa.Column("purpose", sa.String(63), primary_key=True),
+    sa.Column("purpose", sa.String(SLOT_CHARACTERS), primary_key=True),
     sa.Column("key_group", sa.String(63), nullable=False),
     sa.Column("epoch", sa.String(10), nullable=False),
     sa.Column("sha256", sa.String(64), nullable=False),
@@ -150,6 +153,29 @@ WRAPS: Final = sa.Table(
     sa.Index("wraps_by_epoch", "key_group", "epoch"),
 )
 """To which key pair each header in ``keys/`` is wrapped; an empty epoch is the long-lived one."""
+
+DERIVED: Final = sa.Table(
+    "derived_files",
+    METADATA,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("kind", sa.String(16), primary_key=True),
+    sa.Column("purpose", sa.String(63), nullable=False),
+    sa.Column("state", sa.String(12), nullable=False),
+    sa.Column("expiry", Instant, nullable=False),
+    sa.Column("added", Instant, nullable=False),
+    sa.Column("language", sa.String(35), nullable=False),
+    sa.Column("form", sa.String(32), nullable=False),
+    sa.Column("origin", sa.String(64), nullable=False, default=""),
+    sa.Column("body", sa.String(160), nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False, default=0),
+    sa.Column("sha256", sa.String(64), nullable=False, default=""),
+    sa.Column("cause", sa.String(64), nullable=False, default=""),
+    sa.CheckConstraint("state in ('open', 'sealed', 'shredding')", name="known_derived_state"),
+    sa.CheckConstraint("expiry > added", name="derived_expiry_after_start"),
+    sa.CheckConstraint("state <> 'sealed' or length(sha256) = 64", name="sealed_derived_has_hash"),
+    sa.Index("derived_by_expiry", "expiry"),
+)
+"""What was made from a recording and is kept with it, one of a kind: a transcript."""
 
 HOLDS: Final = sa.Table(
     "holds",

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from storage.catalogue.engines import lock_rows
 from storage.catalogue.queries import named_errors
 from storage.catalogue.rows import State
-from storage.catalogue.schema import FURTHER, PROMOTIONS, RECORDINGS
+from storage.catalogue.schema import DERIVED, FURTHER, PROMOTIONS, RECORDINGS
 from storage.errors import TermError
 from storage.tags import RecordingId
 
@@ -187,4 +187,15 @@ def _move(connection: sa.Connection, change: TermChange) -> bool:
         kept,
     )
     moved = [connection.execute(one.values(expiry=change.after)).rowcount for one in (leading, further)]
+    if sum(moved) == 1:
+        connection.execute(
+            DERIVED.update()
+            .where(
+                DERIVED.c.id == identity,
+                DERIVED.c.purpose == change.purpose,
+                DERIVED.c.expiry > change.after,
+                DERIVED.c.added < change.after,
+            )
+            .values(expiry=change.after)
+        )
     return sum(moved) == 1

@@ -6,9 +6,23 @@ from typing import Final
 
 from recproxy.cli.lazy import Entry, LazyGroup
 
-__all__ = ["recordings"]
+__all__ = ["recordings", "transcript"]
 
 _HERE: Final = "recproxy.cli.recordings"
+
+transcript = LazyGroup(
+    "transcript",
+    help="Keep, read and remove what somebody wrote of the talk.",
+    entries={
+        "add": Entry(f"{_HERE}.transcripts", "add", "Keep a transcript, from standard input."),
+        "show": Entry(f"{_HERE}.transcripts", "show", "Print the transcript of a recording."),
+        "export": Entry(f"{_HERE}.transcripts", "export", "Decrypt the transcript of a recording to a file."),
+        "list": Entry(f"{_HERE}.transcripts", "listing", "List transcripts, the first to expire first."),
+        "remove": Entry(
+            f"{_HERE}.transcripts", "remove", "Shred the transcript of a recording; the recording stays."
+        ),
+    },
+)
 
 recordings = LazyGroup(
     "recordings",
@@ -28,6 +42,9 @@ recordings = LazyGroup(
         "request": Entry(f"{_HERE}.requesting", "request", "Ask to hear a recording, where two must agree."),
         "approve": Entry(f"{_HERE}.requesting", "approve", "Approve that another person hears a recording."),
         "requests": Entry(f"{_HERE}.requesting", "listing", "List who asked to hear what."),
+        "transcript": Entry(
+            f"{_HERE}.group", "transcript", "Keep, read and remove what somebody wrote of the talk."
+        ),
         "verify": Entry(f"{_HERE}.verifying", "verifying", "Check that recordings are what was sealed."),
     },
 )

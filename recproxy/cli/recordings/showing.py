@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -11,12 +11,13 @@ from recproxy.cli.archive import Archive, actor, load_identity_files, open_archi
 from recproxy.cli.display import fields, instant, length, print_json, size, table
 from recproxy.cli.options import config_option, identity_option, json_option, why_option
 from recproxy.cli.recordings.permitting import permitted, use_option
-from recproxy.documents import body_path, of_parties, of_row, of_tombstone
+from recproxy.documents import body_path, of_derived, of_parties, of_row, of_tombstone
 from recproxy.errors import UsageError
 from storage import (
     CLIENTS_PROMPT,
     CatalogueRow,
     ChannelFacts,
+    DerivedFile,
     NoticeProof,
     Parties,
     RecordingTags,
@@ -62,10 +63,12 @@ def showing(
                 _print_tombstone(found)
             return
         parties = None if use is None else _parties(archive, found, identities, use, why)
+        derived = archive.catalogue.derived.of(found.tags.recording)
     if as_json:
-        print_json({**of_row(found), "parties": None if parties is None else of_parties(parties)})
+        told = None if parties is None else of_parties(parties)
+        print_json({**of_row(found), "parties": told, "derived": [of_derived(file) for file in derived]})
     else:
-        _print_row(found, parties)
+        _print_row(found, parties, derived)
 
 
 def _parties(
@@ -87,7 +90,7 @@ def _parties(
     return parties
 
 
-def _print_row(row: CatalogueRow, parties: Parties | None) -> None:
+def _print_row(row: CatalogueRow, parties: Parties | None, derived: Sequence[DerivedFile]) -> None:
     tags, facts = row.tags, row.facts
     audio = row.audio
     fields(
@@ -107,6 +110,7 @@ def _print_row(row: CatalogueRow, parties: Parties | None) -> None:
             ("audio", f"{audio.encoding}, {audio.rate_hz} Hz, {audio.channels} channels"),
             ("body", body_path(row) + (f", {size(row.size_bytes)}" if row.size_bytes else "")),
             ("sha256", row.sha256),
+            *((file.kind.value, _derived(file)) for file in derived),
         )
     )
     if facts is None:
@@ -160,6 +164,11 @@ def _print_row(row: CatalogueRow, parties: Parties | None) -> None:
             *((f"odd on the {name}", _odd(side)) for name, side in channels),
         )
     )
+
+
+def _derived(file: DerivedFile) -> str:
+    by = f", by {file.origin}" if file.origin else ""
+    return f"{file.form}, {file.language}{by}; for {file.purpose} until {instant(file.expiry)}"
 
 
 def _announced(notice: NoticeProof) -> str:

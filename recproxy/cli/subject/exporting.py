@@ -19,6 +19,7 @@ from recproxy.cli.options import config_option, identity_option
 from recproxy.cli.recordings.outfile import PrivateFile
 from recproxy.cli.subject.desk import Desk, language_option, open_desk
 from recproxy.cli.subject.muting import described, mute_option, mutes_by_recording
+from recproxy.cli.subject.otherparty import audit_written, in_writing, written
 from recproxy.errors import UsageError
 from recproxy.notices import Language, Sheet
 from recproxy.subject.bundle import Bundle, call_facts, new_passphrase
@@ -34,7 +35,7 @@ from storage.muting import CALLEE, CALLER, Mute
 __all__ = ["exporting"]
 
 _KEPT: Final = timedelta(days=30)
-_USES: Final = ("export.created", "export.delivered", "playback.opened", "parties.opened")
+_USES: Final = ("derived.opened", "export.created", "export.delivered", "playback.opened", "parties.opened")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,21 @@ class _Answer:
     keys: Sequence[Identity]
     number: str
     mutes: Mapping[str, tuple[Mute, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Filled:
+    """What went into an answer.
+
+    Attributes:
+        given: What became of each recording, by purpose.
+        foreign: Recordings that are left out: the number is no party of them.
+        unwritten: Recordings whose other voice is left out, and nobody wrote what it says.
+    """
+
+    given: tuple[Found, ...]
+    foreign: tuple[str, ...]
+    unwritten: tuple[str, ...]
 
 
 @click.command("export", short_help="Make the bundle: letter, audio, facts.")
@@ -84,10 +100,12 @@ def exporting(
     mutes: tuple[str, ...],
     language: str,
 ) -> None:
-    """Make the answer to CASE (GDPR art. 15): letter, audio, calls.json, recipients.json, signed hashes.
+    """Make the answer to CASE (GDPR art. 15): letter, audio, transcripts, facts, signed hashes.
 
     Each recording is opened and must have the person's number as a party; one
-    that has not is left out and named. A case of portability (art. 20) gets the
+    that has not is left out and named. Where its purpose gives the other voice in
+    writing only, that voice is silenced and the transcript goes in; if there is none,
+    that is said. A case of portability (art. 20) gets the
     person's own channel, of recordings that rest on consent or contract. The
     passphrase is shown once: tell it to the person by another way than the file
     (age -d FILE | tar x opens it).
@@ -104,8 +122,8 @@ def exporting(
         target = output or _kept_at(desk, case)
         with PrivateFile(target, overwrite=False) as file:
             with Bundle(file.stream.write, opener, desk.now) as bundle:
-                given, foreign = _fill(desk, bundle, answer)
-                done = case.with_outcomes(given)
+                filled = _fill(desk, bundle, answer)
+                done = case.with_outcomes(filled.given)
                 letter = access_letter(desk.reply(done, Language(language)))
                 bundle.add(f"letter.{language}.md", letter.encode())
                 bundle.close(case.id, _signing_key(desk))
@@ -114,7 +132,7 @@ def exporting(
             desk.audit(
                 "dsr.bundle_created",
                 done,
-                {"sha256": digest, "bytes": written, "count": len({one.recording for one in given})},
+                {"sha256": digest, "bytes": written, "count": len({one.recording for one in filled.given})},
             )
             if output is None:
                 kept = KeptBundle(sha256=digest, made_at=desk.now, until=desk.now + _KEPT)
@@ -122,11 +140,21 @@ def exporting(
                 desk.cases.save(done)  # before the file: what is kept always has an end
             file.publish()
         desk.cases.save(done)
-    tick(True, f"{target}  {len(answer.rows) - len(foreign)} recordings, {size(written)}, sha256 {digest}")
+    tick(
+        True,
+        f"{target}  {len(answer.rows) - len(filled.foreign)} recordings, {size(written)}, sha256 {digest}",
+    )
     if output is None:
         click.echo(f"kept until {desk.now + _KEPT:%Y-%m-%d}, then retention destroys it")
-    for recording in foreign:
+    for recording in filled.foreign:
         tick(False, f"{recording}: left out, the number is not a party of it", warn=True)
+    for recording in filled.unwritten:
+        tick(
+            False,
+            f"{recording}: the other voice is left out, and no transcript stands in its place: "
+            f"recproxy recordings transcript add {recording[:12]} keeps one",
+            warn=True,
+        )
     if passphrase:
         click.echo(f"passphrase: {passphrase}")
 
@@ -147,11 +175,12 @@ def _kept_at(desk: Desk, case: Case) -> Path:
     return place / bundle_name(case.id)
 
 
-def _fill(desk: Desk, bundle: Bundle, answer: _Answer) -> tuple[list[Found], list[str]]:
+def _fill(desk: Desk, bundle: Bundle, answer: _Answer) -> _Filled:
     reader, numbering = desk.archive.reader, desk.policy.numbering
     given: list[Found] = []
     foreign: list[str] = []
     calls: list[Mapping[str, object]] = []
+    unwritten: list[str] = []
     ported = answer.case.kind is RequestKind.PORTABILITY
     for row in answer.rows:
         recording = row.tags.recording
@@ -163,20 +192,31 @@ def _fill(desk: Desk, bundle: Bundle, answer: _Answer) -> tuple[list[Found], lis
         if not is_party(parties, answer.number, numbering):
             foreign.append(recording.text)
             continue
-        silent = answer.mutes.get(recording.text, ())
+        own = CALLER if is_caller(parties, answer.number, numbering) else CALLEE
+        asked = answer.mutes.get(recording.text, ())
+        silenced = in_writing(desk.policy, row, own)
+        silent = (*asked, *silenced)
         if ported:
-            own = CALLER if is_caller(parties, answer.number, numbering) else CALLEE
-            silent = (*silent, Mute(CALLEE if own == CALLER else CALLER))
+            silent = (*asked, Mute(CALLEE if own == CALLER else CALLER))
         audio = io.BytesIO()
         export(reader.wav(recording, answer.keys), audio, ExportFormat.WAV, mutes=silent)
         digest = bundle.add(f"audio/{recording}.wav", audio.getvalue())
         _audit_export(desk, answer.case, row, digest, silent)
-        calls.append({**_facts(desk, answer.case, row, parties, answer.number), **_left_out(silent)})
+        text = None
+        if not ported and not asked:  # words of somebody who is left out would be in it
+            text = written(reader, desk.archive.catalogue.derived.of(recording), row, answer.keys)
+        if text is not None:
+            bundle.add(text.name, text.content)
+            audit_written(desk, answer.case, text)
+        elif silenced and not ported:
+            unwritten.append(recording.text)
+        facts = _facts(desk, answer.case, row, parties, answer.number)
+        calls.append({**facts, "transcript": text and text.name, **_left_out(silent)})
         given += [one for one in outcomes(row, Outcome.EXPORTED) if one.purpose not in staying]
     bundle.add_json("calls.json", calls)
     exported = {one.recording for one in given if one.outcome is Outcome.EXPORTED}
     bundle.add_json("recipients.json", _recipients(desk, exported))
-    return given, foreign
+    return _Filled(tuple(given), tuple(foreign), tuple(unwritten))
 
 
 def _left_out(mutes: Sequence[Mute]) -> Mapping[str, object]:

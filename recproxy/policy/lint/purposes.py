@@ -13,6 +13,7 @@ from recproxy.policy.lint.forks import check_forks
 from recproxy.policy.profiles import effective, profile_of
 from recproxy.policy.purpose import (
     Analytics,
+    CounterpartyVoice,
     Index,
     Kind,
     Outcome,
@@ -366,6 +367,12 @@ def _check_special(lint: Lint, name: PurposeName, purpose: Purpose) -> None:
                 f"{'missing' if kept is None else shown(kept)}: a transcript may not outlive the sound, "
                 f"{shown(purpose.retention.keep)}; give at most that",
             )
+    elif purpose.access.counterparty_voice is CounterpartyVoice.TRANSCRIPT:
+        lint.error(
+            "E016",
+            (*key, "access", "counterparty_voice"),
+            "'transcript', and none may be kept: set derived.transcript: on, or include",
+        )
 
 
 def _check_mifid(lint: Lint, name: PurposeName, purpose: Purpose) -> None:

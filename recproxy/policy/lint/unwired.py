@@ -14,10 +14,8 @@ from recproxy.policy.file import PolicyFile
 from recproxy.policy.lint.findings import Lint
 from recproxy.policy.lint.meeting import meeting
 from recproxy.policy.purpose import (
-    CounterpartyVoice,
     Purpose,
     RetentionStart,
-    Transcript,
 )
 
 __all__ = ["IN_PURPOSE", "Unwired", "check_unwired"]
@@ -43,16 +41,6 @@ IN_PURPOSE: Final = (
         ("retention", "start"),
         "the term counts from the start of the recording; set call_start",
         lambda purpose: purpose.retention.start is RetentionStart.CALL_END,
-    ),
-    Unwired(
-        ("access", "counterparty_voice"),
-        "nothing is written out; set include",
-        lambda purpose: purpose.access.counterparty_voice is CounterpartyVoice.TRANSCRIPT,
-    ),
-    Unwired(
-        ("derived", "transcript"),
-        "nothing is written out; set off",
-        lambda purpose: purpose.derived.transcript is Transcript.ON,
     ),
 )
 
