@@ -92,7 +92,7 @@ def whole(purposes: Mapping[str, Any] | None = None, **changes: Any) -> dict[str
         "jurisdictions": {"default": "NL", "unknown": "default"},
         "lines": {"all": one_line("*")},
         "exempt": {},
-        "roles": {"coach": {"users": ["coach1", "recproxy", OPERATOR]}},
+        "roles": {"coach": {"users": ["coach1", "recproxy", OPERATOR]}, "legal": {"users": ["bert"]}},
         "key_groups": {"main": {}},
         "purposes": dict(purposes) if purposes is not None else {"training": one_purpose()},
     }

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from command_line import Done, recproxy
+from policies import policy_text, whole
 from recorded import CALLEE, CALLER, Shelf, Take, make_shelf, record
 
 from storage import OsFiles, read_events
@@ -66,9 +67,8 @@ def lines(shelf: Shelf, event: str) -> list[Any]:
 def test_an_order_is_carried_out_once_another_person_has_reviewed_it(shelf: Shelf, by: As) -> None:
     order = ordered(by)
     assert "is requested: nothing is handed over" in export(shelf, by, order).err
-    assert "another person must review it" in by("anna", "authority", "review", order).err
     assert by("bert", "authority", "review", order[:5]).code == 0
-    assert "already" in by("carl", "authority", "review", order, "--refuse").err
+    assert "already" in by("bert", "authority", "review", order, "--refuse").err
     done = export(shelf, by, order)
     assert done.code == 0, done.err
     files = unpacked(shelf.root / "order.age", done)
@@ -93,6 +93,29 @@ def test_an_order_is_carried_out_once_another_person_has_reviewed_it(shelf: Shel
     for path in (shelf.root / "cases").iterdir():
         assert CALLER[1:].encode() not in path.read_bytes()
         assert CALLEE[1:].encode() not in path.read_bytes()
+
+
+def put_roles(shelf: Shelf, **changes: Any) -> None:
+    document = whole(roles={"coach": {"users": ["anna"]}, **changes.pop("roles", {})}, **changes)
+    (shelf.root / "policy.yaml").write_text(policy_text(document))
+
+
+def test_only_a_lawyer_who_is_another_person_reviews_an_order(shelf: Shelf, by: As) -> None:
+    order = ordered(by)
+    refused = by("carl", "authority", "review", order)
+    assert refused.code == 1
+    assert "carl does not have the role legal" in refused.err
+    (line,) = lines(shelf, "authority.denied")
+    assert (line["order"], line["reason"], line["outcome"]) == (order, "role", "denied")
+    put_roles(shelf, roles={"legal": {"users": ["anna", "bert"]}})
+    assert "another person must review it" in by("anna", "authority", "review", order).err
+    put_roles(shelf, roles={"law": {"users": ["carl"]}}, authority={"reviewers": "law"})
+    assert "bert does not have the role law" in by("bert", "authority", "review", order).err
+    put_roles(shelf)
+    assert "nobody has the role legal" in by("carl", "authority", "review", order).err
+    assert "is requested: nothing is handed over" in export(shelf, by, order).err
+    put_roles(shelf, roles={"law": {"users": ["carl"]}}, authority={"reviewers": "law"})
+    assert by("carl", "authority", "review", order).code == 0
 
 
 def test_the_reviewer_cuts_an_order_down_to_what_it_needs(shelf: Shelf, by: As) -> None:

@@ -12,13 +12,16 @@ from pathlib import Path
 import click
 from msgspec.structs import replace
 
-from recproxy.cli.archive import Archive, actor, load_identity_files, open_archive, person
+from recproxy.cli.archive import Archive, actor, load_identity_files, open_archive, person, user
 from recproxy.cli.display import Json, instant, print_json, size, table, tick
 from recproxy.cli.options import config_option, identity_option, json_option
+from recproxy.cli.policy.reading import surroundings
 from recproxy.cli.recordings.outfile import PrivateFile
 from recproxy.cli.subject.muting import described, mute_option, mutes_by_recording
 from recproxy.documents import of_parties, of_row
 from recproxy.errors import ConfigError, RecproxyError
+from recproxy.policy import load_policy
+from recproxy.policy.reviewing import review_denied
 from recproxy.subject.bundle import Bundle, new_passphrase
 from recproxy.subject.orders import Authority, Handover, Order, OrderState, OrderStore, new_order_id
 from storage import CatalogueRow, OsFiles, RecordingId, State, Tombstone, load_signing_key
@@ -89,7 +92,11 @@ def request(
         )
         ledger.orders.save(order)
         _audit(ledger.archive, "authority.requested", order)
-    _tell(order, f"taken in; another person must run: recproxy authority review {order.id}", as_json)
+    _tell(
+        order,
+        f"taken in; another person, a lawyer, must run: recproxy authority review {order.id}",
+        as_json,
+    )
 
 
 @authority.command("review")
@@ -101,9 +108,14 @@ def request(
 )
 @json_option
 def review(order_id: str, config: Path, refuse: bool, only: tuple[str, ...], as_json: bool) -> None:
-    """Review ORDER as a lawyer: is it valid, and does it need all these recordings?"""
+    """Review ORDER as a lawyer: is it valid, and does it need all these recordings?
+
+    Needs the role that the policy names for it (authority.reviewers, else legal),
+    and another person than the one who took the order in.
+    """
     with _open(config) as ledger:
         order = ledger.orders.find(order_id)
+        _check_reviewer(ledger.archive, order)
         keep = tuple(_row(ledger.archive, text).tags.recording.text for text in only)
         order = order.reviewed(person(), datetime.now(UTC), keep, refused=refuse)
         ledger.orders.save(order)
@@ -133,7 +145,7 @@ def exporting(
         if order.state not in {OrderState.APPROVED, OrderState.DELIVERED}:
             raise RecproxyError(
                 f"order {order.id} is {order.state.value}: nothing is handed over",
-                hint="another person reviews it: recproxy authority review",
+                hint="a lawyer reviews it: recproxy authority review",
             )
         keys, passphrase, now = load_identity_files(identities), new_passphrase(), datetime.now(UTC)
         silent = mutes_by_recording(mutes, order.recordings)
@@ -207,6 +219,15 @@ def _row(archive: Archive, text: str) -> CatalogueRow:
     if isinstance(found, Tombstone):
         raise RecproxyError(f"recording {found.recording} is {found.state.value}: nothing can be handed over")
     return found
+
+
+def _check_reviewer(archive: Archive, order: Order) -> None:
+    settings = archive.config
+    file = load_policy(settings.policy, surroundings(tuple(settings.trunks))).file
+    denied = review_denied(file, user())
+    if denied is not None:
+        _audit(archive, "authority.denied", order, {"outcome": "denied", "reason": denied.why.value})
+        raise RecproxyError(denied.what, hint=denied.mend)
 
 
 def _check_sealed(row: CatalogueRow) -> None:

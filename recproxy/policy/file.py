@@ -162,6 +162,16 @@ class Role(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     users: tuple[str, ...]
 
 
+class Orders(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Orders of authorities: police, courts, regulators.
+
+    Attributes:
+        reviewers: Role whose users review an order before anything is handed over.
+    """
+
+    reviewers: RoleName = RoleName("legal")
+
+
 class PromptText(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Own words or own audio of an announcement: one of the two.
 
@@ -209,6 +219,7 @@ class PolicyFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         lines: By name.
         exempt: What passes before any purpose.
         roles: By name.
+        authority: Who reviews orders of authorities.
         prompts: Own announcements, by name.
         key_groups: By name.
         sample_key_file: Key of the draws, mode 0600.
@@ -225,6 +236,7 @@ class PolicyFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     lines: Mapping[LineName, Line]
     exempt: Exempt | None = None
     roles: Mapping[RoleName, Role]
+    authority: Orders = Orders()
     prompts: Mapping[PromptId, PromptText] = msgspec.field(default_factory=dict)
     key_groups: Mapping[KeyGroupName, KeyGroup]
     sample_key_file: str = ""

@@ -53,6 +53,9 @@ WARNINGS: Final[Mapping[str, str]] = {
     "W112": "an authority that rests on a legitimate interest",
     "W114": "announcements of others that are taken on trust",
     "W115": "two purposes that one call can be for",
+    "W116": "orders of authorities that nobody may review",
+    "W117": "an audit log that is gone before what it has to prove",
+    "W118": "key pairs that change too seldom or too often for a term",
 }
 
 

@@ -11,6 +11,7 @@ from recproxy.policy.lint.findings import Lint
 from recproxy.policy.lint.forks import warn_forks
 from recproxy.policy.lint.meeting import warn_meeting
 from recproxy.policy.lint.purposes import FIVE_YEARS, shown
+from recproxy.policy.lint.terms import warn_terms
 from recproxy.policy.purpose import (
     CounterpartyVoice,
     Index,
@@ -40,8 +41,7 @@ def warn(lint: Lint) -> None:
         _warn_age(lint, name, purpose)
         warn_forks(lint, name, purpose)
     warn_meeting(lint)
-    if lint.file.audit_keep is not None and lint.file.audit_keep > _TWO_YEARS:
-        lint.warn("W110", ("audit_keep",), f"{shown(lint.file.audit_keep)} is more than two years; say why")
+    warn_terms(lint)
 
 
 def _warn_basis(lint: Lint, name: PurposeName, purpose: Purpose) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 
 from recproxy.config import Key
 from recproxy.policy.emergency import Country
-from recproxy.policy.file import Line
+from recproxy.policy.file import Line, Orders
 from recproxy.policy.lint.findings import Lint
 from recproxy.policy.lint.purposes import shown
 from recproxy.policy.purpose import PurposeName
@@ -61,6 +61,7 @@ def check_whole(lint: Lint) -> None:
     _check_scopes(lint)
     _check_exempt(lint)
     _check_keys(lint)
+    _check_reviewers(lint)
     _check_roles(lint)
     _check_places(lint)
     _check_backups(lint)
@@ -194,6 +195,25 @@ def _check_keys(lint: Lint) -> None:
                         "E015", key, f"{keys!r} is {use} here and {other} in line {at}; give each its own"
                     )
                     break
+
+
+def _check_reviewers(lint: Lint) -> None:
+    """Somebody must be able to say that an order of an authority is valid."""
+    reviewers = lint.file.authority.reviewers
+    role = lint.file.roles.get(reviewers)
+    if role is None and lint.file.authority != Orders():
+        known = ", ".join(lint.file.roles) or "none"
+        lint.error(
+            "E016",
+            ("authority", "reviewers"),
+            f"{reviewers!r} is no role; name one of roles, which has {known}",
+        )
+    elif role is None or not role.users:
+        lint.warn(
+            "W116",
+            ("roles",) if role is None else ("roles", reviewers),
+            f"nobody has the role {reviewers}: an order of an authority could not be reviewed; name a lawyer",
+        )
 
 
 def _check_roles(lint: Lint) -> None:
