@@ -47,7 +47,7 @@ def test_plain_text_and_webvtt_are_told_apart() -> None:
     [
         (b"", "empty"),
         (b" \n\t\n", "empty"),
-        (b"caf\xe9", "not UTF-8: byte 3"),
+        (b"abc\xe9", "not UTF-8: byte 3"),
         (b"a\nb\x00c", "line 2 .* control character"),
         (b"a\x1b[31m", "control character"),
         (b"x" * (LONGEST_BYTES + 1), "more than 1 MiB"),
@@ -249,7 +249,8 @@ def test_portability_is_of_the_own_words_alone(shelf: Shelf) -> None:
 
 @pytest.mark.parametrize("language", ["nl", "en"])
 def test_notices_and_register_tell_of_it(shelf: Shelf, language: str) -> None:
-    said = {"nl": ("uitgeschreven tekst", "als tekst"), "en": ("written text", "as text")}[language]
+    words_nl, words_en = ("uitgeschreven", "stem is weggelaten"), ("written text", "voice is left out")
+    said = {"nl": words_nl, "en": words_en}[language]
     for document in ("statement", "staff", "register"):
         words = ("notices", document, "-c", shelf.config, "--lang", language)
         put_policy(shelf)

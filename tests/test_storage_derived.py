@@ -38,7 +38,7 @@ from storage import (
 from storage.age import X25519Identity
 
 ONE = tags(1).recording
-WORDS = b"Kees: goedemorgen, met Kees de Wit\nAnna: ik bel over mijn rekening\n" * 3
+WORDS = b"Kees: goedemorgen, met Kees\nAnna: ik bel over mijn rekening\n" * 3
 HEADER = f"keys/{ONE}.training.transcript"
 BODY = f"recordings/2026/11/24/{ONE}.transcript.age"
 DAY = timedelta(days=1)
