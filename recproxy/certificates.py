@@ -1,19 +1,26 @@
-"""Certificate, key and authorities of a socket for SIP by TLS: read, and checked before PJSIP has them."""
+"""Certificates: those of SIP by TLS, read and checked before PJSIP has them, and when any of ours expires."""
 
 from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from recproxy.config import TlsConfig
+from cryptography import x509
+
+from recproxy.config import Config, TlsConfig
 from recproxy.errors import ConfigError
 
-__all__ = ["TlsTexts", "read_tls"]
+__all__ = ["SOON", "ExpiryWatch", "TlsTexts", "expiries", "read_tls"]
+
+SOON: Final = timedelta(days=30)
+"""A certificate that expires within that is to be renewed."""
+_DAY: Final = timedelta(days=1)
 
 _OTHERS: Final = 0o077
 _CREDENTIAL: Final = 0o440  # of a key that systemd hands over: read by an ACL, the group is root's
@@ -63,6 +70,52 @@ def read_tls(where: str, tls: TlsConfig) -> TlsTexts:
     except ssl.SSLError as err:
         raise ConfigError(f"{where}.ca: {tls.ca}: holds no certificate in PEM form") from err
     return TlsTexts(certificate, key, ca)
+
+
+def expiries(config: Config) -> Mapping[str, datetime]:
+    """When the certificate of each socket expires, of SIP and of the API; what cannot be read is left out."""
+    files = {f"tls:{at.address}:{at.port}": at.tls.certificate for at in config.sip.listen if at.tls}
+    files |= {
+        f"api:{at.address}:{at.port}": at.tls_certificate for at in config.api.listen if at.tls_certificate
+    }
+    found = {}
+    for place, path in files.items():
+        try:
+            found[place] = x509.load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
+        except (OSError, ValueError):
+            continue  # the start and the doctor say what is wrong with it
+    return found
+
+
+class ExpiryWatch:
+    """Says each day which certificates expire soon: peers hang up on one that has.
+
+    Args:
+        emit: Takes a line of the event log.
+        now: The wall clock (aware).
+    """
+
+    def __init__(self, emit: Callable[..., None], now: Callable[[], datetime]) -> None:
+        self._emit = emit
+        self._now = now
+        self._expiries: Mapping[str, datetime] = {}
+        self._due: datetime | None = None
+
+    def use(self, expiries: Mapping[str, datetime]) -> None:
+        """Take these from now on, and look at them at once."""
+        self._expiries = expiries
+        self._due = None
+        self.look()
+
+    def look(self) -> None:
+        """Say what there is to say, once a day."""
+        now = self._now()
+        if self._due is not None and now < self._due:
+            return
+        self._due = now + _DAY
+        for place, expiry in self._expiries.items():
+            if expiry - now < SOON:
+                self._emit("certificate.expiring", transport=place, days=(expiry - now) // _DAY)
 
 
 def _why(err: ssl.SSLError, tls: TlsConfig) -> str:

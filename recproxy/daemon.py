@@ -28,6 +28,7 @@ from announcer import BUILT_IN, PromptSet, PromptSpec, encodable_codecs
 from recproxy import config as settings
 from recproxy.call import Driver, Limits, Ports
 from recproxy.cdr import CallDetails
+from recproxy.certificates import ExpiryWatch, expiries
 from recproxy.clock import ClockWatch, SystemClock, is_synchronised
 from recproxy.config import Config
 from recproxy.epochkeys import EpochKeys
@@ -433,6 +434,7 @@ class _Daemon:
         self._flushed = 0.0
         self._reader = ThreadPoolExecutor(1, "policy")
         self._reading: Future[_Read] | None = None
+        self._expiry = ExpiryWatch(log.emit, clock.utcnow)
 
     def serve(self, manager: ServiceManager) -> None:
         """Serve until SIGTERM, then let calls end, then end them."""
@@ -445,6 +447,7 @@ class _Daemon:
         if self._api is not None:
             self._log.emit("api.opened", count=len(self._api.start()))
             self._api.ready()
+        self._expiry.use(expiries(self._config))
         self._log.emit("daemon.ready", max_calls=self._config.sip.max_calls)
         manager.ready()
         try:
@@ -469,6 +472,7 @@ class _Daemon:
                 if now - tidied >= _TIDY_S:
                     tidied = now
                     self._endpoint.tidy()
+                    self._expiry.look()
             self._reload()
 
     def _turn(self) -> None:
@@ -541,6 +545,7 @@ class _Daemon:
             self._api.ready()
         self._log.use_level(read.config.log.level)
         self._config = read.config
+        self._expiry.use(expiries(read.config))
         self._log.emit("config.loaded", trunks=len(read.config.trunks), changed=" ".join(read.changed))
         self._log.emit(
             "policy.loaded", version=policy.version, purposes=len(policy.purposes), lines=len(policy.lines)

@@ -216,6 +216,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "config.loaded": Event(_I, "version", "trunks", "changed"),
     "config.rejected": Event(_E, "problems", "why"),
     "certificate.renewed": Event(_I, "transport"),
+    "certificate.expiring": Event(_W, "transport", "days"),
     "policy.loaded": Event(_I, "version", "purposes", "lines"),
     "policy.rejected": Event(_E, "problems", "why"),
     "prompt.loaded": Event(_I, "prompt", "language", "sha256", "duration_ms"),

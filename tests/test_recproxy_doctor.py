@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +21,7 @@ from postgres import PASSWORD, Postgres
 from recorded import Shelf, Take, make_shelf, record
 from s3_stage import s3_server
 
+from recproxy.certificates import ExpiryWatch
 from recproxy.config import Config, load
 from recproxy.doctor import (
     DirectoryFacts,
@@ -166,6 +168,25 @@ DOOMED: list[tuple[str, dict[str, Any], str, str]] = [
         "a.wav: is silent",
         "no call of its purposes is recorded",
     ),
+    ("expired certificate", {"certificate_days": {"tls:a:5061": -2}}, "expired 2 days ago", "renew it"),
+    (
+        "audit chain for others to read",
+        {"inside": (DirectoryFacts(DATA / "audit", present=True, owner=998, mode=0o750),)},
+        "/srv/data/audit: mode 0750 lets others in",
+        "chmod 0700 /srv/data/audit",
+    ),
+    (
+        "index of somebody else",
+        {"inside": (DirectoryFacts(DATA / "index", present=True, owner=0),)},
+        "/srv/data/index: belongs to uid 0",
+        "chown",
+    ),
+    (
+        "call detail records for others to read",
+        {"cdr": DirectoryFacts(KEYS / "cdr", present=True, owner=998, mode=0o755)},
+        "mode 0755 lets others in",
+        "chmod 0700",
+    ),
     ("full disk", {"free_bytes": GIB // 4}, "0.2 GiB left, 5 hours", "free some"),
 ]
 WANTING: list[tuple[str, dict[str, Any], str, str]] = [
@@ -181,6 +202,8 @@ WANTING: list[tuple[str, dict[str, Any], str, str]] = [
     ("scarce disk", {"free_bytes": GIB}, "1.0 GiB left", "free some"),
     ("unknown disk", {"free_bytes": None}, "not known", "data directory"),
     ("forks that nobody announces", {"unannounced": ("sbc",)}, "each is refused with 403", "announce.fork"),
+    ("old certificate", {"certificate_days": {"tls:a:5061": 29}}, "tls:a:5061: expires in 29 days", "reload"),
+    ("small blocks", {"block_bytes": 1024}, "blocks of 1,024 bytes", "mkfs.ext4 -b 4096"),
     ("clock adrift", {"clock_synchronised": False}, "not synchronised", "chrony"),
     ("clock unknown", {"clock_synchronised": None}, "not known", "chrony"),
 ]
@@ -324,6 +347,53 @@ def test_the_api_is_looked_at_if_there_is_one(shelf: Shelf) -> None:
     assert recproxy("api", "token", "--name", "ann", "--role", "admin", "-c", shelf.config).code == 0
     assert probe(read).api_fault == ""
     assert {one.grade for one in check(replace(FIT, api_fault=""), read)} == {Grade.GOOD}
+
+
+def test_what_is_in_the_data_directory_and_beside_it_is_looked_at(shelf: Shelf) -> None:
+    record(shelf, Take(1))
+    records = shelf.root / "cdr"
+    records.mkdir(mode=0o700)
+    with shelf.config.open("a") as file:
+        file.write(f"cdr: {{directory: {records}}}\n")
+    read = load(shelf.config)
+    facts = probe(read)
+    assert {one.path.name for one in facts.inside} >= {"audit", "keys", "recordings"}
+    assert (facts.cdr, facts.block_bytes) == (
+        DirectoryFacts(records, present=True, mode=0o700, owner=facts.euid),
+        os.statvfs(shelf.data).f_frsize,
+    )
+    fit = replace(FIT, euid=facts.euid, data=facts.data, announcements=facts.announcements)
+    fit = replace(fit, inside=facts.inside, cdr=facts.cdr, block_bytes=facts.block_bytes)
+    assert {one.grade for one in check(fit, read)} == {Grade.GOOD}
+    (shelf.data / "audit").chmod(0o755)
+    found = _ungood(replace(fit, inside=probe(read).inside), read)
+    assert "lets others in" in found.said
+
+
+def test_how_long_certificates_are_good_for_is_looked_at(shelf: Shelf, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    read = _with_tls(shelf, authority.issue("127.0.0.1"), authority)
+    days = probe(read).certificate_days
+    assert days == {"tls:127.0.0.1:5061": 0}
+    assert "expires in 0 days" in _ungood(replace(FIT, certificate_days=days), read).said
+
+
+def test_certificates_that_expire_soon_are_said_once_a_day_and_at_each_reload() -> None:
+    said: list[tuple[str, str, int]] = []
+    now = [datetime(2026, 11, 24, tzinfo=UTC)]
+    watch = ExpiryWatch(lambda event, **fields: said.append((event, *fields.values())), lambda: now[0])
+    old, new = now[0] + timedelta(days=30, hours=1), now[0] + timedelta(days=90)
+    watch.use({"tls:a:5061": old, "api:a:8443": new})
+    assert said == []
+    for hours in (1, 23, 1, 1):
+        now[0] += timedelta(hours=hours)
+        watch.look()
+    assert said == [("certificate.expiring", "tls:a:5061", 29)]
+    watch.use({"tls:a:5061": new})
+    assert len(said) == 1
+    now[0] = new + timedelta(hours=30)
+    watch.use({"tls:a:5061": new})
+    assert said[-1] == ("certificate.expiring", "tls:a:5061", -2)
 
 
 def _with_tls(shelf: Shelf, issued: Issued, authority: Authority) -> Config:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from recproxy.certificates import SOON
 from recproxy.config import Config
 from recproxy.config.settings import UDP_PORTS_PER_CALL
 from recproxy.doctor.facts import (
@@ -26,6 +27,7 @@ _READY_MADE_SLOTS: Final = 4  # PJSUA_MAX_CALLS of the wheels on the package ind
 _OTHERS: Final = 0o077
 _OTHERS_WRITE: Final = 0o022
 _CREDENTIAL: Final = 0o440  # of a key that systemd hands over: read by an ACL, the group is root's
+_BLOCK_BYTES: Final = 4096  # SQLite's shared memory file is mapped: SIGBUS where a page has no block
 _GIB: Final = 1 << 30
 _SCARCE_BYTES: Final = 10 * _GIB
 _TOO_LITTLE_BYTES: Final = _GIB // 2
@@ -51,7 +53,11 @@ def check(facts: Facts, config: Config) -> list[Finding]:
         _ports(facts.local_ports, config),
         *_addresses(facts),
         *_certificates(facts),
+        *_expiries(facts),
         _directory("data directory", facts.data, facts.euid, private=True),
+        *_inside(facts),
+        *_call_details(facts),
+        *_blocks(facts.block_bytes),
         _directory("announcements", facts.announcements, facts.euid, private=False),
         _recipients(facts.recipients),
         _identities(facts),
@@ -175,6 +181,45 @@ def _certificates(facts: Facts) -> Iterator[Finding]:
             )
         else:
             yield _good("certificate", f"{place}: certificate, key and authorities can be used")
+
+
+def _expiries(facts: Facts) -> Iterator[Finding]:
+    for place, days in facts.certificate_days.items():
+        name, mend = "certificate", "renew it, and reload; that of the API needs a restart"
+        if days < 0:
+            yield _bad(name, f"{place}: expired {-days} days ago", mend)
+        elif days < SOON.days:
+            yield _warning(name, f"{place}: expires in {days} days", mend)
+        else:
+            yield _good(name, f"{place}: expires in {days} days")
+
+
+def _inside(facts: Facts) -> Iterator[Finding]:
+    """Those that are not as the daemon made them; all in one line if they are."""
+    wrong = [one for one in facts.inside if one.owner != facts.euid or one.mode & _OTHERS or not one.writable]
+    yield from (_directory("data directory", one, facts.euid, private=True) for one in wrong)
+    if facts.inside and not wrong:
+        names = ", ".join(one.path.name for one in facts.inside)
+        yield _good("data directory", f"{names}: for nobody else")
+
+
+def _call_details(facts: Facts) -> Iterator[Finding]:
+    if facts.cdr is not None:
+        yield _directory("call detail records", facts.cdr, facts.euid, private=True)
+
+
+def _blocks(size: int | None) -> Iterator[Finding]:
+    if size is None:
+        return
+    name, said = "file system", f"blocks of {size:,} bytes"
+    if size < _BLOCK_BYTES:
+        yield _warning(
+            name,
+            f"{said}: with less than {_BLOCK_BYTES:,} a full disk ends the process instead of being told",
+            "put the data directory on one that was made with mkfs.ext4 -b 4096, or on XFS",
+        )
+    else:
+        yield _good(name, said)
 
 
 def _directory(name: str, facts: DirectoryFacts, euid: int, *, private: bool) -> Finding:

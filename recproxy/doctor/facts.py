@@ -163,6 +163,10 @@ class Facts:
             is, None if there is no API.
         epochs: The key groups that change their key pair.
         unannounced: Trunks of recording clients (SIPREC) that no purpose names in announce.fork.
+        certificate_days: Whole days until the certificate of each socket expires, negative if it has.
+        inside: Directories in the data directory that are there.
+        cdr: The directory of call detail records; None if none is kept.
+        block_bytes: Of the file system that SQLite is on; None if it is not there, or unknown.
         catalogue_fault: What keeps us from a catalogue on a server; empty if nothing does, None
             if it is a file.
         bucket_fault: The same of the bucket; None if there is none.
@@ -189,5 +193,9 @@ class Facts:
     epochs: tuple[EpochFacts, ...] = ()
     unannounced: tuple[str, ...] = ()
     tls_faults: Mapping[str, str] = field(default_factory=dict)
+    certificate_days: Mapping[str, int] = field(default_factory=dict)
+    inside: tuple[DirectoryFacts, ...] = ()
+    cdr: DirectoryFacts | None = None
+    block_bytes: int | None = None
     catalogue_fault: str | None = None
     bucket_fault: str | None = None

@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
-from recproxy.certificates import read_tls
+from recproxy.certificates import expiries, read_tls
 from recproxy.config import ApiConfig, Config
 from recproxy.doctor.facts import DirectoryFacts, EpochFacts, Facts, FileFacts, PromptFacts, SipFacts
 from recproxy.epochkeys import SHORT, epoch_lengths
@@ -76,6 +76,10 @@ def probe(config: Config) -> Facts:
         epochs=() if policy is None else tuple(_epochs(places.epochs, policy)),
         unannounced=() if policy is None else tuple(_unannounced(config, policy)),
         tls_faults=dict(_tls_faults(config)),
+        certificate_days=_days_left(config),
+        inside=tuple(_inside(places.directory)),
+        cdr=None if config.cdr.directory is None else _directory(config.cdr.directory, with_parents=False),
+        block_bytes=None if places.catalogue_file is None else _block_bytes(places.catalogue_file),
         catalogue_fault=catalogue_fault(places),
         bucket_fault=bucket_fault(places),
     )
@@ -280,6 +284,31 @@ def _prompts(config: Config, policy: Policy) -> Iterator[PromptFacts]:
         yield PromptFacts(prompt.name, prompt.language, prompt.duration_s)
     for broken in loaded.broken:
         yield PromptFacts(broken.name, broken.language, fault=broken.why)
+
+
+def _days_left(config: Config) -> dict[str, int]:
+    now = datetime.now(UTC)
+    return {place: (expiry - now).days for place, expiry in expiries(config).items()}
+
+
+def _inside(directory: Path) -> Iterator[DirectoryFacts]:
+    """What the daemon makes in the data directory, if we may look."""
+    try:
+        names = sorted(path.name for path in directory.iterdir() if path.is_dir())
+    except OSError:
+        return
+    for name in names:
+        yield _directory(directory / name, with_parents=False)
+
+
+def _block_bytes(file: Path) -> int | None:
+    """Of the file system that a file is on, or will be; as ``stat -f -c %S`` has it."""
+    for place in file.parents:
+        try:
+            return os.statvfs(place).f_frsize
+        except OSError:
+            continue
+    return None
 
 
 def _free_bytes(directory: Path) -> int | None:
