@@ -462,6 +462,16 @@ def test_a_recording_that_cannot_be_sealed_ends_alone_and_stays_for_recovery(
     assert stage.sound_verdict(other)
 
 
+def test_what_all_calls_said_is_one_write_and_one_sync_of_the_log(stage: Stage) -> None:
+    for number in range(1, 6):
+        opened(stage, f"c{number}", number, guard_ms=0)
+        stage.say(number, Side.CALLER, noise(20, number))
+    stage.disk.operations.clear()
+    stage.turn(700)
+    log = [name for name, path in stage.disk.operations if path.endswith(".wal") and name != "create"]
+    assert log == ["write", "write", "fsync"]  # the head of the new segment, and all its records
+
+
 def test_a_fault_of_ours_in_one_recording_ends_that_one_only(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:

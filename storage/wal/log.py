@@ -19,6 +19,7 @@ recording to a new one and removes the old one. See FORMAT.md for the bytes.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from storage.age import Random
 from storage.catalogue import encode_facts
@@ -39,6 +40,9 @@ from storage.wal.records import (
     segment_path,
 )
 
+_WRITE_BYTES: Final = 256 << 10
+"""So much is appended before it is written without a sync."""
+
 
 class Wal:
     """Writes the log; one object per daemon, used by one thread.
@@ -57,6 +61,8 @@ class Wal:
         self._current: int | None = None
         self._highest = 0
         self._size_bytes = 0
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
         self._keep = False
         self._stale: list[int] = []
         self._ciphers = SegmentCiphers(b"")
@@ -79,7 +85,7 @@ class Wal:
         return self._size_bytes > self._segment_bytes
 
     def append(self, keys: RecordingKeys, offset: int, data: bytes) -> None:
-        """Log plaintext of one recording; durable after ``sync``.
+        """Log plaintext of one recording; durable after ``sync``, which writes it too.
 
         Args:
             keys: Of the recording.
@@ -116,9 +122,20 @@ class Wal:
             raise self._failed_before(self._failure)
         if not self._unsynced or self._handle is None:
             return
+        self._write_out()
         with self._failing():
             self._handle.sync()
         self._unsynced = False
+
+    def write_out(self) -> None:
+        """Hand everything appended to the system: it survives the end of this process, not yet a power loss.
+
+        Raises:
+            WalError: The log failed now or before; see ``restart``.
+        """
+        if self._failure is not None:
+            raise self._failed_before(self._failure)
+        self._write_out()
 
     def rotate(self, tails: Iterable[Tail]) -> None:
         """Begin a new segment with the unsealed tails and remove the old one.
@@ -132,6 +149,7 @@ class Wal:
         Raises:
             WalError: The old segment stands, the log has failed.
         """
+        self._write_out()
         old, keep = self._current, self._keep
         self._leave_segment()
         self._begin_segment()
@@ -176,6 +194,8 @@ class Wal:
             idle: True if every recording is sealed, aborted or discarded: the
                 segment is then removed, unless recovery needs it.
         """
+        if not idle and self._failure is None:
+            self._write_out()
         current, keep = self._current, self._keep or self._failure is not None
         self._leave_segment()
         if idle and current is not None and not keep:
@@ -188,10 +208,23 @@ class Wal:
         if self._handle is None:
             self._begin_segment()
         record = self._ciphers.seal(keys, kind, offset, data, self._size_bytes)
-        with self._failing():
-            self._written().write(record)
-        self._size_bytes += len(record)
+        self._pending += record
+        length = sum(map(len, record))
+        self._pending_bytes += length
+        self._size_bytes += length
         self._unsynced = True
+        if self._pending_bytes >= _WRITE_BYTES:
+            self._write_out()
+
+    def _write_out(self) -> None:
+        """One write for the records of all recordings."""
+        if not self._pending or self._handle is None:
+            return
+        pending = b"".join(self._pending)
+        self._pending.clear()
+        self._pending_bytes = 0
+        with self._failing():
+            self._handle.write(pending)
 
     def _begin_segment(self) -> None:
         with self._failing():
@@ -211,14 +244,11 @@ class Wal:
         self._handle = None
         self._current = None
         self._size_bytes = 0
+        self._pending.clear()
+        self._pending_bytes = 0
         self._keep = False
         self._ciphers = SegmentCiphers(b"")
         self._unsynced = False
-
-    def _written(self) -> OpenFile:
-        if self._handle is None:
-            raise WalError("the log has no segment")
-        return self._handle
 
     def _failing(self) -> _Failing:
         return _Failing(self)

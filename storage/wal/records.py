@@ -80,7 +80,9 @@ class SegmentCiphers:
         self._salt = salt
         self._ciphers: dict[RecordingId, ChaCha20Poly1305] = {}
 
-    def seal(self, keys: RecordingKeys, kind: Kind, offset: int, data: bytes, place: int) -> bytes:
+    def seal(
+        self, keys: RecordingKeys, kind: Kind, offset: int, data: bytes, place: int
+    ) -> tuple[bytes, bytes, bytes]:
         """Make one record.
 
         Args:
@@ -91,7 +93,7 @@ class SegmentCiphers:
             place: Offset of the record in the segment; each place is used once.
 
         Returns:
-            The whole record.
+            The parts of the record, one after the other.
         """
         cipher = self._ciphers.get(keys.recording)
         if cipher is None:
@@ -99,7 +101,7 @@ class SegmentCiphers:
             self._ciphers[keys.recording] = cipher
         framing = _FRAMING.pack(len(data) + _TAG_BYTES, kind, bytes.fromhex(keys.recording.text), offset)
         sealed = cipher.encrypt(_nonce(place), data, framing)
-        return framing + _CHECK.pack(zlib.crc32(framing)) + sealed
+        return framing, _CHECK.pack(zlib.crc32(framing)), sealed
 
     def forget(self, recording: RecordingId) -> None:
         """Drop the key of a recording that has ended."""

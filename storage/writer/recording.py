@@ -154,6 +154,7 @@ class RecordingWriter:
         try:
             if self._parts.wal.failure is None and self._mark is None:
                 self._log(keys)
+                self._parts.wal.write_out()
         except StorageError as err:
             self._failure = self._failure or err
         self._body.close()
