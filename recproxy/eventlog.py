@@ -451,9 +451,7 @@ class _Lines:
         self, stream: TextIO, now: Now, render: _Processor, lost: Callable[[str, int], None]
     ) -> None:
         self._stream = stream
-        self._logger = structlog.wrap_logger(
-            self, processors=[_stamp(now), render], wrapper_class=structlog.BoundLogger
-        )
+        self._stamp, self._render = _stamp(now), render
         self._lost = lost
         self._lock = Lock()
         self._gathering = False
@@ -463,15 +461,12 @@ class _Lines:
     def put(self, event: str, entry: _Entry, *, at_once: bool) -> None:
         """Stamp an entry and write it, now or later."""
         with self._lock:
-            self._logger.msg(event, **entry)
+            line = self._render(None, "msg", self._stamp(None, "msg", {**entry, "event": event}))
+            self._waiting.append(f"{line}\n")
             if self.sink is not None:
                 self.sink(LogLevel(entry["level"]), event, self._waiting[-1].rstrip("\n"))
             if at_once or not self._gathering or len(self._waiting) >= _MOST_GATHERED:
                 self._write()
-
-    def msg(self, line: str) -> None:
-        """What structlog rendered; called under the lock of ``put``."""
-        self._waiting.append(line + "\n")
 
     def gather(self, *, gathering: bool) -> None:
         """From now on keep lines, or write each; what waits is written."""

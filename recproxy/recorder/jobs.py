@@ -8,7 +8,9 @@ that they share the syncs they need.
 from __future__ import annotations
 
 import queue
+import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,6 +19,7 @@ from recproxy.call.events import Codec
 from recproxy.media import Clock
 
 _SECOND_NS: Final = 1_000_000_000
+_NAP_NS: Final = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +118,12 @@ class Inbox:
 
     Args:
         clock: Time.
+        nap: Sleeps for so many seconds.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, nap: Callable[[float], None] = time.sleep) -> None:
         self._clock = clock
+        self._nap = nap
         self._queue: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._waiting: deque[Job] = deque()
 
@@ -159,22 +164,24 @@ class Inbox:
         return True
 
     def gather(self, until_ns: int, most: int) -> None:
-        """Let an opening or a seal wait for others to come.
+        """Let a job wait for others to come.
+
+        It naps instead of waiting for the queue: that would wake this thread, and stop the
+        one that puts, for each of the jobs that come in a row.
 
         Args:
             until_ns: How long; not at all if the recorder is to stop.
-            most: So many are enough.
+            most: So many openings and seals are enough.
         """
-        while 0 < sum(isinstance(job, Open | Seal) for job in self._waiting) < most:
+        left_ns = until_ns - self._clock.monotonic_ns()
+        while left_ns > 0 and self._waiting:
             if any(isinstance(job, Stop) for job in self._waiting):
                 return
-            left = (until_ns - self._clock.monotonic_ns()) / _SECOND_NS
-            if left <= 0:
+            if sum(isinstance(job, Open | Seal) for job in self._waiting) >= most:
                 return
-            try:
-                self._waiting.append(self._queue.get(timeout=left))
-            except queue.Empty:
-                return
+            self._nap(min(left_ns, _NAP_NS) / _SECOND_NS)
+            left_ns -= _NAP_NS
+            self.take_in()
 
     def round(self, most: int) -> list[Job]:
         """Take jobs that can be done together: all but what follows an opening or a seal of its call.

@@ -52,7 +52,7 @@ from storage import RecordingId, RecordingStore, RecordingWriter, StorageError
 
 _SECOND_NS: Final = 1_000_000_000
 _GATHER_NS: Final = 50_000_000
-"""An opening or a seal waits this long for others that can share its syncs."""
+"""A job waits this long for others: openings and seals share their syncs."""
 _STOPPED: Final = "the recorder has stopped"
 _LONGEST_REASON: Final = 200
 

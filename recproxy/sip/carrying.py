@@ -8,6 +8,7 @@ RFC 3323 and RFC 3325. Pure.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from recproxy.config.header_names import is_own
@@ -20,6 +21,7 @@ __all__ = ["EVERYTHING_USUAL", "Carried", "HeaderRules", "carried", "origin"]
 
 MAX_CARRIED: Final = 64
 MAX_CARRIED_BYTES: Final = 4_096
+_DECIDED: Final = 1_024  # names of headers that it is remembered of whether a trunk gets them
 
 # Passed on after their addresses were parsed and built anew.
 _CARRIED_ADDRESSES: Final = {
@@ -95,10 +97,14 @@ class HeaderRules:
 
     def passes(self, name: str) -> bool:
         """Whether headers of this name go on to the trunk."""
-        lower = name.lower()
-        usual = lower in _USUAL or lower.startswith("x-")
-        wanted = usual or _listed(lower, self.carry)
-        return wanted and not is_own(lower) and not _listed(lower, self.hide)
+        return _passes(self.carry, self.hide, name.lower())
+
+
+@lru_cache(maxsize=_DECIDED)
+def _passes(carry: tuple[str, ...], hide: tuple[str, ...], lower: str) -> bool:
+    usual = lower in _USUAL or lower.startswith("x-")
+    wanted = usual or _listed(lower, carry)
+    return wanted and not is_own(lower) and not _listed(lower, hide)
 
 
 EVERYTHING_USUAL: Final = HeaderRules()

@@ -14,7 +14,6 @@ from typing import Final
 from recproxy.errors import SipError
 from recproxy.policy import RecordPreference
 from recproxy.sip.message import Message
-from recproxy.sip.uri import Address
 
 __all__ = ["further_numbers", "is_emergency_callback", "named_purpose", "record_preference"]
 
@@ -74,7 +73,7 @@ def _numbers(invite: Message) -> Iterator[str]:
             continue
         for value in values:
             try:
-                number = Address.parse(value).uri.number
+                number = invite.as_address(value).uri.number
             except SipError:
                 continue
             if number:

@@ -218,7 +218,7 @@ def _asserted(message: Message) -> list[Address]:
     found = []
     for value in _list(message, "P-Asserted-Identity"):
         try:
-            found.append(Address.parse(value))
+            found.append(message.as_address(value))
         except SipError:
             continue
     return found

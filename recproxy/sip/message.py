@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from recproxy.errors import SipError
@@ -97,24 +97,24 @@ class Message:
     start: RequestLine | StatusLine
     headers: tuple[Header, ...]
     body: bytes
+    # What was looked up before: a message is asked for the same things again and again.
+    _lines: dict[str, list[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _addresses: dict[str, Address] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        lines = self._lines
+        for header in self.headers:
+            lines.setdefault(header.name.lower(), []).append(header.value)
 
     def first(self, name: str) -> str | None:
         """Value of the first header line of this name (long form, any case), None if none."""
-        wanted, length = name.lower(), len(name)
-        for header in self.headers:
-            if len(header.name) == length and header.name.lower() == wanted:
-                return header.value
-        return None
+        lines = self._lines.get(name.lower())
+        return lines[0] if lines else None
 
     def values(self, name: str) -> tuple[str, ...]:
         """Every value of a header that may be a list, over all its lines."""
-        wanted, length = name.lower(), len(name)
-        lines = [
-            header.value
-            for header in self.headers
-            if len(header.name) == length and header.name.lower() == wanted
-        ]
-        return tuple(value for line in lines for value in split_list(line))
+        lines = self._lines.get(name.lower())
+        return tuple(value for line in lines for value in split_list(line)) if lines else ()
 
     def address(self, name: str) -> Address:
         """The address in a header that must hold one, such as From, To or Contact.
@@ -125,7 +125,21 @@ class Message:
         value = self.first(name)
         if value is None:
             raise SipError(f"header {name}", "missing")
-        return _address(name, value)
+        try:
+            return self.as_address(value)
+        except SipError as err:
+            raise SipError(f"header {name}", f"{err.where}: {err.what}", err.value, code=400) from err
+
+    def as_address(self, value: str) -> Address:
+        """Read one of the message's values as an address; it is parsed once, however often it is asked for.
+
+        Raises:
+            SipError: It is malformed.
+        """
+        found = self._addresses.get(value)
+        if found is None:
+            found = self._addresses[value] = Address.parse(value)
+        return found
 
 
 def read_message(raw: bytes) -> Message:
@@ -145,10 +159,9 @@ def read_message(raw: bytes) -> Message:
     lines, body = _split_head(raw.lstrip(b"\r\n"))
     start = _start(_text("start line", lines[0]))
     headers = tuple(_headers(lines[1:]))
-    message = Message(start, headers, body)
-    length = message.first("Content-Length")
+    length = next((header.value for header in headers if header.name.lower() == "content-length"), None)
     if length is None:
-        return message
+        return Message(start, headers, body)
     size = whole_number("Content-Length", length)
     if size > len(body):
         raise SipError("header Content-Length", f"{size}, but only {len(body)} bytes of body came")
@@ -252,13 +265,6 @@ def _text(where: str, raw: bytes) -> str:
     if not text.isprintable() and _CONTROL.search(text):
         raise SipError(where, "a control character", shown(text))
     return text
-
-
-def _address(name: str, value: str) -> Address:
-    try:
-        return Address.parse(value)
-    except SipError as err:
-        raise SipError(f"header {name}", f"{err.where}: {err.what}", err.value, code=400) from err
 
 
 # Finding one part of a body.

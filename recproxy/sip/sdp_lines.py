@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Final, NamedTuple
 
@@ -38,6 +39,7 @@ MAX_STREAMS: Final = 16
 
 _KINDS: Final = {f"{kind}=".encode(): kind for kind in "vosiuepcbtrzkam"}  # RFC 8866 section 5
 _MEDIA_KINDS: Final = frozenset("icbka")
+_REMEMBERED: Final = 16
 _SHOWN: Final = 40  # characters of an offending value that an error shows
 PORT_MAX: Final = 65_535
 PAYLOAD_TYPE_MAX: Final = 127
@@ -97,9 +99,20 @@ class Body:
 def cut_body(body: bytes) -> Body:
     """Cut a body into its session part and m= sections.
 
+    A body is cut when it comes and when it goes on; so the last few without keys are remembered.
+
     Raises:
         SdpError: It is not SDP, or beyond a limit of this module.
     """
+    return _cut(body) if b"inline:" in body or b"\nk=" in body else _remembered(body)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _remembered(body: bytes) -> Body:
+    return _cut(body)
+
+
+def _cut(body: bytes) -> Body:
     lines, trailer = _lines(body)
     if not lines or lines[0].kind != "v" or lines[0].value.strip() != b"0":
         raise SdpError("SDP line 1", "not v=0", _shown(body[:_SHOWN].split(b"\n")[0].strip()))
