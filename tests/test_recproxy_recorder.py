@@ -851,6 +851,29 @@ def _job(kind: str, call: str, at: int) -> Job:
             return Seal(call, at, "hangup", 0)
 
 
+@pytest.mark.parametrize(
+    ("kinds", "naps"),
+    [
+        (["audit"], [0.01, 0.01, 0.005]),
+        (["audit", "open"], [0.01, 0.01, 0.005]),
+        (["open", "seal"], []),  # enough to share the syncs
+        ([], []),
+        (["audit", "stop"], []),
+    ],
+)
+def test_a_job_waits_for_others_by_the_clock_and_not_by_the_queue(
+    kinds: list[str], naps: list[float]
+) -> None:
+    clock, slept = ManualClock(), list[float]()
+    inbox = Inbox(clock, slept.append)
+    for at, kind in enumerate(kinds):
+        inbox.put(Stop() if kind == "stop" else _job(kind, f"c{at}", at))
+    inbox.take_in()
+    inbox.gather(clock.monotonic_ns() + 25 * MS, 2)
+    assert slept == naps
+    assert len(inbox) == len(kinds)
+
+
 @given(
     st.lists(
         st.tuples(st.sampled_from(["open", "pause", "resume", "audit", "seal"]), st.integers(0, 3)),
