@@ -254,6 +254,7 @@ def _of_term(tags: RecordingTags, term: PurposeTerm) -> Document:
         "purpose": term.purpose,
         "legal_basis": term.legal_basis.value,
         "expiry": instant(term.expiry),
+        "counts_from": "call_end" if term.from_end else "call_start",
         "notice": _of_notice(tags.notice_of(term)),
     }
 

@@ -274,13 +274,22 @@ def _complete(parts: StoreParts, plan: _Plan) -> RecoveredRecording:
         return _give_up(parts, plan, str(err))
     except FileFault as err:
         return RecoveredRecording(tags.recording, Outcome.POSTPONED, detail=str(err))
-    parts.catalogue.mark_sealed([SealedRow(tags.recording, plan.mark.facts, body.size_bytes, body.sha256)])
-    note_sealed(parts.audit, tags, plan.mark.facts, body)
+    facts, end = plan.mark.facts, _counted_from(plan)
+    parts.catalogue.mark_sealed([SealedRow(tags.recording, facts, body.size_bytes, body.sha256, end)])
+    before = plan.row.counted_from or tags.started
+    later = max(timedelta(0), (end or before) - before)
+    note_sealed(parts.audit, tags, facts, body, later=later)
     try:
         destroy_keys(parts.files, tags.recording)
     except FileFault:
         parts.leftover_keys.add(tags.recording)  # the store tries again at each sync
     return RecoveredRecording(tags.recording, Outcome.SEALED, plan.mark.facts.frames)
+
+
+def _counted_from(plan: _Plan) -> datetime | None:
+    """From when terms count that count from its end: the last audio that is known of."""
+    facts = plan.mark.facts
+    return plan.row.tags.counted_from(facts.ended, facts.frames, plan.keys.audio.rate_hz)
 
 
 def _finish_body(parts: StoreParts, plan: _Plan) -> BodyFacts:
@@ -309,7 +318,7 @@ def _finish_body(parts: StoreParts, plan: _Plan) -> BodyFacts:
 def _give_up(parts: StoreParts, plan: _Plan, why: str) -> RecoveredRecording:
     recording = plan.row.tags.recording
     if plan.row.state is State.OPEN:
-        parts.catalogue.mark_aborted(recording, Outcome.DAMAGED.value)
+        parts.catalogue.mark_aborted(recording, Outcome.DAMAGED.value, _counted_from(plan))
     parts.audit.append(
         "rec.failed",
         {

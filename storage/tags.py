@@ -95,12 +95,14 @@ class PurposeTerm:
         legal_basis: Ground under GDPR art. 6(1).
         expiry: The instant after which nothing may be opened for this purpose (aware, UTC).
         notice: Proof of the announcement that told of it; None if that of the recording did.
+        from_end: Its term counts from the end of the recording: it expires as much later as that lasted.
     """
 
     purpose: str
     legal_basis: LegalBasis
     expiry: datetime
     notice: NoticeProof | None = None
+    from_end: bool = False
 
     def __post_init__(self) -> None:
         if not _PURPOSE.match(self.purpose):
@@ -128,6 +130,7 @@ class RecordingTags:
         expiry: The instant after which it must be shredded (aware, UTC).
         notice: Proof that the announcement was heard to its end.
         further: Purposes that it serves too, each with an expiry of its own.
+        from_end: The term of the leading purpose counts from the end, as in ``PurposeTerm``.
     """
 
     recording: RecordingId
@@ -142,6 +145,7 @@ class RecordingTags:
     expiry: datetime
     notice: NoticeProof
     further: tuple[PurposeTerm, ...] = ()
+    from_end: bool = False
 
     def __post_init__(self) -> None:
         _aware("start", self.started)
@@ -160,7 +164,25 @@ class RecordingTags:
     @property
     def terms(self) -> tuple[PurposeTerm, ...]:
         """All its purposes, the leading one first."""
-        return (PurposeTerm(self.purpose, self.legal_basis, self.expiry), *self.further)
+        lead = PurposeTerm(self.purpose, self.legal_basis, self.expiry, from_end=self.from_end)
+        return (lead, *self.further)
+
+    def counted_from(self, ended: datetime, frames: int, rate_hz: int) -> datetime | None:
+        """From when terms count that count from the end; None if none does.
+
+        Args:
+            ended: When it ended, by a clock that may have been set back (aware).
+            frames: Sample frames in it: it lasted as long at least.
+            rate_hz: Of these.
+        """
+        if not any(term.from_end for term in self.terms):
+            return None
+        return max(ended, self.started + timedelta(seconds=frames / rate_hz))
+
+    def later(self, lasted: timedelta) -> RecordingTags:
+        """The tags when each term that counts from the end expires that much later."""
+        moved = tuple(replace(term, expiry=term.expiry + lasted * term.from_end) for term in self.further)
+        return replace(self, expiry=self.expiry + lasted * self.from_end, further=moved)
 
     @property
     def kept_until(self) -> datetime:
@@ -194,6 +216,7 @@ class RecordingTags:
             expiry=lead.expiry,
             notice=notice,
             further=tuple(others),
+            from_end=lead.from_end,
         )
 
     def notice_of(self, term: PurposeTerm) -> NoticeProof:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import queue
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -174,6 +176,33 @@ def test_who_refuses_what_a_statute_orders_is_put_through_to_another_desk(
     rig.daemon.stop()
     assert DESK not in rig.daemon.everything_said
     assert '"call.diverted"' in (rig.daemon.data / "audit" / "chain.jsonl").read_text()
+
+
+def test_a_term_counts_from_the_end_of_the_call_after_a_crash_too(make_rig: Callable[..., Rig]) -> None:
+    rig = started(make_rig, {"training": Purpose(more={"retention__start": "call_end"})})
+
+    def kept(recording: str) -> tuple[timedelta, timedelta]:
+        """How long it is kept from its start, and from its end."""
+        shown = json.loads(rig.daemon.cli("recordings", "show", recording, "--json").stdout)
+        assert shown["terms"][0]["counts_from"] == "call_end"
+        expiry, *rest = (datetime.fromisoformat(shown[key]) for key in ("expiry", "started", "ended"))
+        return expiry - rest[0], expiry - rest[1]
+
+    call = rig.dial(codecs=CODECS)
+    ended = rig.recorded(call)
+    rig.talk_on(call, 1.0)
+    call.hang_up()
+    rig.sealed(call)
+    from_start, from_end = kept(ended)
+    assert from_start > from_end + timedelta(seconds=1)
+    cut = rig.dial(codecs=CODECS, seed=2)
+    crashed = rig.recorded(cut)
+    rig.talk_on(cut, 2.0)
+    rig.daemon.kill()
+    rig.daemon.start()
+    rig.daemon.wait("recording.recovered", recording=crashed)
+    assert kept(crashed)[1] == from_end
+    assert kept(crashed)[0] > from_end + timedelta(seconds=1)
 
 
 def test_the_pbx_names_what_a_call_is_for(make_rig: Callable[..., Rig]) -> None:

@@ -107,6 +107,22 @@ def test_a_call_is_explained_with_numbers_from_standard_input(shelf: Shelf) -> N
     assert recproxy(*words, stdin=b"+31201234567\n").code == 2
 
 
+def test_a_term_that_counts_from_the_end_is_told_and_so_is_its_change(tmp_path: Path) -> None:
+    files = {}
+    for start in ("call_start", "call_end"):
+        files[start] = tmp_path / f"{start}.yaml"
+        files[start].write_text(policy_text(whole({"training": one_purpose(retention__start=start)})))
+    call = ("--from", "+31201234567", "--to", "+31305550100", "--at", "2026-11-24")
+    told = recproxy("policy", "explain", files["call_end"], *call).out
+    assert "2026-12-24T00:00:00.000Z, and as much later as the recording lasts" in told
+    longer = recproxy("policy", "diff", files["call_start"], files["call_end"])
+    assert longer.code == 0
+    assert "for new recordings alone" in longer.out
+    shorter = recproxy("policy", "diff", files["call_end"], files["call_start"])
+    assert shorter.code == 2, "existing recordings expire sooner: with --config and a number alone"
+    assert "for existing recordings too, at once" in shorter.out
+
+
 def test_a_share_is_told_and_the_draw_can_be_repeated(tmp_path: Path) -> None:
     (tmp_path / "sample.key").write_text(KEY)
     (tmp_path / "sample.key").chmod(0o600)

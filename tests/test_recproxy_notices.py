@@ -20,6 +20,7 @@ from recorded import make_shelf
 
 from recproxy.notices import Language, RegisterFormat, Sheet, balance, register, staff_notice, statement
 from recproxy.policy import NumberPattern, Policy
+from recproxy.policy.purpose import RetentionStart
 from storage import LegalBasis
 
 PURPOSE: dict[str, Any] = {
@@ -123,6 +124,11 @@ def test_the_statement_says_what_the_policy_says() -> None:
         assert said in text
     assert "withdrawing" not in text
     assert "not searchable" not in text
+
+
+def test_a_term_that_counts_from_the_end_says_so() -> None:
+    late = sheet(retention={**PURPOSE["retention"], "start": RetentionStart.CALL_END})
+    assert "30 days from the end of the call (Four weeks.)" in " ".join(statement(late).split())
 
 
 def test_a_sample_without_index_offers_the_look_up() -> None:

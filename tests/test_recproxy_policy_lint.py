@@ -456,7 +456,12 @@ BROKEN: list[tuple[str, dict[str, Any], str, str]] = [
         "purposes.training.decline.target",
         "the purpose has none",
     ),
-    ("E100", one(retention__start="call_end"), "purposes.training.retention.start", "set call_start"),
+    (
+        "E006",
+        one(**{**SAMPLED, "retention__start": "call_end"}),
+        "purposes.training.retention.start",
+        "set call_start",
+    ),
     ("E017", one(retention__reach="existing"), "purposes.training.retention.reach", "set new"),
     (
         "E100",

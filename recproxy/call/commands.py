@@ -310,14 +310,16 @@ class FurtherPurpose:
     Attributes:
         purpose: Purpose id.
         legal_basis: Ground under GDPR art. 6(1).
-        retention: Time to keep for it, from the start of the recording.
+        retention: Time to keep for it.
         notice: Proof of the announcement that told of it.
+        from_end: That counts from the end of the recording, not from its start.
     """
 
     purpose: str
     legal_basis: LegalBasis
     retention: timedelta
     notice: NoticeFacts
+    from_end: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,12 +331,13 @@ class OpenRecording:
         callee_call_id: Call-ID of the callee's dialog.
         purpose: Purpose id.
         legal_basis: Ground under GDPR art. 6(1).
-        retention: Time to keep, from the start of the recording.
+        retention: Time to keep.
         policy_version: SHA-256 of the policy, hex.
         notice: Proof of the announcement.
         stream: Index of the audio stream.
         codecs: Every audio codec that was agreed, payload type by payload type.
         further: Purposes that it serves too; purpose, basis, term and notice above are the leading one's.
+        from_end: Its term counts from the end of the recording, not from its start.
     """
 
     facts: CallFacts
@@ -347,6 +350,7 @@ class OpenRecording:
     stream: int
     codecs: tuple[Codec, ...]
     further: tuple[FurtherPurpose, ...] = ()
+    from_end: bool = False
 
 
 @dataclass(frozen=True, slots=True)

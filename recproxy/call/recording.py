@@ -111,9 +111,10 @@ class CallRecording:
             stream=self._agreement.recorded_port(),
             codecs=self._agreement.codecs,
             further=tuple(
-                FurtherPurpose(one.purpose, one.legal_basis, one.retention, proofs[one.purpose])
+                FurtherPurpose(one.purpose, one.legal_basis, one.retention, proofs[one.purpose], one.from_end)
                 for one in others
             ),
+            from_end=lead.from_end,
         )
         return [opened, PauseRecording()] if self.causes else [opened]
 

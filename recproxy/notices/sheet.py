@@ -36,6 +36,10 @@ _PROMOTED: Final = {
     Language.NL: ", of {keep} waar het gesprek daar reden voor geeft ({rationale})",
     Language.EN: ", or {keep} if the call gives reason for it ({rationale})",
 }
+_FROM_END: Final = {
+    Language.NL: " vanaf het einde van het gesprek",
+    Language.EN: " from the end of the call",
+}
 _IN_BACKUPS: Final = {
     Language.NL: "; de vernietigde sleutel nog hooguit {horizon} in reservekopieën",
     Language.EN: "; the destroyed key for at most {horizon} more in backups",
@@ -77,6 +81,8 @@ class PurposeSheet:
     def keep(self) -> str:
         """How long, as words; with the longer term that a tag gives, and why."""
         usual = self.text("retention.keep", "retention")
+        if self.value("retention.start") == "call_end":
+            usual += _FROM_END[self.language]
         if self.value("retention.promote") is None:
             return usual
         return usual + _PROMOTED[self.language].format(

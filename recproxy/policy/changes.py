@@ -73,6 +73,13 @@ def _of_purpose(name: PurposeName, before: Purpose, after: Purpose) -> Iterator[
             name,
             f"kept {_days(now)} instead of {_days(was)}: for new recordings alone",
         )
+    before_end, after_end = term_of(before)[2], term_of(after)[2]
+    if before_end and not after_end:
+        what = "kept from the start of the recording instead of its end: for existing recordings too, at once"
+        yield Change(ChangeKind.SHORTER, name, what)
+    elif after_end and not before_end:
+        what = "kept from the end of the recording instead of its start: for new recordings alone"
+        yield Change(ChangeKind.LONGER, name, what)
     yield from _of_promotion(name, before, after)
     added = _uses(name, after) - _uses(name, before)
     if added:
@@ -86,7 +93,7 @@ def _of_purpose(name: PurposeName, before: Purpose, after: Purpose) -> Iterator[
 
 def _of_promotion(name: PurposeName, before: Purpose, after: Purpose) -> Iterator[Change]:
     """Changes of the longer term that a tag gives; without it tagged recordings get the usual one."""
-    (_, old), (usual, new) = term_of(before), term_of(after)
+    (_, old, _), (usual, new, _) = term_of(before), term_of(after)
     for tag in dict.fromkeys((*old, *new)):
         was, now = old.get(tag), new.get(tag, usual)
         if was is None:

@@ -99,6 +99,7 @@ def combined(
         purpose=lead.purpose,
         legal_basis=lead.legal_basis,
         retention=lead.retention,
+        from_end=lead.from_end,
         prompt=lead.prompt,
         language=lead.language,
         audience=_widest(one.audience for one in plans),

@@ -28,7 +28,16 @@ from recproxy.policy.hidden import ConfidentialNumbers, Sampler
 from recproxy.policy.numbers import Numbering, NumberPattern, plain
 from recproxy.policy.planning import choice_plan, decline_plan, prompts_for, spoken, whisper
 from recproxy.policy.profiles import STRICTEST, Profile, effective, profile_of, together
-from recproxy.policy.purpose import Index, Kind, Language, LineName, Purpose, PurposeName, SelectionMode
+from recproxy.policy.purpose import (
+    Index,
+    Kind,
+    Language,
+    LineName,
+    Purpose,
+    PurposeName,
+    RetentionStart,
+    SelectionMode,
+)
 from storage.tags import Direction, LegalBasis
 
 __all__ = ["Announcement", "Policy", "Verdict"]
@@ -303,6 +312,7 @@ class Policy:
             language=language,
             audience=purpose.announce.audience,
             choice=choice_plan(purpose, profile),
+            from_end=purpose.retention.start is RetentionStart.CALL_END,
         )
         return Taking(plan, purpose, decline_plan(name, purpose, language))
 

@@ -204,11 +204,12 @@ class PurposePlan:
     Attributes:
         purpose: Its id.
         legal_basis: Ground under GDPR art. 6(1), as it is used for this call.
-        retention: Time to keep, from the start of the recording.
+        retention: Time to keep, from the start of the recording or from its end.
         prompt: Name of the announcement.
         language: BCP 47 tag of its text.
         audience: Who must hear it.
         choice: How the parties say yes or no to this purpose.
+        from_end: The term counts from the end of the recording.
     """
 
     purpose: str
@@ -218,6 +219,7 @@ class PurposePlan:
     language: str
     audience: Audience = Audience.BOTH
     choice: ChoicePlan = ChoicePlan()
+    from_end: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +266,7 @@ class RecordPlan:
     Attributes:
         purpose: Purpose id.
         legal_basis: Ground under GDPR art. 6(1), as it is used for this call.
-        retention: Time to keep, from the start of the recording.
+        retention: Time to keep, from the start of the recording or from its end.
         prompt: Name of the announcement.
         language: BCP 47 tag of its text.
         audience: Who must hear it.
@@ -282,6 +284,7 @@ class RecordPlan:
         statutory: Purposes that a statute orders, whatever a telephone asks for.
         whisper: What staff hear if they are told by whisper.
         decline: What becomes of a party who refuses; None: the choice says it.
+        from_end: The term of the leading purpose counts from the end of the recording.
     """
 
     purpose: str
@@ -304,6 +307,7 @@ class RecordPlan:
     statutory: frozenset[str] = frozenset()
     whisper: Phrase | None = None
     decline: DeclinePlan | None = None
+    from_end: bool = False
 
     @property
     def each(self) -> tuple[PurposePlan, ...]:
@@ -317,6 +321,7 @@ class RecordPlan:
                 self.language,
                 self.audience,
                 self.choice,
+                self.from_end,
             ),
         )
 

@@ -6,9 +6,9 @@ from datetime import timedelta
 from typing import Final
 
 from recproxy.policy.file import PolicyFile
-from recproxy.policy.purpose import Purpose, PurposeName
+from recproxy.policy.purpose import Purpose, PurposeName, RetentionStart
 
-__all__ = ["PromotionRefused", "promoted_keep", "term_of"]
+__all__ = ["PromotionRefused", "is_from_end", "promoted_keep", "term_of"]
 
 _NO_PROMOTION: Final = "take a tag that retention.promote of the purpose declares"
 
@@ -25,10 +25,18 @@ class PromotionRefused(Exception):  # noqa: N818 - named for what it is
         self.mend = mend
 
 
-def term_of(purpose: Purpose) -> tuple[timedelta, dict[str, timedelta]]:
-    """How long recordings of a purpose are kept: without a tag, and by tag."""
-    promote = purpose.retention.promote
-    return purpose.retention.keep, {} if promote is None else {promote.tag: promote.keep}
+def term_of(purpose: Purpose) -> tuple[timedelta, dict[str, timedelta], bool]:
+    """How long recordings of a purpose are kept: without a tag, by tag, and whether from their end."""
+    retention = purpose.retention
+    promote = retention.promote
+    by_tag = {} if promote is None else {promote.tag: promote.keep}
+    return retention.keep, by_tag, retention.start is RetentionStart.CALL_END
+
+
+def is_from_end(announced: PolicyFile, current: PolicyFile, purpose: str) -> bool:
+    """Whether a recording's term counts from its end: its parties were told so, and it still does."""
+    found = [file.purposes.get(PurposeName(purpose)) for file in (announced, current)]
+    return all(one is not None and term_of(one)[2] for one in found)
 
 
 def promoted_keep(
@@ -44,7 +52,7 @@ def promoted_keep(
         current: The policy in force.
         purpose: Of the recording; a tag promotes within it alone.
         tag: The tag.
-        kept: Its term so far, from its start.
+        kept: Its term so far, from the instant that both policies count from.
 
     Raises:
         PromotionRefused: One of them does not declare the tag, or a country's rule

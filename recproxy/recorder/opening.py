@@ -101,10 +101,15 @@ def prepare(
         notice=_proof(plan.notice),
         further=tuple(
             PurposeTerm(
-                further.purpose, further.legal_basis, started + further.retention, _proof(further.notice)
+                further.purpose,
+                further.legal_basis,
+                started + further.retention,
+                _proof(further.notice),
+                further.from_end,
             )
             for further in plan.further
         ),
+        from_end=plan.from_end,
     )
     parties = Parties(facts.caller, facts.callee, (facts.sip_call_id, plan.callee_call_id))
     numbers = (facts.caller, facts.callee)

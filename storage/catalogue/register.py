@@ -60,7 +60,7 @@ from storage.catalogue.schema import (
     WRAPS,
 )
 from storage.catalogue.stones import StoneRegister
-from storage.catalogue.terms import TermRegister, forget_promotion
+from storage.catalogue.terms import TermRegister, count_from_ends, forget_promotion
 from storage.catalogue.tickets import TicketRegister, forget_tickets
 from storage.catalogue.wraps import WrapRegister
 from storage.errors import (
@@ -205,16 +205,27 @@ class Catalogue(Queries):
             CatalogueError: One is in another state, or the catalogue cannot be written;
                 no row was changed.
         """
+        ends = {row.recording.text: row.counted_from for row in rows if row.counted_from is not None}
         with self._transaction() as connection:
+            count_from_ends(connection, ends)
             if connection.execute(SEAL, [seal_values(row) for row in rows]).rowcount != len(rows):
                 raise refusal(connection, [row.recording for row in rows], SEALED_FROM)
 
-    def mark_aborted(self, recording: RecordingId, reason: str) -> None:
-        """OPEN → ABORTED; the expiry stands.
+    def mark_aborted(self, recording: RecordingId, reason: str, counted_from: datetime | None = None) -> None:
+        """OPEN → ABORTED; the expiry stands, but for terms that count from the end.
+
+        Args:
+            recording: Which.
+            reason: Why, no personal data.
+            counted_from: From when those count, the end of what there is; None if none does.
 
         Raises:
-            CatalogueError: It is in another state, or the catalogue cannot be written.
+            CatalogueError: It is in another state, or the catalogue cannot be written; an expiry
+                that was moved later stays so.
         """
+        if counted_from is not None:
+            with self._transaction() as connection:
+                count_from_ends(connection, {recording.text: counted_from})
         self._move(recording, (State.OPEN,), state=State.ABORTED.value, reason=reason)
 
     def mark_discarding(self, recording: RecordingId, cause: str) -> None:
@@ -332,6 +343,7 @@ class Catalogue(Queries):
                     purpose=left.purpose,
                     legal_basis=left.legal_basis.value,
                     expiry=left.expiry,
+                    from_end=left.from_end,
                     **notice_values(left.notice),
                 )
             ).rowcount

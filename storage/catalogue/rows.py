@@ -106,12 +106,14 @@ class SealedRow:
         facts: Of the whole of it.
         size_bytes: Length of the sealed body.
         sha256: Hash of the sealed body (ciphertext), 64 hex digits.
+        counted_from: From when terms count that count from the end; None if none does.
     """
 
     recording: RecordingId
     facts: SealFacts
     size_bytes: int
     sha256: str
+    counted_from: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +147,7 @@ class CatalogueRow:
         reason: Why it was sealed or aborted, empty while open.
         cause: Why it is being shredded or discarded, empty if it is not.
         ending: Purposes whose key may still be there and may not be used any more.
+        counted_from: From when terms count that count from the end; None if none does, or it is open.
     """
 
     tags: RecordingTags
@@ -160,6 +163,11 @@ class CatalogueRow:
     reason: str
     cause: str
     ending: tuple[EndingPurpose, ...] = ()
+    counted_from: datetime | None = None
+
+    def base(self, term: PurposeTerm) -> datetime:
+        """The instant that the term of one of its purposes counts from."""
+        return self.counted_from if term.from_end and self.counted_from else self.tags.started
 
     @property
     def header_purposes(self) -> tuple[str, ...]:
@@ -296,6 +304,7 @@ def decode_row(found: sa.RowMapping, further: Sequence[sa.RowMapping]) -> Catalo
                 LegalBasis(other["legal_basis"]),
                 other["expiry"],
                 decode_notice(other["notice"]),
+                other["from_end"],
             ),
             other["cause"],
         )
@@ -322,6 +331,7 @@ def decode_row(found: sa.RowMapping, further: Sequence[sa.RowMapping]) -> Catalo
         expiry=found["expiry"],
         notice=notice,
         further=tuple(term for term, cause in others if not cause),
+        from_end=found["from_end"],
     )
     return CatalogueRow(
         tags=tags,
@@ -337,6 +347,7 @@ def decode_row(found: sa.RowMapping, further: Sequence[sa.RowMapping]) -> Catalo
         reason=found["reason"],
         cause=found["cause"],
         ending=tuple(EndingPurpose(term, cause) for term, cause in others if cause),
+        counted_from=found["counted_from"],
     )
 
 
@@ -370,6 +381,7 @@ def term_values(recording: RecordingId, term: PurposeTerm, cause: str = "") -> d
         "legal_basis": term.legal_basis.value,
         "cause": cause,
         "notice": None if term.notice is None else encode_notice(term.notice),
+        "from_end": term.from_end,
     }
 
 
@@ -394,6 +406,7 @@ def open_values(row: OpenRow) -> dict[str, object]:
         "channels": audio.channels,
         "body": row.body,
         "parties": row.parties,
+        "from_end": tags.from_end,
     }
 
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from storage.errors import CatalogueError
 
-SCHEMA_VERSION: Final = 6
+SCHEMA_VERSION: Final = 7
 
 
 class Instant(sa.TypeDecorator[datetime]):
@@ -75,6 +75,8 @@ RECORDINGS: Final = sa.Table(
     sa.Column("cause", sa.String(64), nullable=False, default=""),
     sa.Column("leased_by", sa.String(32), nullable=False, default="", server_default=""),
     sa.Column("leased_until", Instant, nullable=True),
+    sa.Column("from_end", sa.Boolean, nullable=False, default=False, server_default=sa.false()),
+    sa.Column("counted_from", Instant, nullable=True),
     sa.CheckConstraint(
         "state in ('open', 'sealed', 'aborted', 'shredding', 'discarding')", name="known_state"
     ),
@@ -86,7 +88,8 @@ RECORDINGS: Final = sa.Table(
 )
 
 """``node`` has the recording's headers, its log and, until it is sealed, its body; a worker of its
-retention may have the row on lease."""
+retention may have the row on lease. While it is open, ``expiry`` counts from ``started``; with
+``from_end`` it moves on to ``counted_from``, the end, when that is known."""
 
 FURTHER: Final = sa.Table(
     "further_purposes",
@@ -97,6 +100,7 @@ FURTHER: Final = sa.Table(
     sa.Column("legal_basis", sa.String(32), nullable=False),
     sa.Column("cause", sa.String(64), nullable=False, default=""),
     sa.Column("notice", sa.Text, nullable=True),
+    sa.Column("from_end", sa.Boolean, nullable=False, default=False, server_default=sa.false()),
     sa.Index("further_by_expiry", "expiry"),
 )
 """Purposes of a recording beside the one in its row; with a cause: the key for it is being destroyed.

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -17,22 +17,25 @@ from storage.catalogue.schema import DERIVED, FURTHER, PROMOTIONS, RECORDINGS
 from storage.errors import TermError
 from storage.tags import RecordingId
 
-__all__ = ["Term", "TermChange", "TermRegister", "forget_promotion"]
+__all__ = ["Term", "TermChange", "TermRegister", "count_from_ends", "forget_promotion"]
 
+_BASE: Final = (RECORDINGS.c.started, RECORDINGS.c.counted_from)
 _KEPT: Final = (State.OPEN.value, State.SEALED.value, State.ABORTED.value)
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """How long the recordings of a purpose are kept, from their start.
+    """How long the recordings of a purpose are kept.
 
     Attributes:
         keep: Without a tag.
         promoted: By tag.
+        from_end: It counts from the end of a recording whose parties were told so, else from its start.
     """
 
     keep: timedelta
     promoted: Mapping[str, timedelta]
+    from_end: bool = False
 
     def of(self, tag: str) -> timedelta:
         """The term of a recording with this tag; a tag that is known no more gives none."""
@@ -79,7 +82,7 @@ class TermRegister:
             The first to expire first. Nothing is changed.
         """
         leading = (
-            sa.select(RECORDINGS.c.id, RECORDINGS.c.started, RECORDINGS.c.expiry, PROMOTIONS.c.tag)
+            sa.select(RECORDINGS.c.id, *_BASE, RECORDINGS.c.from_end, RECORDINGS.c.expiry, PROMOTIONS.c.tag)
             .select_from(
                 RECORDINGS.outerjoin(
                     PROMOTIONS,
@@ -89,7 +92,7 @@ class TermRegister:
             .where(RECORDINGS.c.purpose == purpose, RECORDINGS.c.state.in_(_KEPT), self._own)
         )
         further = (
-            sa.select(FURTHER.c.id, RECORDINGS.c.started, FURTHER.c.expiry, PROMOTIONS.c.tag)
+            sa.select(FURTHER.c.id, *_BASE, FURTHER.c.from_end, FURTHER.c.expiry, PROMOTIONS.c.tag)
             .select_from(
                 FURTHER.join(RECORDINGS, RECORDINGS.c.id == FURTHER.c.id).outerjoin(
                     PROMOTIONS,
@@ -103,7 +106,7 @@ class TermRegister:
         with self._transaction() as connection:
             found = connection.execute(sa.union_all(leading, further)).all()
         changes = (
-            TermChange(RecordingId(row.id), purpose, row.expiry, row.started + term.of(row.tag or ""))
+            TermChange(RecordingId(row.id), purpose, row.expiry, _counted(row, term) + term.of(row.tag or ""))
             for row in found
         )
         shorter = (change for change in changes if change.after < change.before)
@@ -164,9 +167,50 @@ class TermRegister:
             yield connection
 
 
+def count_from_ends(connection: sa.Connection, ends: Mapping[str, datetime]) -> None:
+    """Let terms that count from the end expire later: by what their recordings lasted, never sooner.
+
+    Args:
+        connection: In the transaction that ends them.
+        ends: The end of each, by its id; one that was counted before counts on from there.
+    """
+    if not ends:
+        return
+    lock_rows(connection, list(ends))
+    rows = connection.execute(
+        sa.select(RECORDINGS.c.id, *_BASE, RECORDINGS.c.from_end, RECORDINGS.c.expiry).where(
+            RECORDINGS.c.id.in_(ends)
+        )
+    ).all()
+    for row in rows:
+        lasted = ends[row.id] - (row.counted_from or row.started)
+        if lasted <= timedelta(0):
+            continue
+        moved = {"expiry": row.expiry + lasted} if row.from_end else {}
+        connection.execute(
+            RECORDINGS.update().where(RECORDINGS.c.id == row.id).values(counted_from=ends[row.id], **moved)
+        )
+        further = sa.select(FURTHER.c.purpose, FURTHER.c.expiry).where(
+            FURTHER.c.id == row.id, FURTHER.c.from_end.is_(sa.true()), FURTHER.c.cause == ""
+        )
+        for other in connection.execute(further).all():
+            connection.execute(
+                FURTHER.update()
+                .where(FURTHER.c.id == row.id, FURTHER.c.purpose == other.purpose)
+                .values(expiry=other.expiry + lasted)
+            )
+
+
 def forget_promotion(connection: sa.Connection, recording: str) -> None:
     """Drop the tag of a recording that is gone; what was done is in the audit chain."""
     connection.execute(PROMOTIONS.delete().where(PROMOTIONS.c.id == recording))
+
+
+def _counted(row: sa.Row[Any], term: Term) -> datetime:
+    """The instant that a term counts from: the end only if both the recording's and this one do."""
+    found = row.counted_from if row.from_end and term.from_end else None
+    started: datetime = row.started
+    return found or started
 
 
 def _move(connection: sa.Connection, change: TermChange) -> bool:

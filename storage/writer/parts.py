@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from storage.audit import AuditLog
 from storage.bodies import Bodies
@@ -40,7 +40,13 @@ class StoreParts:
 
 
 def note_sealed(
-    audit: AuditLog, tags: RecordingTags, facts: SealFacts, body: BodyFacts, *, durable: bool = True
+    audit: AuditLog,
+    tags: RecordingTags,
+    facts: SealFacts,
+    body: BodyFacts,
+    *,
+    later: timedelta = timedelta(0),
+    durable: bool = True,
 ) -> None:
     """Write ``rec.sealed`` to the audit chain.
 
@@ -49,6 +55,7 @@ def note_sealed(
         tags: Of the recording.
         facts: Likewise.
         body: Likewise.
+        later: How much later terms expire that count from the end than ``tags`` say.
         durable: Sync the line before returning.
 
     Raises:
@@ -65,7 +72,7 @@ def note_sealed(
             "bytes": body.size_bytes,
             "frames": facts.frames,
             "sha256_ct": body.sha256,
-            "expires_at": tags.kept_until.astimezone(UTC).isoformat(),
+            "expires_at": tags.later(later).kept_until.astimezone(UTC).isoformat(),
         },
         durable=durable,
     )

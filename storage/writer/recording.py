@@ -143,6 +143,8 @@ class RecordingWriter:
     def abort(self, reason: str) -> None:
         """End it without seal: what is written is kept, start-up completes it; expiry stands.
 
+        A term that counts from the end counts from the end of what was written.
+
         Args:
             reason: One word or a few, no personal data.
 
@@ -161,7 +163,8 @@ class RecordingWriter:
         self._parts.wal.keep_segment()
         self.end()
         if not self.row_sealed:
-            self._parts.catalogue.mark_aborted(self.recording, reason)
+            end = self._tags.counted_from(self._tags.started, self.frames, self._audio.rate_hz)
+            self._parts.catalogue.mark_aborted(self.recording, reason, end)
             self._parts.audit.append(
                 "rec.failed",
                 {
@@ -284,6 +287,10 @@ class RecordingWriter:
         keys = self._usable()
         self._log(keys)
         self._parts.wal.append_seal(keys, mark)
+
+    def counted_from(self, facts: SealFacts) -> datetime | None:
+        """From when terms count that count from its end; None if none does."""
+        return self._tags.counted_from(facts.ended, facts.frames, self._audio.rate_hz)
 
     def close_body(self, mark: SealMark) -> OpenBody:
         """The log was synced: write the chunks that are left and the final one.

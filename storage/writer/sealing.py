@@ -123,8 +123,9 @@ class _Sealing:
 
     def _enter_rows(self, writers: Sequence[RecordingWriter]) -> None:
         rows = [
-            SealedRow(writer.recording, self._marks[writer.recording].facts, body.size_bytes, body.sha256)
+            SealedRow(writer.recording, facts, body.size_bytes, body.sha256, writer.counted_from(facts))
             for writer in writers
+            for facts in (self._marks[writer.recording].facts,)
             if (body := writer.published) is not None
         ]
         faults = row_faults(self._parts.catalogue.mark_sealed, rows)
@@ -139,7 +140,10 @@ class _Sealing:
             if writer.published is not None:
                 try:
                     facts = self._marks[writer.recording].facts
-                    note_sealed(self._parts.audit, writer.tags, facts, writer.published, durable=False)
+                    later = (writer.counted_from(facts) or writer.tags.started) - writer.tags.started
+                    note_sealed(
+                        self._parts.audit, writer.tags, facts, writer.published, later=later, durable=False
+                    )
                 except StorageError as err:
                     self._refuse(writer, err)
         try:

@@ -16,7 +16,7 @@ from recproxy.documents import promotion_evidence, summary
 from recproxy.jsonform import Json
 from recproxy.policy import Policy, PurposeName
 from recproxy.policy.playback import playback_denied
-from recproxy.policy.terms import PromotionRefused, promoted_keep, term_of
+from recproxy.policy.terms import PromotionRefused, is_from_end, promoted_keep, term_of
 from storage import CatalogueRow, PurposeTerm, RecordingTags, State, TermChange, Tombstone
 
 __all__ = ["router"]
@@ -53,11 +53,12 @@ def tag(recording: Id, parts: Parts, who: Who, asked: Annotated[TagRequest, Body
             f"it was made under policy {tags.policy_version[:16]}, not the one in force",
             "use recproxy recordings promote with --made-under",
         )
+    base = row.base(term) if is_from_end(policy.file, policy.file, term.purpose) else tags.started
     try:
-        keep = promoted_keep(policy.file, policy.file, term.purpose, asked.tag, term.expiry - tags.started)
+        keep = promoted_keep(policy.file, policy.file, term.purpose, asked.tag, term.expiry - base)
     except PromotionRefused as err:
         raise Problem(409, str(err), err.mend) from err
-    change = TermChange(tags.recording, term.purpose, term.expiry, tags.started + keep)
+    change = TermChange(tags.recording, term.purpose, term.expiry, base + keep)
     evidence = promotion_evidence(change, asked.tag, asked.why, policy.version)
     parts.chain.append("rec.promoted", actor(who.name), evidence)
     parts.catalogue.terms.promote(change, asked.tag)

@@ -13,7 +13,16 @@ from recproxy.cli.options import FILE, json_option
 from recproxy.cli.policy.reading import number_from, numbers_from_input, surroundings
 from recproxy.config import load
 from recproxy.errors import UsageError
-from recproxy.policy import CallQuestion, ForkAnnouncement, Policy, PurposeName, Record, Verdict, load_policy
+from recproxy.policy import (
+    CallQuestion,
+    ForkAnnouncement,
+    Policy,
+    PurposeName,
+    PurposePlan,
+    Record,
+    Verdict,
+    load_policy,
+)
 from recproxy.policy.explaining import Explanation
 from recproxy.policy.explaining import explain as explained
 from recproxy.policy.hidden import EveryCall
@@ -142,6 +151,10 @@ def _document(policy: Policy, question: CallQuestion, found: Explanation) -> Jso
     }
 
 
+def _later(one: PurposePlan) -> str:
+    return ", and as much later as the recording lasts" if one.from_end else ""
+
+
 def _evidence(fork: ForkAnnouncement) -> str:
     """What shows that the parties of a forked call (SIPREC) were told."""
     named = " or ".join(sorted(fork.prompts)) or "no prompt, for no one announcement tells of every purpose"
@@ -162,6 +175,7 @@ def _terms(found: Explanation, verdict: Verdict) -> dict[str, Json]:
             ("language", one.language),
             ("choice", one.choice.mode.value),
             ("expires", instant(found.at + one.retention)),
+            *((("expires_from", "call_end"),) if one.from_end else ()),
         )
     }
 
@@ -185,7 +199,7 @@ def _print(policy: Policy, question: CallQuestion, found: Explanation) -> None:
                     ("purpose", f"{one.purpose}, on {one.legal_basis.value}{often}"),
                     ("announced", f"{one.prompt} in {one.language}, to {one.audience.value}"),
                     ("choice", one.choice.mode.value),
-                    ("expires", instant(found.at + one.retention)),
+                    ("expires", instant(found.at + one.retention) + _later(one)),
                 ]
             rows.append(("on failure", plan.on_failure.value))
             if plan.fork is not None:

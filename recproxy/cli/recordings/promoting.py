@@ -16,7 +16,7 @@ from recproxy.cli.recordings.permitting import permitted
 from recproxy.documents import promotion_evidence
 from recproxy.errors import RecproxyError
 from recproxy.policy import Policy, PurposeName, load_policy
-from recproxy.policy.terms import PromotionRefused, promoted_keep, term_of
+from recproxy.policy.terms import PromotionRefused, is_from_end, promoted_keep, term_of
 from storage import CatalogueRow, PurposeTerm, TermChange, Tombstone
 
 __all__ = ["promote"]
@@ -51,10 +51,12 @@ def promote(recording: str, config: Path, tag: str, made_under: Path | None, why
         if term.expiry <= now:
             raise RecproxyError(f"recording {tags.recording} has expired: it goes with the next sweep")
         try:
-            keep = promoted_keep(announced.file, policy.file, term.purpose, tag, term.expiry - tags.started)
+            from_end = is_from_end(announced.file, policy.file, term.purpose)
+            base = row.base(term) if from_end else tags.started
+            keep = promoted_keep(announced.file, policy.file, term.purpose, tag, term.expiry - base)
         except PromotionRefused as err:
             raise RecproxyError(str(err), hint=err.mend) from err
-        change = TermChange(tags.recording, term.purpose, term.expiry, tags.started + keep)
+        change = TermChange(tags.recording, term.purpose, term.expiry, base + keep)
         _audit(archive, change, tag, why, announced)
         archive.catalogue.terms.promote(change, tag)
     tick(True, f"recording {tags.recording}: kept until {instant(change.after)} ({tag})")

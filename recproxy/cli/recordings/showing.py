@@ -182,7 +182,7 @@ def _purposes(tags: RecordingTags) -> Iterator[tuple[str, str]]:
     for term in tags.terms:
         yield "purpose", term.purpose
         yield "legal basis", term.legal_basis.value
-        yield "kept until", instant(term.expiry)
+        yield "kept until", instant(term.expiry) + (", counted from its end" if term.from_end else "")
 
 
 def _announcements(tags: RecordingTags) -> Iterator[tuple[str, str]]:

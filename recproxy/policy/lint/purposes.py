@@ -20,6 +20,7 @@ from recproxy.policy.purpose import (
     Purpose,
     PurposeName,
     RetentionReach,
+    RetentionStart,
     SelectionMode,
     SpecialCategories,
     Transcript,
@@ -238,6 +239,12 @@ def _check_sample(lint: Lint, name: PurposeName, purpose: Purpose) -> None:
             "E006",
             (*key, "retention", "keep"),
             f"{shown(purpose.retention.keep)} is too long for non_selective; at most P14D",
+        )
+    if purpose.retention.start is RetentionStart.CALL_END:
+        lint.error(
+            "E006",
+            (*key, "retention", "start"),
+            "'call_end': the fourteen days of a sample count from its start; set call_start",
         )
     if purpose.access.index is not Index.NONE:
         lint.error(

@@ -13,10 +13,7 @@ from recproxy.config import Key
 from recproxy.policy.file import PolicyFile
 from recproxy.policy.lint.findings import Lint
 from recproxy.policy.lint.meeting import meeting
-from recproxy.policy.purpose import (
-    Purpose,
-    RetentionStart,
-)
+from recproxy.policy.purpose import Purpose
 
 __all__ = ["IN_PURPOSE", "Unwired", "check_unwired"]
 
@@ -36,13 +33,8 @@ class Unwired:
     used_by: Callable[[Purpose], bool]
 
 
-IN_PURPOSE: Final = (
-    Unwired(
-        ("retention", "start"),
-        "the term counts from the start of the recording; set call_start",
-        lambda purpose: purpose.retention.start is RetentionStart.CALL_END,
-    ),
-)
+IN_PURPOSE: Final[tuple[Unwired, ...]] = ()
+"""None at present."""
 
 
 def _whole(file: PolicyFile) -> Iterator[tuple[Key, str]]:
