@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -83,6 +85,23 @@ class Visit:
         expect(alert).to_be_visible(timeout=20_000)
         return alert.inner_text()
 
+    def barriers(self) -> list[str]:
+        """What keeps people from using the page as it stands: serious findings of axe-core (WCAG 2.2 AA)."""
+        self.page.evaluate(_axe().read_text())
+        found = self.page.evaluate(
+            """async () => (await axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa']}))
+                .violations.filter((one) => ['serious', 'critical'].includes(one.impact))
+                .flatMap((one) => one.nodes.map((node) => `${one.id}: ${node.html.slice(0, 120)}`))"""
+        )
+        return list(found)
+
+    def renderers(self) -> list[Path]:
+        """Processes that pages live in; one of them is this page's."""
+        browser = self.page.context.browser
+        assert browser is not None
+        told = browser.new_browser_cdp_session().send("SystemInfo.getProcessInfo")["processInfo"]
+        return [Path("/proc") / str(one["id"]) for one in told if one["type"] == "renderer"]
+
     def kept(self) -> str:
         """All that the tab has put where it would outlive the tab."""
         found = self.page.evaluate(
@@ -117,6 +136,17 @@ def somebody_else(visit: Visit) -> Visit:
     browser = visit.page.context.browser
     assert browser is not None
     return _visit(browser, visit.base, dark=False)
+
+
+def _axe() -> Path:
+    """Where tools/console.sh has put axe-core."""
+    sources = STATIC.parent
+    locked = b"".join((sources / name).read_bytes() for name in ("package.json", "package-lock.json"))
+    cache = os.environ.get("RECPROXY_CACHE") or str(
+        Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recproxy"
+    )
+    packages = Path(cache) / f"console-{hashlib.sha256(locked).hexdigest()[:12]}"
+    return packages / "node_modules" / "axe-core" / "axe.min.js"
 
 
 def _visit(browser: Browser, base: str, *, dark: bool) -> Visit:

@@ -206,6 +206,56 @@ def test_what_cannot_be_opened_says_why(made: Shelf, visit: Visit) -> None:
         visit.page.unroute("**/file?*")
 
 
+def test_half_an_hour_is_opened_in_little_memory_and_joins_without_a_seam(visit: Visit) -> None:
+    identity = X25519Identity.generate()
+    header = encode_header(AudioFormat(Encoding.ULAW, 8_000), StreamInfo(TAKES[0].id, {}))
+    audio = np.random.default_rng(7).integers(0, 256, 2 * 8_000 * 1_800, dtype=np.uint8)
+    visit.page.route("**/file?*", answering(encrypt(header + audio.tobytes(), [identity.recipient])))
+    show(visit, TAKES[0].id)
+    processes = visit.renderers()
+    for process in processes:
+        (process / "clear_refs").write_text("5")  # the peak is counted from here
+    before_kib = _peak_kib(processes)
+    visit.open_recording(identity.secret_text())
+    assert visit.opened() == digest(mulaw_decode(audio.tobytes()).reshape(-1, 2))
+    assert _peak_kib(processes) - before_kib < 200 * 1024, "28 MiB of mu-law"
+    position = visit.page.get_by_label("Position")
+    position.focus()
+    position.press("End")
+    assert float(position.input_value()) == pytest.approx(1_800, abs=0.1)
+    visit.page.get_by_role("button", name="Close recording").click()
+
+
+def _peak_kib(processes: list[Path]) -> int:
+    """The most memory that they had."""
+    said = [(process / "status").read_text() for process in processes]
+    return sum(int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) for status in said)
+
+
+def test_pauses_are_shown_where_they_were(made: Shelf, visit: Visit) -> None:
+    def paused(route: Route) -> None:
+        answer = route.fetch()
+        told = answer.json() | {"pauses": [{"from_s": 8.0, "to_s": 9.5, "why": "keys"}]}
+        told["quality"] |= {"pauses": 1, "paused_s": 1.5}
+        route.fulfill(response=answer, json=told)
+
+    visit.page.route(f"**/v1/recordings/{TAKES[0].id}", paused)
+    show(visit, TAKES[0].id)
+    expect(visit.page.get_by_text("Paused from 0:08 to 0:10: by a key of staff.")).to_be_visible()
+    visit.open_recording(made.identity)
+    visit.opened()
+    assert visit.barriers() == []
+    painted = visit.page.get_by_label("Waveform of the Caller").evaluate(
+        """(canvas) => {
+            const top = canvas.getContext('2d').getImageData(0, 0, canvas.width, 1).data;
+            return [3, 9].map((second) => top[4 * second * canvas.width / 10 + 3] > 0);
+        }"""
+    )
+    assert painted == [False, True], "above the wave, at the third second and the ninth"
+    visit.page.get_by_label("Position").press("ArrowRight")
+    picture(visit, "recording")
+
+
 def test_it_plays_silences_a_side_and_is_downloaded_as_linear_wave(
     made: Shelf, visit: Visit, tmp_path: Path
 ) -> None:
@@ -222,7 +272,10 @@ def test_it_plays_silences_a_side_and_is_downloaded_as_linear_wave(
     stood = float(position.input_value())
     position.press("ArrowRight")
     assert float(position.input_value()) == pytest.approx(stood + 5, abs=0.1)
-    picture(visit, "recording")
+    position.press(" ")
+    expect(visit.page.get_by_role("button", name="Pause")).to_be_visible()
+    position.press(" ")
+    expect(visit.page.get_by_role("button", name="Play")).to_be_visible()
     with visit.page.expect_download() as download:
         visit.page.get_by_role("button", name="Download WAV").click()
     path = tmp_path / "call.wav"
@@ -244,6 +297,8 @@ def test_every_view_opens_in_both_languages_in_light_and_dark(served: tuple[Stag
             for name in ("Live calls", "Retention", "Holds", "Audit", "Recordings"):
                 visit.go(name)
                 _is_labelled(visit)
+                expect(visit.page.locator("main")).not_to_have_attribute("aria-busy", "true")
+                assert visit.barriers() == [], name
                 if name == "Retention" and not dark:
                     picture(visit, "retention")
             visit.page.get_by_label("Language").select_option("nl")

@@ -108,6 +108,14 @@ class Recordings(Answer):
     more: bool
 
 
+class Pause(Answer):
+    """Where nothing was recorded, in seconds from the beginning, by the lines of the audit chain."""
+
+    from_s: float
+    to_s: float
+    why: str
+
+
 class RecordingFacts(RecordingSummary):
     """All of a recording but who called whom, which is encrypted."""
 
@@ -127,6 +135,7 @@ class RecordingFacts(RecordingSummary):
     quality: dict[str, Any] | None
     uses: list[str]
     playable: bool
+    pauses: list[Pause]
 
 
 class Bucket(Answer):

@@ -16,12 +16,13 @@ from recproxy.api.gate import actor, authorise
 from recproxy.api.leave import leave, refusal
 from recproxy.api.models import RecordingFacts, Recordings, TombstoneDocument
 from recproxy.api.parts import ApiParts, Parts, Who
+from recproxy.api.pauses import pauses_of
 from recproxy.api.problems import Problem
 from recproxy.documents import body_path, of_row, of_tombstone, summary
 from recproxy.jsonform import Json
 from recproxy.policy.playback import uses_of
 from recproxy.subject.finding import by_number
-from storage import CatalogueRow, KeyStore, RecordingId, State, Tombstone
+from storage import CatalogueRow, KeyStore, RecordingId, State, Tombstone, read_events
 from storage.bodies import Bodies
 
 __all__ = ["router"]
@@ -127,7 +128,8 @@ def show(recording: Id, parts: Parts, who: Who) -> dict[str, Json]:
     playable = found.state is State.SEALED and any(
         refusal(parts, found, who.name, use)[1] is None for use in uses
     )
-    return {**of_row(found), "uses": list(uses), "playable": playable}
+    pauses = pauses_of(found, read_events(parts.files))
+    return {**of_row(found), "uses": list(uses), "playable": playable, "pauses": list(pauses)}
 
 
 @router.get(

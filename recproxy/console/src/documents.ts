@@ -86,6 +86,13 @@ export interface Term {
   readonly notice: Notice;
 }
 
+/** Where nothing was recorded, in seconds from the beginning, and why, as the audit chain has it. */
+export interface Pause {
+  readonly from_s: number;
+  readonly to_s: number;
+  readonly why: string;
+}
+
 export interface Facts extends Summary {
   readonly legal_basis: string;
   readonly policy_sha256: string;
@@ -102,6 +109,7 @@ export interface Facts extends Summary {
   readonly quality: Quality | null;
   readonly uses: readonly string[];
   readonly playable: boolean;
+  readonly pauses: readonly Pause[];
 }
 
 export interface Retention {

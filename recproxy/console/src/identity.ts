@@ -32,11 +32,13 @@ export class Identities {
     this.#texts = [];
   }
 
-  /** Open an age file of ours. */
-  async open(ciphertext: Uint8Array): Promise<Uint8Array> {
+  /** Open an age file of ours, as it comes. Its end says whether all of it was there. */
+  async *open(ciphertext: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
     try {
-      return await opener(this.#texts).decrypt(ciphertext);
+      const reader = (await opener(this.#texts).decrypt(ciphertext)).getReader();
+      for (let next = await reader.read(); !next.done; next = await reader.read()) yield next.value;
     } catch (err) {
+      if (err instanceof TypeError) throw err; // the network
       const wrong = err instanceof Error && err.message.includes("no identity matched");
       throw new IdentityError(wrong ? "mismatch" : "damaged", { cause: err });
     }

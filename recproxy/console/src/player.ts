@@ -1,58 +1,62 @@
 // Plays a recording that was opened: two waveforms, two channels that can be silenced, one
-// position. The samples are in memory and gone after close().
+// position. It is decoded a few seconds at a time, and gone after close().
 
+import type { Pause } from "./documents";
 import { button, element } from "./dom";
 import { duration } from "./format";
 import { text } from "./texts";
-import { type Wave, writeWave } from "./wave";
+import type { Side, Survey, Wave } from "./wave";
 
 const SIDES = ["caller", "callee"] as const;
-const WIDTH_PX = 1200;
+/** Columns of a waveform. */
+export const COLUMNS = 1200;
 const HEIGHT_PX = 96;
-const FULL_SCALE = 32_768;
 const STEP_S = 5;
+const PIECE_S = 5;
 const TO_COME_ALPHA = 0.5;
+const PAUSE_ALPHA = 0.35;
 
 export class Player {
   readonly view: HTMLElement;
   readonly #wave: Wave;
+  readonly #survey: Survey;
+  readonly #pauses: readonly Pause[];
   readonly #context: AudioContext;
-  readonly #buffer: AudioBuffer;
   readonly #gains: GainNode[] = [];
   readonly #canvases: HTMLCanvasElement[] = [];
   readonly #toggle: HTMLButtonElement;
   readonly #slider: HTMLInputElement;
   readonly #clock: HTMLElement;
-  readonly #peaks: Float32Array[] = [];
   readonly #used: () => void;
-  #source: AudioBufferSourceNode | null = null;
+  readonly #sources = new Set<AudioBufferSourceNode>();
+  #playing = false;
   #startedAt = 0;
   #offset = 0;
   #frame = 0;
 
-    /**
-   * @param digest SHA-256 of the samples, shown to whoever checks what was decoded.
+  /**
+   * @param pauses Where nothing was recorded, in seconds from its beginning.
    * @param used Told as long as it plays.
    */
-  constructor(wave: Wave, digest: string, used: () => void) {
+  constructor(wave: Wave, survey: Survey, pauses: readonly Pause[], used: () => void) {
     this.#wave = wave;
+    this.#survey = survey;
+    this.#pauses = pauses;
     this.#used = used;
-    this.#context = new AudioContext();
-    this.#buffer = this.#context.createBuffer(2, Math.max(1, wave.channels[0].length), wave.rateHz);
+    // At the rate of the recording: pieces join without a seam.
+    this.#context = new AudioContext({ sampleRate: wave.rateHz });
     const merger = this.#context.createChannelMerger(2);
     merger.connect(this.#context.destination);
     SIDES.forEach((_, side) => {
       const gain = this.#context.createGain();
       gain.connect(merger, 0, side);
       this.#gains.push(gain);
-      const samples = wave.channels[side] as Int16Array;
-      this.#buffer.copyToChannel(Float32Array.from(samples, (sample) => sample / FULL_SCALE), side);
     });
     this.#toggle = button(text("player.play"), { class: "primary" }, () => this.#playOrPause());
     this.#slider = element("input", {
       type: "range",
       min: 0,
-      max: this.#buffer.duration,
+      max: wave.seconds,
       step: 0.01,
       value: 0,
       "aria-label": text("player.position"),
@@ -64,9 +68,9 @@ export class Player {
       {
         class: "player",
         "aria-label": text("player.label"),
-        "data-pcm-sha256": digest,
+        "data-pcm-sha256": survey.digest,
         "data-rate-hz": wave.rateHz,
-        "data-frames": wave.channels[0].length,
+        "data-frames": wave.frames,
       },
       ...SIDES.map((side, at) => this.#channel(side, at)),
       this.#slider,
@@ -78,29 +82,28 @@ export class Player {
 
   /** The recording as a WAV that any player takes; not encrypted. */
   file(): Blob {
-    return new Blob([writeWave(this.#wave)], { type: "audio/wav" });
+    return this.#wave.file();
   }
 
   /** Stop and give everything back. */
   close(): void {
     this.#stop();
     this.view.remove();
-    for (const channel of this.#wave.channels) channel.fill(0);
-    for (const side of [0, 1]) this.#buffer.getChannelData(side).fill(0);
+    this.#wave.clear();
     void this.#context.close();
   }
 
   #channel(side: (typeof SIDES)[number], at: number): HTMLElement {
     const name = text(`side.${side}`);
     const canvas = element("canvas", {
-      width: WIDTH_PX,
+      width: COLUMNS,
       height: HEIGHT_PX,
       role: "img",
       "aria-label": text("player.wave", { side: name }),
     });
     canvas.addEventListener("click", (event) => {
       const box = canvas.getBoundingClientRect();
-      this.#seek(((event.clientX - box.left) / box.width) * this.#buffer.duration);
+      this.#seek(((event.clientX - box.left) / box.width) * this.#wave.seconds);
     });
     this.#canvases.push(canvas);
     const heard = element("input", { type: "checkbox", checked: true, "aria-label": text("player.heard", { side: name }) });
@@ -113,37 +116,28 @@ export class Player {
   }
 
   get #position(): number {
-    const passed = this.#source === null ? 0 : this.#context.currentTime - this.#startedAt;
-    return Math.min(this.#offset + passed, this.#buffer.duration);
+    const passed = this.#playing ? this.#context.currentTime - this.#startedAt : 0;
+    return Math.min(this.#offset + passed, this.#wave.seconds);
   }
 
   #playOrPause(): void {
-    if (this.#source !== null) {
+    if (this.#playing) {
       this.#offset = this.#position;
       this.#stop();
     } else {
-      if (this.#offset >= this.#buffer.duration) this.#offset = 0;
+      if (this.#offset >= this.#wave.seconds) this.#offset = 0;
       this.#play();
     }
     this.#show();
   }
 
   #play(): void {
-    const source = this.#context.createBufferSource();
-    const splitter = this.#context.createChannelSplitter(2);
-    source.buffer = this.#buffer;
-    source.connect(splitter);
-    this.#gains.forEach((gain, side) => splitter.connect(gain, side));
-    source.addEventListener("ended", () => {
-      if (this.#source !== source) return;
-      this.#offset = this.#buffer.duration;
-      this.#stop();
-      this.#show();
-    });
     void this.#context.resume();
     this.#startedAt = this.#context.currentTime;
-    source.start(0, this.#offset);
-    this.#source = source;
+    this.#playing = true;
+    const first = Math.floor(this.#offset * this.#wave.rateHz);
+    this.#lay(first, this.#startedAt);
+    this.#lay(first + this.#pieceFrames, this.#startedAt + PIECE_S);
     const tick = (): void => {
       this.#show();
       this.#used();
@@ -152,61 +146,87 @@ export class Player {
     this.#frame = requestAnimationFrame(tick);
   }
 
+  get #pieceFrames(): number {
+    return PIECE_S * this.#wave.rateHz;
+  }
+
+  /** Have a few seconds played from an instant of the context on, and those after the next once they are over. */
+  #lay(from: number, at: number): void {
+    if (from >= this.#wave.frames) return;
+    const frames = Math.min(this.#pieceFrames, this.#wave.frames - from);
+    const buffer = this.#context.createBuffer(2, frames, this.#wave.rateHz);
+    for (const side of [0, 1] as const) buffer.copyToChannel(this.#wave.side(side, from, frames), side);
+    const source = this.#context.createBufferSource();
+    const splitter = this.#context.createChannelSplitter(2);
+    source.buffer = buffer;
+    source.connect(splitter);
+    this.#gains.forEach((gain, side) => splitter.connect(gain, side));
+    this.#sources.add(source);
+    source.addEventListener("ended", () => {
+      source.disconnect();
+      if (!this.#sources.delete(source)) return;
+      this.#lay(from + 2 * this.#pieceFrames, at + 2 * PIECE_S);
+      if (this.#sources.size > 0) return;
+      this.#offset = this.#wave.seconds;
+      this.#stop();
+      this.#show();
+    });
+    source.start(at);
+  }
+
   #stop(): void {
     cancelAnimationFrame(this.#frame);
-    const source = this.#source;
-    this.#source = null;
-    source?.stop();
-    source?.disconnect();
+    this.#playing = false;
+    for (const source of this.#sources) {
+      source.stop();
+      source.disconnect();
+    }
+    this.#sources.clear();
   }
 
   #seek(seconds: number): void {
-    const playing = this.#source !== null;
+    const playing = this.#playing;
     this.#stop();
-    this.#offset = Math.max(0, Math.min(seconds, this.#buffer.duration));
+    this.#offset = Math.max(0, Math.min(seconds, this.#wave.seconds));
     if (playing) this.#play();
     this.#show();
   }
 
   #key(event: KeyboardEvent): void {
     const step = { ArrowLeft: -STEP_S, ArrowRight: STEP_S }[event.key];
-    if (step === undefined) return;
+    if (step !== undefined) this.#seek(this.#position + step);
+    else if (event.key === " " && event.target === this.#slider) this.#playOrPause();
+    else return;
     event.preventDefault();
-    this.#seek(this.#position + step);
   }
 
   #show(): void {
     const position = this.#position;
-    this.#toggle.textContent = text(this.#source === null ? "player.play" : "player.pause");
+    this.#toggle.textContent = text(this.#playing ? "player.pause" : "player.play");
     this.#slider.value = String(position);
     this.#slider.setAttribute("aria-valuetext", duration(position));
-    this.#clock.textContent = `${duration(position)} / ${duration(this.#buffer.duration)}`;
-    this.#canvases.forEach((canvas, side) => this.#draw(canvas, side, position));
+    this.#clock.textContent = `${duration(position)} / ${duration(this.#wave.seconds)}`;
+    this.#canvases.forEach((canvas, side) => this.#draw(canvas, side as Side, position));
   }
 
-  #draw(canvas: HTMLCanvasElement, side: number, position: number): void {
+  #draw(canvas: HTMLCanvasElement, side: Side, position: number): void {
     const context = canvas.getContext("2d");
     if (context === null) return;
-    const peaks = (this.#peaks[side] ??= peaksOf(this.#wave.channels[side] as Int16Array));
-    context.fillStyle = getComputedStyle(canvas).color;
-    const played = (position / this.#buffer.duration) * WIDTH_PX;
-    context.clearRect(0, 0, WIDTH_PX, HEIGHT_PX);
+    const peaks = this.#survey.peaks[side];
+    const style = getComputedStyle(canvas);
+    const column = (seconds: number): number => (seconds / this.#wave.seconds) * COLUMNS;
+    context.clearRect(0, 0, COLUMNS, HEIGHT_PX);
+    context.globalAlpha = PAUSE_ALPHA;
+    context.fillStyle = style.getPropertyValue("--warn");
+    for (const { from_s, to_s } of this.#pauses) {
+      context.fillRect(column(from_s), 0, Math.max(2, column(to_s) - column(from_s)), HEIGHT_PX);
+    }
+    context.fillStyle = style.color;
+    const played = column(position);
     peaks.forEach((peak, x) => {
       const height = Math.max(1, peak * HEIGHT_PX);
       context.globalAlpha = x < played ? 1 : TO_COME_ALPHA;
       context.fillRect(x, (HEIGHT_PX - height) / 2, 1, height);
     });
   }
-
-}
-
-/** The loudest sample under each pixel, 0 to 1. */
-function peaksOf(samples: Int16Array): Float32Array {
-  return Float32Array.from({ length: WIDTH_PX }, (_, x) => {
-    const from = Math.floor((x * samples.length) / WIDTH_PX);
-    const to = Math.floor(((x + 1) * samples.length) / WIDTH_PX);
-    let peak = 0;
-    for (let at = from; at < to; at += 1) peak = Math.max(peak, Math.abs(samples[at] as number));
-    return peak / FULL_SCALE;
-  });
 }

@@ -66,10 +66,10 @@ export class Service {
   }
 
   /** The recording as it is stored: an age file that the server cannot open. */
-  async ciphertext(id: string, use: string): Promise<Uint8Array> {
+  async ciphertext(id: string, use: string): Promise<ReadableStream<Uint8Array>> {
     const query = new URLSearchParams({ use });
     const answer = await this.#send("GET", `/v1/recordings/${encodeURIComponent(id)}/file?${query}`);
-    return new Uint8Array(await answer.arrayBuffer());
+    return answer.body ?? new Blob().stream();
   }
 
   retention(): Promise<documents.Retention> {

@@ -5,9 +5,9 @@ import type { Desk } from "../desk";
 import type { Facts } from "../documents";
 import { button, type Child, element, field, select } from "../dom";
 import { IdentityError } from "../identity";
-import { Player } from "../player";
+import { COLUMNS, Player } from "../player";
 import { text, type TextKey } from "../texts";
-import { digestOf, readWave, WaveError } from "../wave";
+import { survey, WaveError, WaveReader } from "../wave";
 
 export function listening(desk: Desk, row: Facts): HTMLElement {
   const section = element("section", { class: "card", "aria-labelledby": "listen" });
@@ -27,15 +27,23 @@ function closed(desk: Desk, row: Facts, section: HTMLElement): void {
   use.required = true;
   const form = element("form", { class: "open" }, field(text("open.use"), use, text("open.use.hint")));
   const take = identityPart(desk, form);
-  form.append(button(text("open.go"), { type: "submit", class: "primary" }, () => undefined));
+  const progress = element("progress", { max: 1, value: 0, hidden: true, "aria-label": text("open.progress") });
+  form.append(button(text("open.go"), { type: "submit", class: "primary" }, () => undefined), progress);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     desk.attempt(async () => {
       try {
         await take();
-        opened(desk, row, section, await open(desk, row, use.value));
+        const told = (part: number): void => {
+          progress.value = part;
+          desk.used();
+        };
+        progress.hidden = false;
+        opened(desk, row, section, await open(desk, row, use.value, told));
       } catch (err) {
         desk.complain(complaint(err));
+      } finally {
+        progress.hidden = true;
       }
     });
   });
@@ -83,20 +91,24 @@ function identityPart(desk: Desk, form: HTMLElement): () => Promise<void> {
   };
 }
 
-async function open(desk: Desk, row: Facts, use: string): Promise<Player> {
-  const ciphertext = await desk.service.ciphertext(row.id, use);
-  let plaintext: Uint8Array;
+/** Fetch it and open it, piece by piece. ``told`` hears how much of it is there, 0 to 1. */
+async function open(desk: Desk, row: Facts, use: string, told: (part: number) => void): Promise<Player> {
+  const reader = new WaveReader();
+  let bytes = 0;
   try {
-    plaintext = await desk.identities.open(ciphertext);
+    for await (const piece of desk.identities.open(await desk.service.ciphertext(row.id, use))) {
+      reader.push(piece);
+      told((bytes += piece.length) / Math.max(1, row.bytes));
+      piece.fill(0);
+    }
   } catch (err) {
-    desk.identities.clear(); // another can be given
+    reader.clear();
+    if (err instanceof IdentityError) desk.identities.clear(); // another can be given
     throw err;
   }
-  const wave = readWave(plaintext);
+  const wave = reader.finish();
   if (wave.recording !== row.id) throw new IdentityError("other");
-  const digest = await digestOf(wave);
-  plaintext.fill(0);
-  return new Player(wave, digest, () => desk.used());
+  return new Player(wave, await survey(wave, COLUMNS), row.pauses, () => desk.used());
 }
 
 /** What stands there once it is open. */

@@ -63,6 +63,9 @@ function courseNotes(row: Facts): HTMLElement[] {
     const length = duration(paused_s);
     notes.push(pauses === 0 ? text("course.pauses.none") : text("course.pauses", { count: pauses, length }));
   }
+  for (const { from_s, to_s, why } of row.pauses) {
+    notes.push(text("course.pause", { from: duration(from_s), to: duration(to_s), why: word("pause", why) }));
+  }
   return notes.map((note) => element("p", {}, note));
 }
 
