@@ -170,12 +170,6 @@ DOOMED: list[tuple[str, dict[str, Any], str, str]] = [
     ),
     ("expired certificate", {"certificate_days": {"tls:a:5061": -2}}, "expired 2 days ago", "renew it"),
     (
-        "audit chain for others to read",
-        {"inside": (DirectoryFacts(DATA / "audit", present=True, owner=998, mode=0o750),)},
-        "/srv/data/audit: mode 0750 lets others in",
-        "chmod 0700 /srv/data/audit",
-    ),
-    (
         "index of somebody else",
         {"inside": (DirectoryFacts(DATA / "index", present=True, owner=0),)},
         "/srv/data/index: belongs to uid 0",
@@ -203,6 +197,12 @@ WANTING: list[tuple[str, dict[str, Any], str, str]] = [
     ("unknown disk", {"free_bytes": None}, "not known", "data directory"),
     ("forks that nobody announces", {"unannounced": ("sbc",)}, "each is refused with 403", "announce.fork"),
     ("old certificate", {"certificate_days": {"tls:a:5061": 29}}, "tls:a:5061: expires in 29 days", "reload"),
+    (
+        "audit chain for others to read",
+        {"inside": (DirectoryFacts(DATA / "audit", present=True, owner=998, mode=0o750),)},
+        "/srv/data/audit: mode 0750 lets others in",
+        "chmod 0700 /srv/data/audit",
+    ),
     ("small blocks", {"block_bytes": 1024}, "blocks of 1,024 bytes", "mkfs.ext4 -b 4096"),
     ("clock adrift", {"clock_synchronised": False}, "not synchronised", "chrony"),
     ("clock unknown", {"clock_synchronised": None}, "not known", "chrony"),

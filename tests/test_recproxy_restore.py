@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -20,7 +22,12 @@ def _shredded_with_backup(directory: Path) -> tuple[Shelf, Path, Path]:
     record(shelf, KEPT)
     record(shelf, DUE)
     backup = directory / "backup"
-    shutil.copytree(shelf.data, backup)
+    shutil.copytree(shelf.data, backup, ignore=shutil.ignore_patterns("catalogue.sqlite*"))
+    with (
+        closing(sqlite3.connect(shelf.data / "catalogue.sqlite")) as source,
+        closing(sqlite3.connect(backup / "catalogue.sqlite")) as copy,
+    ):
+        source.backup(copy)  # sqlite3 catalogue.sqlite ".backup …"
     body = shelf.body(DUE.id).relative_to(shelf.data)
     assert recproxy("retention", "--once", "--config", shelf.config).code == 0
     assert not (shelf.data / body).exists()
@@ -29,11 +36,10 @@ def _shredded_with_backup(directory: Path) -> tuple[Shelf, Path, Path]:
 
 def _put_back(shelf: Shelf, backup: Path, *, keys: bool) -> None:
     """What the manual says to put back: bodies and catalogue, never the key store."""
-    for beside in ("-wal", "-shm"):
+    for beside in ("-wal", "-shm"):  # as the manual says
         (shelf.data / f"catalogue.sqlite{beside}").unlink(missing_ok=True)
     shutil.copytree(backup / "recordings", shelf.data / "recordings", dirs_exist_ok=True)
-    for path in backup.glob("catalogue.sqlite*"):
-        shutil.copy2(path, shelf.data / path.name)
+    shutil.copy2(backup / "catalogue.sqlite", shelf.data / "catalogue.sqlite")
     if keys:
         shutil.copytree(backup / "keys", shelf.data / "keys", dirs_exist_ok=True)
 

@@ -196,9 +196,13 @@ def _expiries(facts: Facts) -> Iterator[Finding]:
 
 def _inside(facts: Facts) -> Iterator[Finding]:
     """Those that are not as the daemon made them; all in one line if they are."""
-    wrong = [one for one in facts.inside if one.owner != facts.euid or one.mode & _OTHERS or not one.writable]
-    yield from (_directory("data directory", one, facts.euid, private=True) for one in wrong)
-    if facts.inside and not wrong:
+    foreign = [one for one in facts.inside if one.owner != facts.euid or not one.writable]
+    yield from (_directory("data directory", one, facts.euid, private=False) for one in foreign)
+    ajar = [one for one in facts.inside if one not in foreign and one.mode & _OTHERS]
+    for one in ajar:  # the directory above keeps others out, if nobody moves this one
+        said = f"{one.path}: mode {one.mode:04o} lets others in"
+        yield _warning("data directory", said, f"chmod 0700 {one.path}")
+    if facts.inside and not foreign and not ajar:
         names = ", ".join(one.path.name for one in facts.inside)
         yield _good("data directory", f"{names}: for nobody else")
 
