@@ -22,9 +22,9 @@ STRANGER = "+31201234567"
 FRAME = 160
 
 
-def started(make_rig: Callable[..., Rig], **more: Any) -> Rig:
+def started(make_rig: Callable[..., Rig], *, text: str = "Opname.", **more: Any) -> Rig:
     """A daemon that knows a confidential number."""
-    rig = make_rig(Settings({"training": Purpose(more=more)}))
+    rig = make_rig(Settings({"training": Purpose(text=text, more=more)}))
     here = rig.daemon.directory
     (here / "confidential.key").write_text(KEY)
     (here / "confidential.key").chmod(0o600)
@@ -72,6 +72,38 @@ def test_to_a_lawyer_the_recording_is_destroyed_and_the_call_goes_on(
     call.hang_up()
     ended = rig.daemon.wait("call.ended", call_ref=call.ref)
     assert (ended["recording_state"], ended["code"]) == ("discarded", 200)
+    nowhere(rig, LAWYER)
+
+
+@pytest.mark.parametrize("how", ["UPDATE", "REFER"])
+def test_what_a_statute_ordered_before_the_lawyer_came_is_kept_and_no_word_after(
+    make_rig: Callable[..., Rig], how: str
+) -> None:
+    rig = started(
+        make_rig,
+        text="Opname volgens de wet.",
+        kind="statutory",
+        basis={"caller": "legal_obligation", "staff": "legal_obligation"},
+        legal_ref=["Wet"],
+    )
+    call = rig.dial(codecs=CODECS)
+    recording = rig.recorded(call)
+    rig.talk_on(call, 1.0)
+    begun = len(call.left_talk.sent)
+    rig.talk_on(call, 1.0)
+    if how == "UPDATE":
+        assert call.callee.request("UPDATE", headers=asserted(LAWYER)).code == 200
+    else:
+        call.callee.request("REFER", headers=(("Refer-To", f"<sip:{LAWYER}@{rig.callee.host}:5060>"),))
+    assert rig.sealed(call).recording == recording
+    after = len(call.left_talk.sent)
+    rig.talk_on(call, 1.5)
+    call.hang_up()
+    ended = rig.daemon.wait("call.ended", call_ref=call.ref)
+    assert (ended["recording_state"], ended["code"]) == ("sealed", 200)
+    said = rig.wave(recording).channel(0)
+    assert call.left_talk.sent[begun : begun + 20 * FRAME] in said
+    secret(call, after, len(call.left_talk.sent), said)
     nowhere(rig, LAWYER)
 
 

@@ -153,6 +153,19 @@ def test_to_a_confidential_number_what_there_is_is_destroyed(event: PartyJoined 
     assert not m.is_ending
 
 
+@pytest.mark.parametrize("event", [PartyJoined(CALLEE, LAWYER), TransferAsked(CALLEE, LAWYER)])
+def test_what_a_statute_ordered_before_a_confidential_number_came_is_closed_and_kept(
+    event: PartyJoined | TransferAsked,
+) -> None:
+    m = recorded(plan(statutory=ORDERED))
+    commands = m.receive(event, 20.0)
+    assert kinds(commands) == ["party.joined", "party.joined", "SealRecording"]
+    assert SealRecording("confidential") in commands
+    assert m.recording is Recording.SEALED
+    assert not m.is_ending
+    assert m.receive(PartyJoined(CALLEE, COLLEAGUE), 30.0) == []  # nor does it begin anew
+
+
 def test_a_confidential_number_before_the_announcement_is_over_ends_that() -> None:
     m = machine(Record(plan()))
     up_to_answer(m)

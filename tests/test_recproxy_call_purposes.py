@@ -14,6 +14,7 @@ from test_recproxy_call_machine import (
     CALLEE,
     CALLER,
     INVITE,
+    LAWYER,
     STARTED,
     machine,
     plan,
@@ -37,6 +38,7 @@ from recproxy.call.events import (
     DigitPressed,
     Event,
     LegEnded,
+    PartyJoined,
     PromptCompleted,
     PromptFailed,
     RecordingOpened,
@@ -370,3 +372,20 @@ def test_nothing_is_recorded_for_a_purpose_that_was_not_announced_or_was_refused
             assert "sample" not in live or any(e == YES for e in events[: second - 1])
         if "orders" in refused:
             pytest.fail("a purpose without a choice was refused")
+
+
+def test_with_a_confidential_number_only_what_a_statute_orders_stays() -> None:
+    made = replace(several(ORDERS, TRAINING), statutory=frozenset({"orders"}))
+    m = machine(Record(made))
+    m.receive(INVITE, 0.0)
+    m.receive(ALLOCATED, 0.0)
+    m.receive(CalleeAnswered(sdp(), "cid-b"), 1.0)
+    m.receive(CallerConfirmed(), 1.1)
+    told(m, "orders", "training")
+    m.receive(OPENED, 6.0)
+    commands = m.receive(PartyJoined(CALLEE, LAWYER), 20.0)
+    assert [one for one in commands if isinstance(one, DropPurposes | SealRecording | DiscardRecording)] == [
+        DropPurposes(("training",), "confidential"),
+        SealRecording("confidential"),
+    ]
+    assert m.recording is Recording.SEALED

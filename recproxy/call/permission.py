@@ -257,7 +257,7 @@ class Permission:
         """No: what there is for these purposes is destroyed, or ends; the call goes on as it was.
 
         Where a statute orders the recording it cannot: the party is told so, and the call ends, or
-        goes on to somebody else. If nothing may be recorded with that one, what there is goes too.
+        goes on to somebody else. If nothing may be recorded with that one, only what a statute orders stays.
         """
         announced = self.notice.state is Notice.COMPLETED
         notes, gone = self.choice.refuse(party, purposes, announced=announced)
@@ -269,7 +269,7 @@ class Permission:
             dropped = self.recording.refuse(others, "opt_out")
             self._declined = decline
             exempt = self._call.exempts(decline.target) if decline.target else None
-            ended = self.recording.discard(exempt.value) if exempt else self.recording.seal("opt_out")
+            ended = self.recording.give_up(exempt.value) if exempt else self.recording.seal("opt_out")
             stopped = [*notes, *dropped, *self._bar(), *ended]
             return [*stopped, *(self._parting.say(decline, now) or self._part(now))]
         return [*notes, *self._go_without(gone, "opt_out", now), *self._tones.to(Party.OUTSIDE)]
@@ -408,11 +408,11 @@ class Permission:
         return self.exempt(leg, newcomer.exempt) if newcomer.exempt is not None else []
 
     def exempt(self, leg: LegName, why: PassReason) -> list[Command]:
-        """The call goes on to somebody who is never recorded: destroy what there is."""
+        """The call goes on to somebody who is never recorded: only what a statute ordered before stays."""
         plan = self.plan
         if plan is None or self.is_over:
             return []
-        return [*_joined_notes(plan, leg, why.value), *self._bar(), *self.recording.discard(why.value)]
+        return [*_joined_notes(plan, leg, why.value), *self._bar(), *self.recording.give_up(why.value)]
 
     def stop(self, why: str) -> list[Command]:
         """Record no further; what there is stays."""

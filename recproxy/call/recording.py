@@ -175,6 +175,21 @@ class CallRecording:
         unnamed = [NameRecording("")] if self.name else []
         return [DiscardRecording(why), *unnamed]
 
+    def give_up(self, why: str) -> list[Command]:
+        """Somebody joins who is never recorded: destroy it, but for what a statute orders (C-8, C-5).
+
+        That was recorded before he came, as it had to be; it is closed at this instant and kept
+        for its statute alone.
+        """
+        statutory = self._plan.statutory if self._plan is not None else frozenset()
+        kept = tuple(one for one in self._purposes if one.purpose in statutory)
+        if not self.is_live or not kept:
+            return self.discard(why)
+        gone = tuple(one.purpose for one in self._purposes if one not in kept)
+        self._purposes = kept
+        drop: list[Command] = [DropPurposes(gone, why)] if gone else []
+        return [*drop, *self.seal(why)]
+
     def toggle(self, now: float) -> list[Command]:
         """The key of staff: pause, or go on."""
         if PauseCause.KEYS in self.causes:
