@@ -17,12 +17,33 @@ from prometheus_client.registry import Collector
 
 from recproxy.quality import is_degraded
 
-__all__ = ["Metrics", "StoreFigures"]
+__all__ = ["KeptFigures", "Metrics", "StoreFigures"]
 
 Fields: TypeAlias = Mapping[str, str | int | float | bool]
 _LEGS: Final = ("caller", "callee")
 _TALK_S: Final = (5, 15, 30, 60, 120, 300, 600, 1800, 3600)
 _UNRECORDED: Final = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFigures:
+    """What the catalogue says when somebody scrapes.
+
+    Attributes:
+        open: Recordings that are being made.
+        sealed: Recordings that are kept.
+        held: Of those, kept by a hold.
+        shredded: Tombstones of recordings that were shredded.
+        overdue: Recordings that should be gone.
+        oldest_overdue_s: For how long the first of them should be.
+    """
+
+    open: int
+    sealed: int
+    held: int
+    shredded: int
+    overdue: int
+    oldest_overdue_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +55,7 @@ class StoreFigures:
         active_calls: Calls that go on.
         free_bytes: Space left.
         sync_age_s: Since the write-ahead log was last synced: what a power cut would cost.
-        open: Recordings that are being made.
-        sealed: Recordings that are kept.
-        held: Of those, kept by a hold.
-        shredded: Tombstones of recordings that were shredded.
-        overdue: Recordings that should be gone.
-        oldest_overdue_s: For how long the first of them should be.
+        kept: What the catalogue says; None if it cannot be asked.
         keys_left_s: By key group that changes its key pair: until its keys run out.
     """
 
@@ -47,12 +63,7 @@ class StoreFigures:
     active_calls: int
     free_bytes: int
     sync_age_s: float
-    open: int
-    sealed: int
-    held: int
-    shredded: int
-    overdue: int
-    oldest_overdue_s: float
+    kept: KeptFigures | None
     keys_left_s: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -235,28 +246,13 @@ class _Store(Collector):
             "Since the write-ahead log was last synced: audio that a power cut would cost",
             value=figures.sync_age_s,
         )
-        kept = GaugeMetricFamily(
-            "recproxy_kept_recordings", "Recordings that have files, by state", labels=["state"]
-        )
-        kept.add_metric(["open"], figures.open)
-        kept.add_metric(["sealed"], figures.sealed)
-        yield kept
         yield GaugeMetricFamily(
-            "recproxy_held_recordings", "Recordings that a hold keeps", value=figures.held
+            "recproxy_catalogue_up",
+            "Whether the catalogue can be asked: 1 or 0; without it nothing new is recorded",
+            value=int(figures.kept is not None),
         )
-        yield CounterMetricFamily(
-            "recproxy_shredded_recordings", "Recordings that were shredded", value=figures.shredded
-        )
-        yield GaugeMetricFamily(
-            "recproxy_retention_overdue_recordings",
-            "Recordings past their expiry that no hold keeps",
-            value=figures.overdue,
-        )
-        yield GaugeMetricFamily(
-            "recproxy_retention_oldest_overdue_seconds",
-            "For how long the first of them should have been gone",
-            value=figures.oldest_overdue_s,
-        )
+        if figures.kept is not None:
+            yield from _kept(figures.kept)
         left = GaugeMetricFamily(
             "recproxy_key_epochs_left_seconds",
             "Until the keys of a key group that changes its key pair run out; 0: it is not recorded",
@@ -265,3 +261,26 @@ class _Store(Collector):
         for group, seconds in figures.keys_left_s.items():
             left.add_metric([group], seconds)
         yield left
+
+
+def _kept(figures: KeptFigures) -> Iterator[Metric]:
+    kept = GaugeMetricFamily(
+        "recproxy_kept_recordings", "Recordings that have files, by state", labels=["state"]
+    )
+    kept.add_metric(["open"], figures.open)
+    kept.add_metric(["sealed"], figures.sealed)
+    yield kept
+    yield GaugeMetricFamily("recproxy_held_recordings", "Recordings that a hold keeps", value=figures.held)
+    yield CounterMetricFamily(
+        "recproxy_shredded_recordings", "Recordings that were shredded", value=figures.shredded
+    )
+    yield GaugeMetricFamily(
+        "recproxy_retention_overdue_recordings",
+        "Recordings past their expiry that no hold keeps",
+        value=figures.overdue,
+    )
+    yield GaugeMetricFamily(
+        "recproxy_retention_oldest_overdue_seconds",
+        "For how long the first of them should have been gone",
+        value=figures.oldest_overdue_s,
+    )

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import postgres as servers
 import pytest
 import rig as rigs
@@ -14,12 +15,24 @@ import yaml
 from daemon import Purpose, Settings
 from listening import RATE_HZ
 from postgres import PASSWORD, Postgres
+from prometheus_client.parser import text_string_to_metric_families
 from rig import NUMBER, Rig
 
 pytestmark = [pytest.mark.interop, pytest.mark.faults]
 
 BLOCKED = "+31201234567"
 FROZEN_S = 6.0  # more than the ring of packets could hold
+
+
+def scraped(rig: Rig) -> dict[str, float]:
+    """What a monitor sees."""
+    transport = httpx.HTTPTransport(uds=str(rig.directory / "api"))
+    token = (rig.directory / "token").read_text()
+    with httpx.Client(transport=transport, base_url="http://recproxy", timeout=30) as client:
+        answer = client.get("/metrics", headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == 200, answer.text
+    families = text_string_to_metric_families(answer.text)
+    return {one.name: one.value for family in families for one in family.samples}
 
 
 @pytest.fixture
@@ -34,7 +47,10 @@ def rig(tmp_path: Path, prompts: Path, server: Postgres) -> Iterator[Rig]:
         "orders": Purpose(on_failure="block_call", match=("+3120*",)),
         "training": Purpose(match=("+3130*",)),
     }
-    with rigs.rig(tmp_path, prompts, Settings(purposes=purposes)) as made:
+    api = {"unix": str(tmp_path / "api")}
+    with rigs.rig(tmp_path, prompts, Settings(purposes=purposes, api=(api,))) as made:
+        token = made.daemon.cli("api", "token", "--name", "monitor", "--role", "admin").stdout.strip()
+        (tmp_path / "token").write_text(token)
         password = made.daemon.directory / "catalogue.password"
         password.touch(mode=0o600)
         password.write_text(PASSWORD)
@@ -63,6 +79,7 @@ def test_calls_go_on_and_what_ended_meanwhile_is_sealed_afterwards(rig: Rig, ser
         assert (ended["notice"], ended.recording) == ("failed", "")
         assert not rig.daemon.said("notice.started", rig.daemon.said("disk.failed")[0].index)
         assert not rig.daemon.said("recording.sealed")
+        assert scraped(rig)["recproxy_catalogue_up"] == 0
     for call, recording in zip((ends, stays), recordings, strict=True):
         if call is stays:
             rig.talk_on(call, 1)
@@ -72,6 +89,8 @@ def test_calls_go_on_and_what_ended_meanwhile_is_sealed_afterwards(rig: Rig, ser
         compared = rigs.compare(call, rig.wave(recording))
         assert len(compared.left) == len(compared.right) == 1, "unbroken"
         assert min(run.samples for run in (*compared.left, *compared.right)) >= RATE_HZ
+    figures = scraped(rig)
+    assert (figures["recproxy_catalogue_up"], figures["recproxy_active_calls"]) == (1, 0)
     again = rig.dial(seconds=20, seed=7)
     rig.recorded(again)
     again.hang_up()

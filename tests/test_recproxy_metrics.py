@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from recproxy.eventlog import EVENTS
-from recproxy.metrics import _FAULTS, _PACKETS, Metrics, StoreFigures
+from recproxy.metrics import _FAULTS, _PACKETS, KeptFigures, Metrics, StoreFigures
 
 ETC = Path(__file__).resolve().parents[1] / "etc"
 FIGURES = StoreFigures(
@@ -21,12 +22,7 @@ FIGURES = StoreFigures(
     active_calls=2,
     free_bytes=10,
     sync_age_s=0.4,
-    open=2,
-    sealed=5,
-    held=1,
-    shredded=7,
-    overdue=3,
-    oldest_overdue_s=60.0,
+    kept=KeptFigures(open=2, sealed=5, held=1, shredded=7, overdue=3, oldest_overdue_s=60.0),
     keys_left_s={"service": 86400.0},
 )
 
@@ -109,9 +105,17 @@ def test_the_store_is_read_when_somebody_scrapes(metrics: Metrics) -> None:
     seen = counted(metrics)
     assert seen["recproxy_info,node=rig,version=1.0"] == 1
     assert (seen["recproxy_ready"], seen["recproxy_active_calls"]) == (1, 2)
-    assert seen["recproxy_shredded_recordings_total"] == 7
+    assert (seen["recproxy_shredded_recordings_total"], seen["recproxy_catalogue_up"]) == (7, 1)
     assert seen["recproxy_retention_oldest_overdue_seconds"] == 60
     assert seen["recproxy_key_epochs_left_seconds,key_group=service"] == 86400
+
+
+def test_a_catalogue_that_is_away_is_said_and_hides_nothing_else() -> None:
+    made = Metrics("1.0", "rig")
+    made.read_store(lambda: replace(FIGURES, kept=None))
+    seen = counted(made)
+    assert (seen["recproxy_catalogue_up"], seen["recproxy_log_sync_age_seconds"]) == (0, 0.4)
+    assert not [name for name in seen if name.startswith(("recproxy_kept", "recproxy_retention"))]
 
 
 def _names(metrics: Metrics) -> set[str]:

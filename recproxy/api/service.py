@@ -23,9 +23,9 @@ from recproxy.api.tokenfile import TokenFile
 from recproxy.call.commands import Note
 from recproxy.call.events import Event
 from recproxy.config import ApiConfig
-from recproxy.metrics import Metrics, StoreFigures
+from recproxy.metrics import KeptFigures, Metrics, StoreFigures
 from recproxy.policy import Policy
-from storage import AuditLog, Catalogue, Files, NumberIndex, Objects, State
+from storage import AuditLog, Catalogue, CatalogueError, Files, NumberIndex, Objects, State
 
 __all__ = ["ApiService", "Outside"]
 
@@ -158,26 +158,35 @@ class ApiService:
         self._metrics.noted(event, {})
 
     def _figures(self) -> StoreFigures:
-        catalogue, now = self._outside.catalogue, _utcnow()
-        overdue = catalogue.overdue(now)
-        late = timedelta(0) if overdue.oldest is None else now - overdue.oldest
+        now = _utcnow()
         return StoreFigures(
             ready=not self.readiness.reasons(),
             active_calls=len(self._live.all()),
             free_bytes=self._outside.files.free_bytes(),
             sync_age_s=self._outside.sync_age_s(),
-            open=catalogue.count(State.OPEN, own=True),
-            sealed=catalogue.count(State.SEALED, own=True),
-            held=catalogue.held(),
-            shredded=sum(
-                catalogue.count(state, own=True) for state in (State.SHREDDED, State.SHRED_COMPLETE)
-            ),
-            overdue=overdue.recordings,
-            oldest_overdue_s=late.total_seconds(),
+            kept=self._kept(now),
             keys_left_s={
                 group: (until - now).total_seconds() for group, until in self._outside.keys_until(now).items()
             },
         )
+
+    def _kept(self, now: datetime) -> KeptFigures | None:
+        """What the catalogue says; None if it cannot be asked: whoever scrapes is told that, and the rest."""
+        catalogue = self._outside.catalogue
+        try:
+            overdue = catalogue.overdue(now)
+            late = timedelta(0) if overdue.oldest is None else now - overdue.oldest
+            gone = (State.SHREDDED, State.SHRED_COMPLETE)
+            return KeptFigures(
+                open=catalogue.count(State.OPEN, own=True),
+                sealed=catalogue.count(State.SEALED, own=True),
+                held=catalogue.held(),
+                shredded=sum(catalogue.count(state, own=True) for state in gone),
+                overdue=overdue.recordings,
+                oldest_overdue_s=late.total_seconds(),
+            )
+        except CatalogueError:
+            return None
 
 
 def _utcnow() -> datetime:
