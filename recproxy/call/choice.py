@@ -205,4 +205,9 @@ def _bindings(plan: RecordPlan) -> list[Binding]:
     said = [Binding(party, keys, Wish(action, tuple(of))) for (party, keys, action), of in meant.items()]
     pausing = [Binding(Party.STAFF, keys, Wish(KeyAction.PAUSE)) for keys in plan.pause.keys]
     starting = [Binding(Party.STAFF, keys, Wish(KeyAction.START)) for keys in plan.start]
-    return [*said, *pausing, *starting]
+    spoken = {key.keys: key.words.language for one in plan.each for key in one.languages}
+    speaking = [
+        Binding(Party.OUTSIDE, keys, Wish(KeyAction.LANGUAGE, language=language))
+        for keys, language in spoken.items()
+    ]
+    return [*said, *pausing, *starting, *speaking]

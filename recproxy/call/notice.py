@@ -24,6 +24,7 @@ from recproxy.call.states import Notice, Symbol
 from recproxy.errors import IllegalEvent
 from recproxy.policy import Audience, RecordPlan, Words
 
+_SWITCHES: Final = 3  # of the language in one call: nobody speaks meanwhile
 _UNDECIDED: Final = frozenset({Notice.WAITING, Notice.DUE, Notice.PLAYING})
 
 
@@ -53,6 +54,7 @@ class CallNotice:
         self._untold: tuple[Words, ...] = ()
         self._started: PromptStarted | None = None
         self._silent = False
+        self._switches = 0
         self._joined: LegName | None = None
         self.repeated = False
         self.state = Notice.NOT_REQUIRED
@@ -174,6 +176,29 @@ class CallNotice:
         if not playing or self._untold[:1] == playing:
             return []
         return [StopPrompt(), *self._go_on(now)]
+
+    def switch(self, plan: RecordPlan, gone: Collection[str], now: float) -> list[Command]:
+        """Say it in another language from the beginning; empty if there is nothing to say so.
+
+        Args:
+            plan: The plan in that language.
+            gone: Purposes that a party said no to.
+            now: Monotonic seconds.
+        """
+        before = self._plan.announcements if self._plan is not None else ()
+        left = tuple(words for words in plan.announcements if not set(words.purposes) <= set(gone))
+        anew = {purpose for words in left if words not in before for purpose in words.purposes}
+        if not anew or not self.is_pending or not self.asked or self._switches >= _SWITCHES:
+            return []
+        self._switches += 1
+        self._untold = tuple(words for words in left if words in self._untold or words not in before)
+        if not self.repeated:  # else they were told of what is recorded already
+            self.proofs = {purpose: proof for purpose, proof in self.proofs.items() if purpose not in anew}
+        self._plan = plan
+        if self.state is Notice.PLAYING:
+            self.move(Symbol.NOTICE_REPEATED)
+        told = Note("notice.switched", (*self._fields(), ("language", self._untold[0].language)))
+        return [StopPrompt(), told, *self.announce(now)]
 
     def repeat(self, leg: LegName, gone: Collection[str]) -> list[Command]:
         """Somebody joined at ``leg`` who must hear it too: it is due once more.

@@ -233,8 +233,19 @@ class Permission:
                 return self.recording.toggle(now)
             case Wish(KeyAction.START):
                 return self._asked_for(now)
+            case Wish(KeyAction.LANGUAGE, language=language):
+                return self._speak(language, now)
             case _:
                 return []
+
+    def _speak(self, language: str, now: float) -> list[Command]:
+        """The outside party wants to hear it in another language."""
+        plan = self.plan.spoken_in(language) if self.plan is not None else None
+        if plan is None:
+            return []
+        switched = self.notice.switch(plan, self.choice.refused, now)
+        self.plan = plan if switched else self.plan
+        return switched
 
     def record_asked(self, event: RecordAsked, now: float) -> list[Command]:
         """``Record: on`` or ``off`` of a telephone of staff; of anybody else it means nothing."""
