@@ -23,6 +23,7 @@ from recproxy.call.commands import (
     MediaCommand,
     Note,
     OpenRecording,
+    PartRecording,
     PauseRecording,
     PlayPrompt,
     PlayTone,
@@ -108,12 +109,20 @@ class RecordingSink(Protocol):
         """Nothing arrives after ``end_ns``: close for good; ``dropped`` packets never reached the ring."""
         ...
 
-    def discard(self, call: str, reason: str) -> None:
-        """Destroy what there is of the recording, at once."""
+    def part(self, call: str, at_ns: int, reason: str, dropped: int, plan: OpenRecording) -> None:
+        """Close the recording at ``at_ns`` and go on in another from then; answered by an event."""
         ...
 
-    def drop(self, call: str, purposes: tuple[str, ...], reason: str) -> None:
-        """Destroy the keys for some of its purposes, at once; it goes on for the others."""
+    def discard(self, call: str, reason: str, purposes: tuple[str, ...] | None) -> None:
+        """Destroy what there is of the recording, at once; of closed ones for these purposes, or all."""
+        ...
+
+    def drop(self, call: str, purposes: tuple[str, ...], reason: str, *, earlier: bool) -> None:
+        """Destroy the keys for some of its purposes, at once, of closed ones too if ``earlier``."""
+        ...
+
+    def forget(self, call: str) -> None:
+        """The call is over: nothing more is said of its recordings."""
         ...
 
     def listen(self, call: str, stream: int, payload_types: frozenset[int]) -> None:
@@ -190,6 +199,7 @@ class _Call:
     prompt: _Prompt | None = None
     recorded: int | None = None
     swapped: bool = False
+    dropped: int = 0
 
 
 class Media:
@@ -261,6 +271,8 @@ class Media:
                 self._play_tone(call, command)
             case OpenRecording():
                 self._open(call, command)
+            case PartRecording():
+                self._part(call, command)
             case PauseRecording():
                 self._recorder.pause(call, self._clock.monotonic_ns())
             case ResumeRecording():
@@ -270,7 +282,7 @@ class Media:
             case DiscardRecording():
                 self._discard(call, command)
             case DropPurposes():
-                self._recorder.drop(call, command.purposes, command.reason)
+                self._recorder.drop(call, command.purposes, command.reason, earlier=command.earlier)
             case SwapSides():
                 self._swap(call, command)
             case ReleaseMedia():
@@ -527,18 +539,33 @@ class Media:
         if state is None or state.recorded is None:
             return
         end_ns = self._relay.stop_fork(state.recorded)
-        stats = self._relay.stats(state.recorded)
+        before, state.dropped = state.dropped, self._fork_dropped(state.recorded)
         state.recorded = None
-        dropped = stats.caller.fork_dropped + stats.callee.fork_dropped
-        self._recorder.seal(call, end_ns, command.reason, dropped)
+        self._recorder.seal(call, end_ns, command.reason, state.dropped - before)
+
+    def _part(self, call: str, command: PartRecording) -> None:
+        """The fork goes on: what arrives from this instant, or a guard after it, is in the other."""
+        state = self._calls.get(call)
+        if state is None or state.recorded is None:
+            self._post(call, RecordingFailed("there is no recording to go on from"))
+            return
+        before, state.dropped = state.dropped, self._fork_dropped(state.recorded)
+        at_ns = self._clock.monotonic_ns() + (self._guard_ns if command.guarded else 0)
+        self._recorder.part(call, at_ns, command.reason, state.dropped - before, command.following)
+
+    def _fork_dropped(self, number: int) -> int:
+        """Packets of a stream that the ring could not hold, so far."""
+        stats = self._relay.stats(number)
+        return stats.caller.fork_dropped + stats.callee.fork_dropped
 
     def _discard(self, call: str, command: DiscardRecording) -> None:
         state = self._calls.get(call)
-        if state is None or state.recorded is None:
+        if state is None or (state.recorded is None and command.purposes is None):
             return
-        self._relay.stop_fork(state.recorded)
+        if state.recorded is not None:
+            self._relay.stop_fork(state.recorded)
         state.recorded = None
-        self._recorder.discard(call, command.reason)
+        self._recorder.discard(call, command.reason, command.purposes)
 
     def _swap(self, call: str, command: SwapSides) -> None:
         state = self._calls.get(call)
@@ -554,6 +581,7 @@ class Media:
         state = self._calls.pop(call, None)
         if state is None:
             return
+        self._recorder.forget(call)
         for stream in state.streams:
             if self._events(state, stream.number):
                 self._recorder.listen(call, stream.number, frozenset())

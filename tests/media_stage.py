@@ -63,6 +63,8 @@ class Sink:
         self.dropped: list[tuple[str, tuple[str, ...], str]] = []
         self.listened: list[tuple[str, int, frozenset[int]]] = []
         self.swapped: list[tuple[str, int, int, bool]] = []
+        self.parted: list[tuple[str, int, str, int, OpenRecording]] = []
+        self.forgotten: list[str] = []
         self.why_not: str | None = None
 
     def open(self, call: str, stream: int, start_ns: int, plan: OpenRecording) -> None:
@@ -80,14 +82,22 @@ class Sink:
     def listen(self, call: str, stream: int, payload_types: frozenset[int]) -> None:
         self.listened.append((call, stream, payload_types))
 
-    def discard(self, call: str, reason: str) -> None:
+    def part(self, call: str, at_ns: int, reason: str, dropped: int, plan: OpenRecording) -> None:
+        self.parted.append((call, at_ns, reason, dropped, plan))
+
+    def discard(self, call: str, reason: str, purposes: tuple[str, ...] | None) -> None:
+        assert purposes is None
         self.discarded.append((call, reason))
 
-    def drop(self, call: str, purposes: tuple[str, ...], reason: str) -> None:
+    def drop(self, call: str, purposes: tuple[str, ...], reason: str, *, earlier: bool) -> None:
+        assert earlier
         self.dropped.append((call, purposes, reason))
 
     def swap(self, call: str, stream: int, at_ns: int, *, swapped: bool) -> None:
         self.swapped.append((call, stream, at_ns, swapped))
+
+    def forget(self, call: str) -> None:
+        self.forgotten.append(call)
 
     def fault(self, purpose: str = "") -> str | None:
         return self.why_not

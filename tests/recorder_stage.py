@@ -212,9 +212,12 @@ class Stage:
 
     # ---- the recorder's thread, by hand
     def work(self) -> None:
-        """Carry out every waiting job."""
-        self.recorder._inbox.take_in()
-        while self.recorder._inbox:
+        """Carry out every waiting job but what is not ripe yet."""
+        inbox = self.recorder._inbox
+        inbox.take_in()
+        waiting = -1
+        while len(inbox) not in {0, waiting}:
+            waiting = len(inbox)
             self.recorder._work()
 
     def turn(self, milliseconds: float = 0) -> None:

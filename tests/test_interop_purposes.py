@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -241,3 +242,93 @@ def test_silence_is_no_to_the_one_and_the_other_loses_not_a_word(make_rig: MakeR
     heard = [packet for packet in call.right.heard if packet.ssrc == 0x11110001 and len(packet.data) > 12]
     recorded = sum(run.samples for run in compared.left) / 160
     assert recorded >= len(heard) - 15, "what the callee heard is in the recording, but for the guard"
+
+
+def staff_press(call: Call, keys: str) -> None:
+    call.right.press(keys, sdp_bodies.media_target(call.callee.remote_sdp))
+
+
+def test_what_staff_start_is_announced_and_recorded_from_there_beside_the_first(make_rig: MakeRig) -> None:
+    rig = make_rig(
+        Settings(
+            {
+                "training": Purpose(text="Opname voor training.", match=(NUMBER,)),
+                "agreements": Purpose(
+                    retention="P60D",
+                    text="Opname van uw akkoord.",
+                    match=("+31999999999",),
+                    more={
+                        "scope__lines": ["training"],
+                        "selection": {
+                            "mode": "manual",
+                            "keys": ["*5"],
+                            "stop_keys": ["*6"],
+                            "criteria": "an agreement",
+                        },
+                    },
+                ),
+            }
+        )
+    )
+    rig.daemon.start()
+    call = rig.dial(codecs=CODECS)
+    first = rig.recorded(call)
+    rig.talk_on(call, 1.0)
+    before = len(announcement_heard(call.left, 0x22220001))
+    start = rig.daemon.mark
+    staff_press(call, "*5")
+    second = rig.daemon.wait("recording.opened", start=start, call_ref=call.ref)
+    told = announcement_heard(call.left, 0x22220001)[before:]
+    assert second["purpose"] == "agreements,training"
+    rig.talk_on(call, 1.0)
+    start = rig.daemon.mark
+    staff_press(call, "*6")
+    third = rig.daemon.wait("recording.opened", start=start, call_ref=call.ref)
+    assert third["purpose"] == "training"
+    rig.talk_on(call, 1.0)
+    call.hang_up()
+    ended = rig.daemon.wait("call.ended", call_ref=call.ref)
+    parts = [first, second.recording, third.recording]
+    assert ended["recording"] == ",".join(parts)
+    rig.daemon.wait("recording.sealed", call_ref=call.ref, recording=third.recording)
+    opening = [[one for one in ("agreements", "training") if header_opens(rig, part, one)] for part in parts]
+    assert opening == [["training"], ["agreements", "training"], ["training"]]
+    waves = [compare(call, rig.wave(part)) for part in parts]
+    runs = [run for wave in waves for run in wave.left]
+    assert all(one.sent + one.samples <= other.sent for one, other in pairwise(runs)), "no sample twice"
+    stopped, went_on = waves[1].left[-1], waves[2].left[0]
+    assert stopped.sent + stopped.samples == went_on.sent, "not a sample lost where staff ended it"
+    assert told, "it was announced"
+    began_ns = call.left_talk.sample_ns(waves[1].left[0].sent)
+    assert began_ns > told[-1].at_ns, "nothing that was spoken before the announcement had ended"
+    assert show(rig, first)["recordings_of_call"] == parts
+    assert rig.daemon.cli("audit", "verify").returncode == 0
+
+
+def header_opens(rig: Rig, recording: str, purpose: str) -> bool:
+    """Whether stock age opens the body of one of several recordings with the header of a purpose."""
+    header = rig.daemon.data / "keys" / f"{recording}.{purpose}"
+    if not header.exists():
+        return False
+    body = rig.daemon.body(recording).read_bytes()
+    return age_decrypt(header.read_bytes() + body, rig.daemon.identity)[:4] == b"RIFF"
+
+
+def test_a_no_that_only_stops_ends_one_purpose_there_and_the_other_goes_on(make_rig: MakeRig) -> None:
+    rig = both(make_rig, mode="opt_out", keys=["9"], effect="stop")
+    call = rig.dial(codecs=CODECS)
+    first = rig.recorded(call)
+    rig.talk_on(call, 1.0)
+    start = rig.daemon.mark
+    press(call, "9")
+    second = rig.daemon.wait("recording.opened", start=start, call_ref=call.ref)
+    assert second["purpose"] == "orders"
+    rig.talk_on(call, 1.0)
+    call.hang_up()
+    rig.daemon.wait("recording.sealed", call_ref=call.ref, recording=second.recording)
+    assert header_opens(rig, first, "training"), "what was recorded before the no stays"
+    assert header_opens(rig, first, "orders")
+    assert not header_opens(rig, second.recording, "training")
+    before, after = (compare(call, rig.wave(part)).right for part in (first, second.recording))
+    assert before[-1].sent + before[-1].samples == after[0].sent
+    assert rig.daemon.cli("audit", "verify").returncode == 0

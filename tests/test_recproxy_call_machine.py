@@ -363,6 +363,10 @@ def joint(m: CallMachine) -> tuple[object, ...]:
         m._permission.notice._started is None or not m._permission.notice.is_pending,
         m._permission.notice._silent and m.notice is Notice.COMPLETED,
         tuple(m._permission.choice._states.values()),
+        m._permission.choice._asleep,
+        m._permission.notice.further,
+        m._permission.recording.follows,
+        m._permission.recording._earlier,
         m._permission.recording._purposes if m._permission.recording.is_live else (),
         m._media.held[CALLER],
         m._media.held[CALLEE],
@@ -375,8 +379,6 @@ def joint(m: CallMachine) -> tuple[object, ...]:
         m._ending.until is None,
         m._permission.notice.until is None,
         m._permission.notice.repeated,
-        m._permission.notice._switches,
-        m._permission.plan.language if m._permission.plan is not None else "",
         m._permission.notice._joined,
         m._permission._barred,
         m._permission._asked,
@@ -412,7 +414,7 @@ def leg_alive(m: CallMachine, leg: LegName) -> bool:
 def check(before: CallMachine, event: Event, after: CallMachine, commands: list[Command]) -> None:
     live = {Recording.OPENING, Recording.ON, Recording.PAUSED}
     # (1) nothing is recorded without a completed notice
-    waits_for_joined = PauseCause.PARTY in after._permission.recording.causes
+    waits_for_joined = bool({PauseCause.PARTY, PauseCause.NOTICE} & after._permission.recording.causes)
     if after.recording in live:
         assert after.notice is Notice.COMPLETED or waits_for_joined
     if after.recording is Recording.ON:
@@ -1040,7 +1042,6 @@ def test_nothing_is_recorded_until_somebody_says_yes() -> None:
         "choice.refused",
         "consent.withdrawn",
         "DiscardRecording",
-        "NameRecording",
         "PlayTone",
     ]
 

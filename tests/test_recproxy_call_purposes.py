@@ -27,6 +27,7 @@ from recproxy.call.commands import (
     DiscardRecording,
     DropPurposes,
     OpenRecording,
+    PartRecording,
     PlayPrompt,
     SealRecording,
     SetGate,
@@ -222,7 +223,11 @@ def test_what_was_recorded_before_stays_only_for_the_purposes_that_let_it() -> N
         SealRecording("opt_out"),
     ]
     m = recorded(ORDERS, replace(TRAINING, choice=staying))
-    assert of(m.receive(NO, 9.0), DropPurposes) == [DropPurposes(("training",), "opt_out")]
+    commands = m.receive(NO, 9.0)
+    assert of(commands, DropPurposes, DiscardRecording, SealRecording) == []
+    (part,) = of(commands, PartRecording)
+    assert isinstance(part, PartRecording)
+    assert (part.following.purpose, part.following.further, part.guarded) == ("orders", (), False)
 
 
 def test_a_no_in_the_announcement_of_its_purpose_stops_it_and_the_rest_is_recorded() -> None:

@@ -23,7 +23,6 @@ from recproxy.policy import (
     RecordPlan,
     StaffNotice,
 )
-from recproxy.policy.combining import starting_together
 from storage.tags import Direction
 
 OPT_OUT = {"mode": "opt_out", "keys": ["9"], "staff_keys": ["*9"]}
@@ -117,13 +116,20 @@ def test_who_withholds_the_number_is_recorded_for_what_finds_nobody_by_it() -> N
     assert planned(read).indexed
 
 
-def test_a_manual_start_waits_for_no_other_and_is_left_out_beside_one_that_starts_at_once() -> None:
-    assert starting_together([("*5",), (), ("*6",)]) == (False, True, False)
-    assert starting_together([("*5",), ("*6",), ("*5",)]) == (True, False, True)
-    assert starting_together([]) == ()
-    manual = {"mode": "manual", "keys": ["*5"]}
+def test_what_staff_start_by_a_key_waits_for_it_and_the_rest_does_not() -> None:
+    manual = {"mode": "manual", "keys": ["*5"], "stop_keys": ["*6"]}
     read = parsed(whole({"one": one_purpose(selection=manual), "two": one_purpose(selection=manual)}))
-    assert (planned(read).names, planned(read).start) == ("one,two", ("*5",))
+    assert planned(read).names == "one,two"
+    assert planned(read).waiting == {"one", "two"}
+    made = {"one": one_purpose(selection=manual, choice=OPT_IN), "two": one_purpose(choice=OPT_OUT)}
+    plan = planned(parsed(whole(made)))
+    assert plan.waiting == {"one"}
+    assert [one.stop for one in plan.each] == [("*6",), ()]
+    assert [one.choice.mode for one in plan.each] == [ChoiceMode.OPT_IN, ChoiceMode.OPT_OUT]
+    assert plan.at_once.names == "two"
+    blocking = one_purpose(selection=manual, failure__recorder_down="block_call")
+    plan = planned(parsed(whole({"one": blocking, "two": one_purpose()})))
+    assert plan.on_failure is OnFailure.CONTINUE, "a call that goes on for another is not ended for it"
 
 
 _CHOICES = st.sampled_from([None, OPT_OUT, OPT_IN])

@@ -26,13 +26,14 @@ class CallChoice:
         """Begin with nothing to choose."""
         self._plans: tuple[PurposePlan, ...] = ()
         self._states: Mapping[str, Choice] = {}
+        self._asleep: frozenset[str] = frozenset()
         self.until: float | None = None
         self.keypad = Keypad(())
 
     @property
     def state(self) -> Choice:
-        """Of the whole: REFUSED once no purpose is left, else the most that was said to those left."""
-        if self._plans and not self.left:
+        """Of the whole: REFUSED once each purpose is, else the most that was said to those left."""
+        if self._plans and not self.unrefused:
             return Choice.REFUSED
         said = {self._states[plan.purpose] for plan in self.left}
         return next((one for one in (Choice.OPEN, Choice.GIVEN) if one in said), Choice.NOT_OFFERED)
@@ -40,7 +41,7 @@ class CallChoice:
     @property
     def said(self) -> str:
         """The same for the log, which also tells a refusal of some purposes."""
-        partly = self.left and len(self.left) < len(self._plans)
+        partly = self.refused and self.unrefused
         return "refused_in_part" if partly else self.state.name.lower()
 
     @property
@@ -51,13 +52,18 @@ class CallChoice:
 
     @property
     def left(self) -> tuple[PurposePlan, ...]:
-        """Purposes that nobody said no to, the leading one first."""
+        """Purposes that nobody said no to, without those that staff may ask for; the leading one first."""
+        return tuple(plan for plan in self.unrefused if plan.purpose not in self._asleep)
+
+    @property
+    def unrefused(self) -> tuple[PurposePlan, ...]:
+        """Purposes that nobody said no to, those that staff may still ask for among them."""
         return tuple(plan for plan in self._plans if self._states[plan.purpose] is not Choice.REFUSED)
 
     @property
     def refused(self) -> frozenset[str]:
         """Ids of the purposes that somebody said no to."""
-        return frozenset(plan.purpose for plan in self._plans) - {plan.purpose for plan in self.left}
+        return frozenset(name for name, said in self._states.items() if said is Choice.REFUSED)
 
     @property
     def allows(self) -> bool:
@@ -73,7 +79,27 @@ class CallChoice:
         """Purposes apply: their keys are heard."""
         self._plans = plan.each
         self._states = {one.purpose: Choice.NOT_OFFERED for one in plan.each}
+        self._asleep = plan.waiting
         self.keypad = Keypad(_bindings(plan))
+
+    def wake(self, purposes: Collection[str]) -> tuple[str, ...]:
+        """Staff ask for these: which of them were not asked for, and are not refused."""
+        woken = tuple(
+            plan.purpose
+            for plan in self.unrefused
+            if plan.purpose in purposes and plan.purpose in self._asleep
+        )
+        self._asleep -= set(woken)
+        return woken
+
+    def lull(self, purposes: Collection[str]) -> None:
+        """These are over until staff ask for them again; what was said to them is forgotten."""
+        for plan in self.left:
+            if plan.purpose in purposes:
+                if self._states[plan.purpose] in {Choice.OPEN, Choice.GIVEN}:
+                    self._move(plan, Symbol.CHOICE_LAPSED)
+                self._asleep |= {plan.purpose}
+        self._settle()
 
     def offer(self, purposes: Collection[str]) -> list[Command]:
         """An announcement began, which tells of the keys for these purposes."""
@@ -141,7 +167,7 @@ class CallChoice:
         """
         gone = tuple(
             plan
-            for plan in self.left
+            for plan in self.unrefused
             if plan.purpose in purposes and not (announced and party is Party.OUTSIDE and _closes_early(plan))
         )
         notes: list[Command] = []
@@ -199,15 +225,11 @@ def _bindings(plan: RecordPlan) -> list[Binding]:
             (Party.OUTSIDE, one.choice.accept, KeyAction.ACCEPT),
             (Party.OUTSIDE, one.choice.refuse, KeyAction.REFUSE),
             (Party.STAFF, one.choice.staff_refuse, KeyAction.REFUSE),
+            (Party.STAFF, one.start, KeyAction.START),
+            (Party.STAFF, one.stop, KeyAction.STOP),
         ):
             for keys in sequences:
                 meant.setdefault((party, keys, action), []).append(one.purpose)
     said = [Binding(party, keys, Wish(action, tuple(of))) for (party, keys, action), of in meant.items()]
     pausing = [Binding(Party.STAFF, keys, Wish(KeyAction.PAUSE)) for keys in plan.pause.keys]
-    starting = [Binding(Party.STAFF, keys, Wish(KeyAction.START)) for keys in plan.start]
-    spoken = {key.keys: key.words.language for one in plan.each for key in one.languages}
-    speaking = [
-        Binding(Party.OUTSIDE, keys, Wish(KeyAction.LANGUAGE, language=language))
-        for keys, language in spoken.items()
-    ]
-    return [*said, *pausing, *starting, *speaking]
+    return [*said, *pausing]

@@ -354,6 +354,21 @@ class OpenRecording:
 
 
 @dataclass(frozen=True, slots=True)
+class PartRecording:
+    """Close the recording and go on in another from the same instant; answered as an opening is.
+
+    Attributes:
+        reason: Why the one that runs ends.
+        following: What the other is made for; in the format of the first.
+        guarded: It serves a purpose that was announced just now: no packet of before may be in it.
+    """
+
+    reason: str
+    following: OpenRecording
+    guarded: bool
+
+
+@dataclass(frozen=True, slots=True)
 class PauseRecording:
     """Record silence from now on."""
 
@@ -374,17 +389,31 @@ class SealRecording:
 
 @dataclass(frozen=True, slots=True)
 class DiscardRecording:
-    """Stop the fork and destroy the recording: key, log and body."""
+    """Stop the fork and destroy the recording: key, log and body.
+
+    Attributes:
+        reason: Why.
+        purposes: What is destroyed of earlier recordings of the call too; None for all of them.
+    """
 
     reason: str
+    purposes: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DropPurposes:
-    """A party said no to some of the purposes: destroy the keys for them, the recording goes on."""
+    """A party said no to some of the purposes: destroy the keys for them, the recording goes on.
+
+    Attributes:
+        purposes: Which.
+        reason: Why.
+        earlier: Also in recordings of the call that were closed before; one that serves nothing
+            else is shredded.
+    """
 
     purposes: tuple[str, ...]
     reason: str
+    earlier: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -407,6 +436,7 @@ MediaCommand: TypeAlias = (
     | StopPrompt
     | PlayTone
     | OpenRecording
+    | PartRecording
     | PauseRecording
     | ResumeRecording
     | SealRecording

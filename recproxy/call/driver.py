@@ -33,6 +33,7 @@ from recproxy.call.commands import (
     NameRecording,
     Note,
     OpenRecording,
+    PartRecording,
     PauseRecording,
     PlayPrompt,
     PlayTone,
@@ -269,6 +270,7 @@ class Driver:
                 | StopPrompt()
                 | PlayTone()
                 | OpenRecording()
+                | PartRecording()
                 | PauseRecording()
                 | ResumeRecording()
                 | SealRecording()

@@ -211,7 +211,8 @@ class ForkedCall:
             case Pass(why=reason):
                 self._decision = reason.value
                 return [self._offered_note(), *self._end(_FORBIDDEN, "Not To Be Recorded", now)]
-            case Record(plan=plan):
+            case Record(plan=whole):
+                plan = whole.at_once  # nobody presses a key to begin another: it is announced elsewhere
                 self._decision = "record"
                 self._plan = plan
                 self._evidence.take(plan)

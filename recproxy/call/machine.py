@@ -267,7 +267,7 @@ class CallMachine:
             case PromptFailed():
                 return permission.prompt_failed(event.why, now)
             case RecordingOpened():
-                return permission.recording.opened(event, now)
+                return permission.recording_opened(event, now)
             case RecordingFailed():
                 return permission.recording_failed(event, now)
             case DigitPressed():
@@ -317,7 +317,7 @@ class CallMachine:
         if not self._aware or not self._legs.is_up or self.is_negotiating:
             return []
         state = _INDICATED.get(self.recording, RecordState.OFF)
-        if state is self._indicated:
+        if state is self._indicated or self._permission.recording.follows:
             return []
         self._indicated = state
         return [IndicateRecording(leg, state) for leg in LegName if leg in self._aware]
@@ -444,7 +444,9 @@ class CallMachine:
         name = self._permission.recording.name
         return [
             *release,
-            self._history.ended(now, self.notice, self._permission.choice.said, self.recording, name),
+            self._history.ended(
+                now, self.notice, self._permission.choice.said, self._permission.recording.outcome, name
+            ),
         ]
 
     # -------------------------------------------------------------- ground

@@ -24,7 +24,6 @@ from recproxy.call.states import Notice, Symbol
 from recproxy.errors import IllegalEvent
 from recproxy.policy import Audience, RecordPlan, Words
 
-_SWITCHES: Final = 3  # of the language in one call: nobody speaks meanwhile
 _UNDECIDED: Final = frozenset({Notice.WAITING, Notice.DUE, Notice.PLAYING})
 
 
@@ -36,6 +35,8 @@ class CallNotice:
         asked: Whether a prompt was asked for.
         proofs: What was heard so far, by purpose.
         repeated: Whether it is for somebody who joined.
+        further: Purposes that staff asked for beside others that were told before; none if it is not
+            of such.
         until: When a prompt that reports nothing has failed, monotonic seconds; None for never.
     """
 
@@ -54,9 +55,9 @@ class CallNotice:
         self._untold: tuple[Words, ...] = ()
         self._started: PromptStarted | None = None
         self._silent = False
-        self._switches = 0
         self._joined: LegName | None = None
         self.repeated = False
+        self.further: tuple[str, ...] = ()
         self.state = Notice.NOT_REQUIRED
         self.asked = False
         self.proofs: Mapping[str, NoticeFacts] = {}
@@ -80,8 +81,20 @@ class CallNotice:
     def take(self, plan: RecordPlan) -> None:
         """Purposes apply: tell them, at once or when staff ask for it."""
         self._plan = plan
-        self._untold = plan.announcements
-        self.state = Notice.WAITING if plan.start else Notice.DUE
+        self._untold = plan.announcements_of([one.purpose for one in plan.each if not one.start])
+        self.state = Notice.DUE if self._untold else Notice.WAITING
+
+    def ask(self, purposes: tuple[str, ...], now: float) -> list[Command]:
+        """Staff ask for these purposes: they are due, and nobody speaks until they were told.
+
+        Raises:
+            IllegalEvent: The state does not allow it.
+        """
+        further = self.state is Notice.COMPLETED
+        self.move(Symbol.NOTICE_REPEATED if further else Symbol.NOTICE_ASKED)
+        self.further = purposes if further else ()
+        self._untold = self._plan.announcements_of(purposes) if self._plan is not None else ()
+        return [SetGate(opened=False), *self.announce(now)]
 
     def move(self, symbol: Symbol) -> None:
         """Advance the state.
@@ -165,7 +178,9 @@ class CallNotice:
             ("heard_by", ",".join(leg.value for leg in event.heard_by)),
             ("duration_ms", round((event.at - started.at).total_seconds() * 1000)),
         )
-        self.proofs = {**dict.fromkeys(self.told_of, proof), **self.proofs}  # it began after the first
+        told = dict.fromkeys(self.told_of, proof)
+        # What is told to somebody who joined began after the first; what staff ask for anew, after the last.
+        self.proofs = {**told, **self.proofs} if self.repeated else {**self.proofs, **told}
         self._untold = self._untold[1:]
         return [Note("notice.completed", facts), AuditNote("announce.completed", facts), *self._go_on(now)]
 
@@ -177,44 +192,20 @@ class CallNotice:
             return []
         return [StopPrompt(), *self._go_on(now)]
 
-    def switch(self, plan: RecordPlan, gone: Collection[str], now: float) -> list[Command]:
-        """Say it in another language from the beginning; empty if there is nothing to say so.
-
-        Args:
-            plan: The plan in that language.
-            gone: Purposes that a party said no to.
-            now: Monotonic seconds.
-        """
-        before = self._plan.announcements if self._plan is not None else ()
-        left = tuple(words for words in plan.announcements if not set(words.purposes) <= set(gone))
-        anew = {purpose for words in left if words not in before for purpose in words.purposes}
-        if not anew or not self.is_pending or not self.asked or self._switches >= _SWITCHES:
-            return []
-        self._switches += 1
-        self._untold = tuple(words for words in left if words in self._untold or words not in before)
-        if not self.repeated:  # else they were told of what is recorded already
-            self.proofs = {purpose: proof for purpose, proof in self.proofs.items() if purpose not in anew}
-        self._plan = plan
-        if self.state is Notice.PLAYING:
-            self.move(Symbol.NOTICE_REPEATED)
-        told = Note("notice.switched", (*self._fields(), ("language", self._untold[0].language)))
-        return [StopPrompt(), told, *self.announce(now)]
-
-    def repeat(self, leg: LegName, gone: Collection[str]) -> list[Command]:
+    def repeat(self, leg: LegName, purposes: Collection[str]) -> list[Command]:
         """Somebody joined at ``leg`` who must hear it too: it is due once more.
 
         Args:
             leg: Where.
-            gone: Purposes that a party said no to.
+            purposes: Those that nobody said no to.
 
         Raises:
             IllegalEvent: The state does not allow it.
         """
         # While it is played, not everybody else has heard it either.
         self._joined = None if self.is_pending and self._joined is not leg else leg
-        told = self._plan.announcements if self._plan is not None else ()
-        self._untold = tuple(words for words in told if not set(words.purposes) <= set(gone))
-        self.repeated = True
+        self._untold = self._plan.announcements_of(purposes) if self._plan is not None else ()
+        self.repeated, self.further = True, ()
         return self.put_off()
 
     def put_off(self) -> list[Command]:
@@ -244,12 +235,30 @@ class CallNotice:
 
     def decline(self) -> list[Command]:
         """A party said no before its end, and nothing is left to record for."""
+        self.further = ()
         return self._stop(Symbol.NOTICE_DECLINED)
+
+    def leave_off(self, why: str) -> list[Command]:
+        """What staff asked for is not told to its end; what was told before stands."""
+        fields = (("purpose", ",".join(self.further)), ("why", why))
+        self.further = ()
+        notes: list[Command] = [Note("notice.left_off", fields), AuditNote("announce.failed", fields)]
+        return [*self._stop(Symbol.NOTICE_KEPT), *notes]
+
+    def set_aside(self) -> list[Command]:
+        """Nothing is left to tell of but what staff may ask for."""
+        if self.state is Notice.WAITING:
+            return []
+        stopped = self._stop(Symbol.NOTICE_SET_ASIDE)
+        self.asked, self.repeated, self._joined, self.further = False, False, None, ()
+        return stopped
 
     def close(self, why: str) -> list[Command]:
         """The call ends: what was asked for and is not over has failed."""
         if not self.is_pending:
             return []
+        if self.further:
+            return self.leave_off(why)
         return self.fail(why) if self.asked else self._stop(Symbol.NOTICE_FAILED)
 
     def failure_notes(self, why: str) -> list[Command]:
@@ -264,15 +273,17 @@ class CallNotice:
         self.move(Symbol.NOTICE_COMPLETED)
         self.until = None
         self._joined, self.repeated = None, False
+        self.further = ()
         return []
 
     def _fields(self) -> tuple[tuple[str, str], ...]:
         return (("purpose", ",".join(self.told_of)),)
 
     def _stop(self, symbol: Symbol) -> list[Command]:
+        playing = self.asked and self.until is not None
         self.move(symbol)
         self.until = None
-        return [StopPrompt()] if self.asked else []
+        return [StopPrompt()] if playing else []
 
     def _listeners(self, words: Words) -> tuple[LegName, ...]:
         return self._audience(words) if self._joined is None else (self._joined,)

@@ -7,7 +7,8 @@ needed, somebody said it.
 
 from __future__ import annotations
 
-from typing import Protocol, assert_never
+from collections.abc import Collection
+from typing import Final, Protocol, assert_never
 
 from recproxy.call.agreement import Agreement
 from recproxy.call.choice import CallChoice
@@ -20,14 +21,16 @@ from recproxy.call.events import (
     PromptStarted,
     RecordAsked,
     RecordingFailed,
+    RecordingOpened,
 )
+from recproxy.call.further import FurtherPurposes
 from recproxy.call.history import History
 from recproxy.call.keypad import KeyAction, Party, Wish
 from recproxy.call.legs import Legs
 from recproxy.call.notice import CallNotice
 from recproxy.call.parting import Parting
 from recproxy.call.recording import CallRecording
-from recproxy.call.states import Choice, Notice, PauseCause, Recording, Symbol
+from recproxy.call.states import Choice, Notice, PauseCause, Recording
 from recproxy.call.tones import Tones
 from recproxy.errors import IllegalEvent
 from recproxy.policy import (
@@ -40,6 +43,8 @@ from recproxy.policy import (
     RecordPlan,
     RecordPreference,
 )
+
+_UNTOLD: Final = frozenset({PauseCause.PARTY, PauseCause.NOTICE})
 
 
 class Surroundings(Protocol):
@@ -101,6 +106,7 @@ class Permission:
         self.notice = CallNotice(legs, agreement, prompt_s)
         self.choice = CallChoice()
         self.recording = CallRecording(agreement, self._tones)
+        self._further = FurtherPurposes(self.notice, self.choice, self.recording)
         self._barred = False
         self._asked: LegName | None = None
         self._declined: DeclinePlan | None = None
@@ -190,7 +196,9 @@ class Permission:
     def _told(self, now: float) -> list[Command]:
         """All announcements are over: record, unless a yes is still needed."""
         if self.choice.awaits_yes(now):
-            return [] if self.choice.holds_up else self.notice.let_speak()
+            if self.choice.holds_up:
+                return []
+            return [*self.notice.let_speak(), *self.recording.resume_if(PauseCause.NOTICE, now)]
         return [*self.notice.let_speak(), *self._record(now)]
 
     def prompt_failed(self, why: str, now: float) -> list[Command]:
@@ -204,6 +212,8 @@ class Permission:
         plan = self.plan
         if plan is None:
             raise IllegalEvent("a notice failed that no plan asked for")
+        if self.notice.further:
+            return self._further.leave_off(why, now)
         failed = self.notice.fail(why)
         match plan.on_failure:
             case OnFailure.CONTINUE:
@@ -231,21 +241,13 @@ class Permission:
                 return self._refused(party, purposes, now)
             case Wish(KeyAction.PAUSE):
                 return self.recording.toggle(now)
-            case Wish(KeyAction.START):
-                return self._asked_for(now)
-            case Wish(KeyAction.LANGUAGE, language=language):
-                return self._speak(language, now)
+            case Wish(KeyAction.START, purposes):
+                return self._asked_for(purposes, now)
+            case Wish(KeyAction.STOP, purposes) if not self.is_over:
+                ended = self._further.end(purposes, now)
+                return [*ended, *self._begin(now)] if ended else []
             case _:
                 return []
-
-    def _speak(self, language: str, now: float) -> list[Command]:
-        """The outside party wants to hear it in another language."""
-        plan = self.plan.spoken_in(language) if self.plan is not None else None
-        if plan is None:
-            return []
-        switched = self.notice.switch(plan, self.choice.refused, now)
-        self.plan = plan if switched else self.plan
-        return switched
 
     def record_asked(self, event: RecordAsked, now: float) -> list[Command]:
         """``Record: on`` or ``off`` of a telephone of staff; of anybody else it means nothing."""
@@ -254,7 +256,7 @@ class Permission:
         if not event.on:
             return self.recording.pause_for_a_while(PauseCause.KEYS, now)
         if self.notice.state is Notice.WAITING:
-            return self._asked_for(now)
+            return self._asked_for(self.plan.waiting, now)
         return self.recording.resume(PauseCause.KEYS, now)
 
     def _accepted(self, leg: LegName, purposes: tuple[str, ...], now: float) -> list[Command]:
@@ -277,7 +279,7 @@ class Permission:
         decline = self.plan.decline if self.plan is not None else None
         if decline is not None and any(one.purpose == decline.purpose for one in gone):
             others = tuple(one for one in gone if one.purpose != decline.purpose)
-            dropped = self.recording.refuse(others, "opt_out")
+            dropped = self.recording.refuse(others, "opt_out", closing=True)
             self._declined = decline
             exempt = self._call.exempts(decline.target) if decline.target else None
             ended = self.recording.give_up(exempt.value) if exempt else self.recording.seal("opt_out")
@@ -298,13 +300,16 @@ class Permission:
 
     def _go_without(self, gone: tuple[PurposePlan, ...], why: str, now: float) -> list[Command]:
         """Some purposes are refused: go on for those left, or not at all."""
-        ended = self.recording.refuse(gone, why)
-        if not self.choice.left:
+        more = bool(self.choice.unrefused)
+        ended = self.recording.refuse(gone, why, more=more)
+        if not more:
             return [*self._decline(), *ended]
+        if not self.choice.left:
+            return [*self.notice.set_aside(), *self.notice.let_speak(), *ended]
         pending = self.notice.is_pending
         told = self.notice.skip(self.choice.refused, now)
         if pending and not self.notice.is_pending:
-            return [*told, *self._told(now)]
+            return [*told, *ended, *self._told(now)]
         return [*told, *ended, *self._begin(now)]
 
     def _decline(self) -> list[Command]:
@@ -317,29 +322,25 @@ class Permission:
         """The last word that was waited for was said: record, or go on after somebody joined."""
         recording = self.recording
         waits = recording.state is Recording.OFF or (
-            recording.is_live and PauseCause.PARTY in recording.causes
+            recording.is_live and (recording.causes & _UNTOLD or self._further.are_unserved)
         )
         if not waits or self._barred or not self._may_record:
             return []
         return [*self.notice.let_speak(), *self._record(now)]
 
-    def _asked_for(self, now: float) -> list[Command]:
-        """Staff ask for the recording: announce it first, nothing is retroactive."""
-        if (
-            self.notice.state is not Notice.WAITING
-            or not self._legs.is_up
-            or self._media.on_hold
-            or self._call.is_negotiating
-        ):
+    def _asked_for(self, purposes: Collection[str], now: float) -> list[Command]:
+        """Staff ask for a purpose: announce it first, nothing is retroactive."""
+        busy = self._media.on_hold or self._call.is_negotiating
+        if self.is_over or busy or not self._legs.is_up or self._parting.until is not None:
             return []
-        self.notice.move(Symbol.NOTICE_ASKED)
-        return [
-            SetGate(opened=False),
-            AuditNote("rec.asked", purpose_fields(self.plan)),
-            *self.notice.announce(now),
-        ]
+        return self._further.begin(purposes, now)
 
     # ----------------------------------------------------------- recording
+
+    def recording_opened(self, event: RecordingOpened, now: float) -> list[Command]:
+        """It exists; what was announced meanwhile begins."""
+        opened = self.recording.opened(event, now)
+        return [*opened, *self._begin(now)] if opened else []
 
     def recording_failed(self, event: RecordingFailed, now: float) -> list[Command]:
         """The recorder lost it: take the outcome that the purpose names."""
@@ -361,21 +362,29 @@ class Permission:
     def _record(self, now: float) -> list[Command]:
         """Everybody was told, and nobody said no: begin, or go on after somebody joined."""
         self._asked = None
-        if self.recording.is_live:
-            return self.recording.resume(PauseCause.PARTY, now)
-        self.recording.resume(PauseCause.PARTY, now)
-        return self._open()
+        recording = self.recording
+        if not recording.is_live:
+            recording.causes -= _UNTOLD
+            return self._open(now)
+        if not self._further.are_unserved:
+            return recording.resume_told(now)
+        # One that is not open yet is gone on from as soon as it is.
+        return [*recording.resume_told(now), *self._open(now)] if recording.runs else []
 
-    def _open(self) -> list[Command]:
+    def _open(self, now: float) -> list[Command]:
         if self._facts is None or not self._may_record:
             raise IllegalEvent("a recording needs a completed notice, two confirmed legs, and no refusal")
-        purposes, proofs = self.choice.left, self.notice.proofs
-        return self.recording.open(self._facts, self._call.callee_call_id, purposes, proofs)
+        call_id, purposes, proofs = self._call.callee_call_id, self.choice.left, self.notice.proofs
+        if self.recording.is_live:
+            return self.recording.follow(self._facts, call_id, purposes, proofs, now)
+        return self.recording.open(self._facts, call_id, purposes, proofs)
 
     # ---------------------------------------------------------------- hold
 
     def hold_offered(self, now: float) -> tuple[list[Command], bool]:
         """A party wants to hold: what to do, and whether the recording was paused for it."""
+        if self.notice.further:
+            return self._leave_off_for_hold(now), True
         if self.notice.is_pending and not self.notice.repeated:
             return self.fail("put on hold before the announcement had ended", now), False
         if self.notice.is_pending:
@@ -387,11 +396,17 @@ class Permission:
     def hold_settled(self, now: float, *, resume: bool) -> list[Command]:
         """An exchange is over: pause if somebody is on hold now, else go on recording if ``resume``."""
         if self._media.on_hold:
+            if self.notice.further:
+                return self._leave_off_for_hold(now)
             if self.notice.is_pending and not self.notice.repeated:
                 return self.fail("put on hold before the announcement had ended", now)
             return [*self._put_off(), *self.recording.pause(PauseCause.HOLD)]
         resumed = self.recording.resume(PauseCause.HOLD, now) if resume else []
         return [*resumed, *self._tell_joined(now)]
+
+    def _leave_off_for_hold(self, now: float) -> list[Command]:
+        paused = self.recording.pause(PauseCause.HOLD)
+        return [*paused, *self._further.leave_off("put on hold before the announcement had ended", now)]
 
     # ----------------------------------------------------- somebody who joins
 
@@ -432,7 +447,9 @@ class Permission:
     def prefers(self, leg: LegName, preference: RecordPreference, now: float) -> list[Command]:
         """A telephone says anew whether it wants to be recorded; a statute does not ask it."""
         plan = self.plan
-        free = tuple(one.purpose for one in self.choice.left if plan and one.purpose not in plan.statutory)
+        free = tuple(
+            one.purpose for one in self.choice.unrefused if plan and one.purpose not in plan.statutory
+        )
         if plan is None or not free or self.is_over or self._legs.is_ending:
             return []
         silenced = self._silenced | {leg}
@@ -464,8 +481,9 @@ class Permission:
         if notice.state is Notice.WAITING or (notice.state is Notice.DUE and not self._legs.is_up):
             return []  # told with the others, when it begins
         self._asked = leg
+        told = [one.purpose for one in self.choice.left]
         paused = [*self.recording.pause(PauseCause.PARTY), *self.choice.ask_again()]
-        return [*paused, *notice.repeat(leg, self.choice.refused), *self._tell_joined(now)]
+        return [*paused, *notice.repeat(leg, told), *self._tell_joined(now)]
 
     def _tell_joined(self, now: float) -> list[Command]:
         """Somebody who joined waits for the announcement: play it, if he can hear it."""

@@ -1,8 +1,14 @@
-"""The one recording that a call may have: opened, paused, gone on with, closed or destroyed. Pure."""
+"""What is recorded of a call: opened, paused, gone on with, closed or destroyed. Pure.
+
+There may be several recordings in sequence: one body has one beginning and one end for all of its
+purposes, so where a purpose begins later than another, or ends sooner, the recording is closed there
+and another goes on from the same instant.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from recproxy.call import states
@@ -17,6 +23,7 @@ from recproxy.call.commands import (
     Note,
     NoticeFacts,
     OpenRecording,
+    PartRecording,
     PauseRecording,
     ResumeRecording,
     SealRecording,
@@ -30,6 +37,7 @@ from recproxy.policy import ChoiceEffect, PurposePlan, RecordPlan, StaffNotice
 
 _LIVE: Final = frozenset({Recording.OPENING, Recording.ON, Recording.PAUSED})
 _RUNNING: Final = frozenset({Recording.OPENING, Recording.ON})
+_RUNS: Final = frozenset({Recording.ON, Recording.PAUSED})
 _TIMED: Final = frozenset({PauseCause.KEYS, PauseCause.OPERATOR})  # end by themselves
 
 
@@ -41,7 +49,8 @@ class CallRecording:
         causes: Why it is paused.
         until: When a pause of staff ends by itself, monotonic seconds; None for never.
         beep_at: When staff hear the tone again, monotonic seconds; None for never.
-        name: Its id; empty until it is open.
+        name: Its id, or theirs with commas, in order; empty until one is open.
+        follows: Whether it goes on from one that was closed, and is not open yet.
     """
 
     def __init__(self, agreement: Agreement, tones: Tones) -> None:
@@ -55,11 +64,14 @@ class CallRecording:
         self._tones = tones
         self._plan: RecordPlan | None = None
         self._purposes: tuple[PurposePlan, ...] = ()
+        self._opening: OpenRecording | None = None
+        self._earlier: tuple[str, ...] = ()
         self.state = Recording.OFF
         self.causes: frozenset[PauseCause] = frozenset()
         self.until: float | None = None
         self.beep_at: float | None = None
         self.name = ""
+        self.follows = False
         self._joined = False
 
     @property
@@ -71,6 +83,21 @@ class CallRecording:
     def is_over(self) -> bool:
         """Whether it has been, and is no more."""
         return self.state in {Recording.SEALED, Recording.ABORTED, Recording.DISCARDED}
+
+    @property
+    def outcome(self) -> Recording:
+        """What became of it all: closed, if there is none at present and was one before."""
+        return Recording.SEALED if self.state is Recording.OFF and self._earlier else self.state
+
+    @property
+    def runs(self) -> bool:
+        """Whether it is open."""
+        return self.state in _RUNS
+
+    @property
+    def serves(self) -> frozenset[str]:
+        """Ids of the purposes that it is made for; none if it is not made."""
+        return frozenset(one.purpose for one in self._purposes) if self.is_live else frozenset()
 
     def take(self, plan: RecordPlan) -> None:
         """A purpose applies."""
@@ -94,13 +121,47 @@ class CallRecording:
         Raises:
             IllegalEvent: No announcement precedes, or there has been a recording.
         """
+        opened = self._asked_of(facts, callee_call_id, purposes, proofs)
+        self._move(Symbol.RECORDING_REQUESTED)
+        self._purposes, self._opening = purposes, opened
+        return [opened, PauseRecording()] if self.causes else [opened]
+
+    def follow(
+        self,
+        facts: CallFacts,
+        callee_call_id: str,
+        purposes: tuple[PurposePlan, ...],
+        proofs: Mapping[str, NoticeFacts],
+        now: float,
+    ) -> list[Command]:
+        """Close what runs, and go on for these purposes, some of which were announced just now.
+
+        Args:
+            facts: The call.
+            callee_call_id: Call-ID of the callee's dialog.
+            purposes: What the other is made for, the leading one first.
+            proofs: What was heard, by purpose.
+            now: Monotonic seconds.
+
+        Raises:
+            IllegalEvent: No announcement precedes, or nothing runs.
+        """
+        following = self._asked_of(facts, callee_call_id, purposes, proofs)
+        staff = self._tell_staff(now) if self.state is Recording.ON else []
+        return [*self._part(purposes, following, "purpose_began", guarded=True), *staff]
+
+    def _asked_of(
+        self,
+        facts: CallFacts,
+        callee_call_id: str,
+        purposes: tuple[PurposePlan, ...],
+        proofs: Mapping[str, NoticeFacts],
+    ) -> OpenRecording:
         plan = self._plan
         if plan is None or not purposes or any(one.purpose not in proofs for one in purposes):
             raise IllegalEvent("a recording that no announcement precedes")
-        self._move(Symbol.RECORDING_REQUESTED)
-        self._purposes = purposes
         lead, *others = purposes
-        opened = OpenRecording(
+        return OpenRecording(
             facts=facts,
             callee_call_id=callee_call_id,
             purpose=lead.purpose,
@@ -116,41 +177,95 @@ class CallRecording:
             ),
             from_end=lead.from_end,
         )
-        return [opened, PauseRecording()] if self.causes else [opened]
 
-    def refuse(self, gone: Sequence[PurposePlan], why: str) -> list[Command]:
+    def refuse(
+        self, gone: Sequence[PurposePlan], why: str, *, more: bool = False, closing: bool = False
+    ) -> list[Command]:
         """A party said no to some of its purposes, or to all that are left.
 
-        What was recorded before stays only where every purpose that is left is refused and one
-        of them lets it stay: one body cannot end for one purpose and go on for another.
+        What was recorded before is destroyed for them, in recordings that were closed before too,
+        unless a purpose lets it stay.
+
+        Args:
+            gone: The purposes.
+            why: The reason.
+            more: Another recording may follow.
+            closing: It is sealed next.
         """
-        names = {one.purpose for one in gone}
-        hit = tuple(one for one in self._purposes if one.purpose in names)
-        if not self.is_live or not hit:
+        staying = {one.purpose for one in gone if one.choice.effect is ChoiceEffect.STOP}
+        ending = {one.purpose for one in gone}
+        left, hit = self._without(ending)
+        shredded = tuple(dict.fromkeys(one.purpose for one in gone if one.purpose not in staying))
+        if hit and not left and not ending & staying & self.serves:
+            return self.discard(why, shredded if self._earlier else None, more=more)
+        reached = self.serves.union(self._earlier)
+        dropped = tuple(name for name in shredded if name in reached)
+        commands: list[Command] = [DropPurposes(dropped, why)] if dropped else []
+        if not hit:
+            return commands
+        self._purposes = tuple(one for one in self._purposes if one.purpose not in dropped)
+        return commands if closing else [*commands, *self.end(ending & staying, why, more=more)]
+
+    def end(self, purposes: Collection[str], why: str, *, more: bool) -> list[Command]:
+        """Record no further for these purposes; what there is stays, and goes on for those left.
+
+        Args:
+            purposes: Their ids.
+            why: The reason.
+            more: Another recording may follow.
+        """
+        left, hit = self._without(purposes)
+        if not hit:
             return []
-        left = tuple(one for one in self._purposes if one not in hit)
-        staying = () if left else tuple(one for one in hit if one.choice.effect is ChoiceEffect.STOP)
-        if not left and not staying:
-            return self.discard(why)
-        self._purposes = left or staying
-        dropped = tuple(one.purpose for one in hit if one not in staying)
-        drop: list[Command] = [DropPurposes(dropped, why)] if dropped else []
-        return drop if left else [*drop, *self.seal(why)]
+        if not left:
+            return self.seal(why, more=more)
+        if not self.runs or self._opening is None:  # there is as good as nothing for them yet
+            self._purposes = left
+            return [DropPurposes(tuple(one.purpose for one in hit), why, earlier=False)]
+        return self._part(left, _narrowed(self._opening, left), why, guarded=False)
+
+    def _without(self, purposes: Collection[str]) -> tuple[tuple[PurposePlan, ...], tuple[PurposePlan, ...]]:
+        """Those of its purposes that are left without these, and those that are not."""
+        live = self._purposes if self.is_live else ()
+        return (
+            tuple(one for one in live if one.purpose not in purposes),
+            tuple(one for one in live if one.purpose in purposes),
+        )
+
+    def _part(
+        self, purposes: tuple[PurposePlan, ...], following: OpenRecording, why: str, *, guarded: bool
+    ) -> list[Command]:
+        """Close what runs, and go on in another."""
+        self._leave()
+        self._move(Symbol.RECORDING_PARTED)
+        self._move(Symbol.RECORDING_REQUESTED)
+        self._purposes, self._opening, self.follows = purposes, following, True
+        return [PartRecording(why, following, guarded)]
+
+    def _leave(self) -> None:
+        """What it serves now was recorded before."""
+        self._earlier = tuple(dict.fromkeys((*self._earlier, *(one.purpose for one in self._purposes))))
+        self.follows = False
 
     def opened(self, event: RecordingOpened, now: float) -> list[Command]:
         """It exists."""
         if self.state is not Recording.OPENING:
             return []  # sealed before it was open: the recorder closes it in that order
         self._move(Symbol.RECORDING_OPENED)
-        self.name = event.recording
+        self.name = f"{self.name},{event.recording}" if self.name else event.recording
         named = NameRecording(event.recording)
+        followed, self.follows = self.follows, False
         if self.causes:
             self._move(Symbol.RECORDING_PAUSED)  # PauseRecording was sent when its cause came
+            return [named]
+        if followed:
+            self._tell_again(now)
             return [named]
         return [named, *self._tell_staff(now)]
 
     def fail(self, why: str) -> list[Command]:
         """The recorder lost it; what it holds is kept for salvage."""
+        self._leave()
         self._move(Symbol.RECORDING_FAILED)
         purposes = ",".join(one.purpose for one in self._purposes)
         return [
@@ -158,22 +273,37 @@ class CallRecording:
             SealRecording("recorder failed"),
         ]
 
-    def seal(self, why: str) -> list[Command]:
-        """Close what is open, for good; pauses are over."""
+    def seal(self, why: str, *, more: bool = False) -> list[Command]:
+        """Close what is open; pauses of staff are over. For good, unless ``more`` may follow."""
         self.until = None
         if not self.is_live:
             return []
-        self._move(Symbol.RECORDING_CLOSED)
+        self._leave()
+        self._over(Symbol.RECORDING_CLOSED, more=more)
         return [SealRecording(why)]
 
-    def discard(self, why: str) -> list[Command]:
-        """Destroy what is open; nobody is told its name any more."""
+    def discard(
+        self, why: str, purposes: tuple[str, ...] | None = None, *, more: bool = False
+    ) -> list[Command]:
+        """Destroy what is open; nobody is told its name any more.
+
+        Args:
+            why: The reason.
+            purposes: What is destroyed of recordings that were closed before; None: there is none.
+            more: Another recording may follow.
+        """
         if not self.is_live:
             return []
-        self._move(Symbol.RECORDING_DISCARDED)
+        self._over(Symbol.RECORDING_DISCARDED, more=more)
         self.until = None
         unnamed = [NameRecording("")] if self.name else []
-        return [DiscardRecording(why), *unnamed]
+        return [DiscardRecording(why, purposes), *unnamed]
+
+    def _over(self, symbol: Symbol, *, more: bool) -> None:
+        self._move(Symbol.RECORDING_PARTED if more else symbol)
+        self.follows = False
+        if more:
+            self.causes -= _TIMED | {PauseCause.NOTICE}
 
     def give_up(self, why: str) -> list[Command]:
         """Somebody joins who is never recorded: destroy it, but for what a statute orders (C-8, C-5).
@@ -183,9 +313,10 @@ class CallRecording:
         """
         statutory = self._plan.statutory if self._plan is not None else frozenset()
         kept = tuple(one for one in self._purposes if one.purpose in statutory)
-        if not self.is_live or not kept:
-            return self.discard(why)
-        gone = tuple(one.purpose for one in self._purposes if one not in kept)
+        served = (*self._earlier, *(one.purpose for one in self._purposes if self.is_live))
+        gone = tuple(dict.fromkeys(name for name in served if name not in statutory))
+        if self.is_live and not kept:
+            return self.discard(why, gone if self._earlier else None)
         self._purposes = kept
         drop: list[Command] = [DropPurposes(gone, why)] if gone else []
         return [*drop, *self.seal(why)]
@@ -244,6 +375,17 @@ class CallRecording:
             ]
         return [ResumeRecording(self._agreement.codecs)] if self.state in _RUNNING else []
 
+    def resume_told(self, now: float) -> list[Command]:
+        """Everybody was told of what must be: no cause is left for want of that."""
+        if PauseCause.NOTICE not in self.causes:
+            return self.resume(PauseCause.PARTY, now)
+        self.causes -= {PauseCause.PARTY}
+        return self.resume(PauseCause.NOTICE, now)
+
+    def resume_if(self, cause: PauseCause, now: float) -> list[Command]:
+        """One cause less, if it is one."""
+        return self.resume(cause, now) if cause in self.causes else []
+
     def beep_again(self, now: float) -> list[Command]:
         """Staff are still recorded, and hear it."""
         self.beep_at = now + REPEATED_EVERY_S
@@ -258,10 +400,31 @@ class CallRecording:
         if self._plan is None:
             return []
         joined, self._joined = self._joined, False
-        if self._plan.staff_notice is StaffNotice.BEEP_REPEAT:
-            self.beep_at = now + REPEATED_EVERY_S
+        self._tell_again(now)
         return self._tones.tell_staff(self._plan, joined=joined)
+
+    def _tell_again(self, now: float) -> None:
+        if self._plan is not None and self._plan.staff_notice is StaffNotice.BEEP_REPEAT:
+            self.beep_at = now + REPEATED_EVERY_S
 
     def _move(self, symbol: Symbol) -> None:
         self.state = states.advance(states.RECORDING, self.state, symbol)
         self.beep_at = None
+
+
+def _narrowed(opened: OpenRecording, left: Sequence[PurposePlan]) -> OpenRecording:
+    """The same for some of its purposes, under the announcements that were heard."""
+    first = FurtherPurpose(
+        opened.purpose, opened.legal_basis, opened.retention, opened.notice, opened.from_end
+    )
+    each = {one.purpose: one for one in (first, *opened.further)}
+    lead, *others = (each[one.purpose] for one in left)
+    return replace(
+        opened,
+        purpose=lead.purpose,
+        legal_basis=lead.legal_basis,
+        retention=lead.retention,
+        notice=lead.notice,
+        from_end=lead.from_end,
+        further=tuple(others),
+    )

@@ -73,9 +73,9 @@ class Choice(Enum):
 
 
 class Recording(Enum):
-    """The one recording a call may have."""
+    """What is recorded of a call: one recording, or several in sequence, each for other purposes."""
 
-    OFF = auto()
+    OFF = auto()  # none yet, or none until staff ask for the next
     OPENING = auto()  # asked of the recorder; audio waits in memory
     ON = auto()
     PAUSED = auto()  # a party is on hold: silence of the right length
@@ -91,6 +91,7 @@ class PauseCause(Enum):
     KEYS = "keys"  # staff asked for it by key or INFO
     OPERATOR = "operator"  # asked for through the control interface
     PARTY = "party"  # somebody joined who has not heard the announcement
+    NOTICE = "notice"  # a purpose that staff asked for meanwhile is being announced
     PREFERENCE = "preference"  # a record-aware telephone asked for it (RFC 7866)
 
 
@@ -114,14 +115,18 @@ class Symbol(Enum):
     NOTICE_FAILED = auto()
     NOTICE_DECLINED = auto()
     NOTICE_ASSERTED = auto()
+    NOTICE_KEPT = auto()
+    NOTICE_SET_ASIDE = auto()
     CHOICE_OFFERED = auto()
     CHOICE_ACCEPTED = auto()
     CHOICE_REFUSED = auto()
+    CHOICE_LAPSED = auto()
     RECORDING_REQUESTED = auto()
     RECORDING_OPENED = auto()
     RECORDING_PAUSED = auto()
     RECORDING_RESUMED = auto()
     RECORDING_CLOSED = auto()
+    RECORDING_PARTED = auto()
     RECORDING_FAILED = auto()
     RECORDING_DISCARDED = auto()
 
@@ -193,16 +198,23 @@ NOTICE: Final[NoticeTable] = {
     },
     Notice.DUE: {
         _S.NOTICE_STARTED: Notice.PLAYING,
+        _S.NOTICE_KEPT: Notice.COMPLETED,
+        _S.NOTICE_SET_ASIDE: Notice.WAITING,
         _S.NOTICE_FAILED: Notice.FAILED,
         _S.NOTICE_DECLINED: Notice.DECLINED,
     },
     Notice.PLAYING: {
         _S.NOTICE_COMPLETED: Notice.COMPLETED,
         _S.NOTICE_REPEATED: Notice.DUE,
+        _S.NOTICE_KEPT: Notice.COMPLETED,  # of a further purpose; what was told before stands
+        _S.NOTICE_SET_ASIDE: Notice.WAITING,
         _S.NOTICE_FAILED: Notice.FAILED,
         _S.NOTICE_DECLINED: Notice.DECLINED,
     },
-    Notice.COMPLETED: {_S.NOTICE_REPEATED: Notice.DUE},  # somebody joined; what is recorded is paused
+    Notice.COMPLETED: {
+        _S.NOTICE_REPEATED: Notice.DUE,  # somebody joined, or staff ask for more; what is recorded is paused
+        _S.NOTICE_SET_ASIDE: Notice.WAITING,  # nothing is left but what staff may ask for
+    },
     Notice.FAILED: {},
     Notice.DECLINED: {},
 }
@@ -226,10 +238,12 @@ CHOICE: Final[ChoiceTable] = {
     Choice.OPEN: {
         _S.CHOICE_ACCEPTED: Choice.GIVEN,
         _S.CHOICE_REFUSED: Choice.REFUSED,
+        _S.CHOICE_LAPSED: Choice.NOT_OFFERED,  # staff ended the purpose, or it could not be announced
     },
     Choice.GIVEN: {
         _S.CHOICE_OFFERED: Choice.OPEN,  # to somebody who joined
         _S.CHOICE_REFUSED: Choice.REFUSED,
+        _S.CHOICE_LAPSED: Choice.NOT_OFFERED,
     },
     Choice.REFUSED: {},
 }
@@ -238,18 +252,21 @@ RECORDING: Final[RecordingTable] = {
     Recording.OFF: {_S.RECORDING_REQUESTED: Recording.OPENING},
     Recording.OPENING: {
         _S.RECORDING_OPENED: Recording.ON,
+        _S.RECORDING_PARTED: Recording.OFF,
         _S.RECORDING_CLOSED: Recording.SEALED,
         _S.RECORDING_FAILED: Recording.ABORTED,
         _S.RECORDING_DISCARDED: Recording.DISCARDED,
     },
     Recording.ON: {
         _S.RECORDING_PAUSED: Recording.PAUSED,
+        _S.RECORDING_PARTED: Recording.OFF,  # closed or destroyed, and another may follow
         _S.RECORDING_CLOSED: Recording.SEALED,
         _S.RECORDING_FAILED: Recording.ABORTED,
         _S.RECORDING_DISCARDED: Recording.DISCARDED,
     },
     Recording.PAUSED: {
         _S.RECORDING_RESUMED: Recording.ON,
+        _S.RECORDING_PARTED: Recording.OFF,
         _S.RECORDING_CLOSED: Recording.SEALED,
         _S.RECORDING_FAILED: Recording.ABORTED,
         _S.RECORDING_DISCARDED: Recording.DISCARDED,

@@ -71,9 +71,21 @@ class _Call:
     recording: str = ""
     broken: bool = False
     sealed: dict[str, Any] | None = None
+    over: set[str] = field(default_factory=set)
     ended: datetime | None = None
     diverted: str = ""
     summary: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ids(self) -> list[str]:
+        """Its recordings, as the call says at its end."""
+        return [one for one in str(self.summary["recording"]).split(",") if one]
+
+    def close(self, fields: dict[str, Any]) -> None:
+        """One of its recordings is over: sealed, of which there are facts, or destroyed."""
+        self.over.add(str(fields.get("recording", "")))
+        if "ring_dropped" in fields:
+            self.sealed = _together(self.sealed, fields)
 
 
 class CallDetails:
@@ -168,8 +180,8 @@ class CallDetails:
                     found.received[leg] += int(fields[f"{leg}_received"])
             case "recording.opened":
                 found.recording = str(fields["recording"])
-            case "recording.sealed":
-                found.sealed = fields
+            case "recording.sealed" | "recording.discarded":
+                found.close(fields)
             case "recording.failed":
                 found.broken = True
             case "disk.failed" if str(fields.get("what", "")).startswith("recording "):
@@ -250,7 +262,19 @@ def _has_all(found: _Call) -> bool:
     """Whether the call is over, and nothing more will be told of its recording."""
     if found.ended is None:
         return False
-    return found.summary["recording_state"] != "sealed" or found.sealed is not None or found.broken
+    if found.summary["recording_state"] != "sealed" or found.broken:
+        return True
+    return found.sealed is not None and found.over.issuperset(found.ids)
+
+
+def _together(earlier: dict[str, Any] | None, sealed: dict[str, Any]) -> dict[str, Any]:
+    """What is known of recordings in sequence: counts add up, of jitter the highest."""
+    if earlier is None:
+        return sealed
+    counted = {name for name, value in sealed.items() if isinstance(value, int)}
+    highest = {name for name in sealed if name.endswith("jitter_ms")}
+    both = {name: sealed[name] + earlier.get(name, 0) for name in counted - highest}
+    return {**sealed, **both, **{name: max(sealed[name], earlier.get(name, 0.0)) for name in highest}}
 
 
 def _result(found: _Call) -> RecordingResult:

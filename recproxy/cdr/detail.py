@@ -65,7 +65,8 @@ class CallDetail:
         purpose: Of its recording; empty if none was meant.
         notice: State of the announcement at the end.
         choice: What was said to being recorded.
-        recording: Id of the recording; empty if there was none.
+        recording: Id of the recording; of several in sequence theirs with commas, in order. Empty if there
+            was none.
         recording_result: What became of it.
         codec: Agreed for audio; empty without an answer.
         caller_received: RTP packets of the caller.

@@ -5,7 +5,8 @@
   announcement are announced by it once.
 * A yes that one purpose needs is needed for each that could be refused: silence is no.
 * A refusal is for the purposes whose keys were pressed; one that offers no refusal stays (C-5).
-* The call is refused without a recorder if one purpose wants that.
+* The call is refused without a recorder if one purpose wants that; one that staff start later does not.
+* What staff start by a key is announced when they do; what it needs a yes for is its own affair.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from recproxy.policy.decision import (
 )
 from recproxy.policy.purpose import Index, Kind, Purpose
 
-__all__ = ["Taking", "combined", "starting_together"]
+__all__ = ["Taking", "combined"]
 
 #: From what staff hear over and over to what they hear because all do.
 _LOUDEST: Final = (
@@ -58,20 +59,6 @@ class Taking:
     decline: DeclinePlan | None = None
 
 
-def starting_together(starts: Sequence[tuple[str, ...]]) -> tuple[bool, ...]:
-    """Tell which purposes of a call begin at the same moment; a recording has one beginning.
-
-    Args:
-        starts: For each purpose the keys by which staff start it; none: at once.
-
-    Returns:
-        For each whether it records the call: those that start at once before those that wait for
-        a key; of several keys the first.
-    """
-    chosen = () if () in starts else next(iter(starts), ())
-    return tuple(start == chosen for start in starts)
-
-
 def combined(
     taking: Sequence[Taking],
     version: str,
@@ -82,7 +69,7 @@ def combined(
     """Make one plan of all purposes that take a call.
 
     Args:
-        taking: One or more, in the order of the policy; they start together.
+        taking: One or more, in the order of the policy.
         version: Of the policy.
         jurisdiction: Countries whose rules were applied.
         fork: What a fork of the call must show; None if it is not announced elsewhere.
@@ -92,7 +79,8 @@ def combined(
     plans = _with_strictest_choice([one.plan for one in ordered])
     purposes = [one.purpose for one in ordered]
     lead = plans[0]
-    refuse = any(one.failure.recorder_down is OnFailure.REFUSE for one in purposes)
+    first = [one for one in purposes if not one.selection.keys] or purposes
+    refuse = any(one.failure.recorder_down is OnFailure.REFUSE for one in first)
     stop = any(one.announce.on_new_party is NewParty.STOP for one in purposes)
     told = {one.announce.staff for one in purposes}
     return RecordPlan(
@@ -107,7 +95,8 @@ def combined(
         policy_version=version,
         choice=lead.choice,
         pause=_pause(purposes),
-        start=purposes[0].selection.keys,
+        start=lead.start,
+        stop=lead.stop,
         purposes=plans,
         staff_notice=next(way for way in _LOUDEST if way in told),
         on_new_party=NewParty.STOP if stop else NewParty.REPLAY,
@@ -121,26 +110,25 @@ def combined(
 
 
 def _with_strictest_choice(plans: Sequence[PurposePlan]) -> tuple[PurposePlan, ...]:
-    """Where one needs a yes, what could be refused needs it too; what leaves no choice stays."""
-    asking = [plan.choice for plan in plans if plan.choice.mode is ChoiceMode.OPT_IN]
-    if not asking:
-        return tuple(plans)
-    accept = tuple(dict.fromkeys(keys for choice in asking for keys in choice.accept))
-    window_s = max(choice.window_s for choice in asking)
+    """Where one needs a yes, what starts with it and could be refused needs it too; the rest stays."""
+    asking: dict[tuple[str, ...], list[ChoicePlan]] = {}
+    for plan in plans:
+        if plan.choice.mode is ChoiceMode.OPT_IN:
+            asking.setdefault(plan.start, []).append(plan.choice)
     return tuple(
-        replace(plan, choice=_asking(plan.choice, accept, window_s))
-        if plan.choice.mode is ChoiceMode.OPT_OUT
+        replace(plan, choice=_asking(plan.choice, asking[plan.start]))
+        if plan.choice.mode is ChoiceMode.OPT_OUT and plan.start in asking
         else plan
         for plan in plans
     )
 
 
-def _asking(choice: ChoicePlan, accept: tuple[str, ...], window_s: float) -> ChoicePlan:
+def _asking(choice: ChoicePlan, asking: Sequence[ChoicePlan]) -> ChoicePlan:
     return replace(
         choice,
         mode=ChoiceMode.OPT_IN,
-        accept=accept,
-        window_s=window_s,
+        accept=tuple(dict.fromkeys(keys for one in asking for keys in one.accept)),
+        window_s=max(one.window_s for one in asking),
         refused_in=ChoiceWindow.CALL,
         effect=ChoiceEffect.STOP_AND_SHRED,
     )

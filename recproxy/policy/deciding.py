@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 
-from recproxy.policy.combining import Taking, combined, starting_together
+from recproxy.policy.combining import Taking, combined
 from recproxy.policy.decision import (
     CallQuestion,
     ChoiceMode,
@@ -26,7 +26,7 @@ from recproxy.policy.file import Line, PolicyFile, UnknownParty
 from recproxy.policy.forks import fork_announcement
 from recproxy.policy.hidden import ConfidentialNumbers, Sampler
 from recproxy.policy.numbers import Numbering, NumberPattern, plain
-from recproxy.policy.planning import choice_plan, decline_plan, language_keys, prompts_for, spoken, whisper
+from recproxy.policy.planning import choice_plan, decline_plan, prompts_for, spoken, whisper
 from recproxy.policy.profiles import STRICTEST, Profile, effective, profile_of, together
 from recproxy.policy.purpose import (
     Index,
@@ -199,20 +199,6 @@ class Policy:
 
     def verdicts(self, line: LineName, question: CallQuestion) -> Iterator[Verdict]:
         """What each purpose says of a call on a line that nothing exempts."""
-        each = tuple(self._each_alone(line, question))
-        taking = [verdict for verdict in each if verdict.passed is None]
-        starts = [self.purposes[verdict.purpose].selection.keys for verdict in taking]
-        late = {
-            verdict.purpose for verdict, now in zip(taking, starting_together(starts), strict=True) if not now
-        }
-        for verdict in each:
-            if verdict.purpose in late:
-                why = "staff start it by a key, and another purpose of the call starts otherwise"
-                yield Verdict(verdict.purpose, PassReason.NO_RULE, why)
-            else:
-                yield verdict
-
-    def _each_alone(self, line: LineName, question: CallQuestion) -> Iterator[Verdict]:
         profile = self.profile(line, question)
         internal = self._line_of(question.outside, question.trunk) is not None and not any(
             pattern.is_prefix and not pattern.first for pattern in self.lines[line].match
@@ -313,13 +299,15 @@ class Policy:
             audience=purpose.announce.audience,
             choice=choice_plan(purpose, profile),
             from_end=purpose.retention.start is RetentionStart.CALL_END,
-            languages=language_keys(purpose, profile),
+            start=purpose.selection.keys,
+            stop=purpose.selection.stop_keys,
         )
         return Taking(plan, purpose, decline_plan(name, purpose, language))
 
     def _fork(self, taking: tuple[PurposeName, ...], trunk: str) -> ForkAnnouncement | None:
         """What a fork must show, which tells of every purpose; None if one is not announced there."""
-        announces = [self.purposes[name].announce for name in taking]
+        at_once = [name for name in taking if not self.purposes[name].selection.keys] or taking
+        announces = [self.purposes[name].announce for name in at_once]
         shown = [
             fork_announcement(announce.fork, trunk, frozenset(announce.prompts.values()))
             for announce in announces

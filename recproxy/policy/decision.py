@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from enum import Enum
@@ -190,26 +191,11 @@ class DeclinePlan:
         purpose: What the statute orders.
         words: The text.
         target: Number that a call from outside goes on to then; empty: it ends.
-        others: The text in other languages that the party may choose.
     """
 
     purpose: str
     words: Phrase
     target: str = field(default="", repr=False)
-    others: tuple[Phrase, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class LanguageKey:
-    """A key that has an announcement said in another language.
-
-    Attributes:
-        keys: The sequence.
-        words: The announcement then.
-    """
-
-    keys: str
-    words: Phrase
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +211,8 @@ class PurposePlan:
         audience: Who must hear it.
         choice: How the parties say yes or no to this purpose.
         from_end: The term counts from the end of the recording.
-        languages: Other languages that the outside party may choose.
+        start: Key sequences by which staff ask for it; none: at once.
+        stop: Key sequences by which staff end it; it may be asked for again.
     """
 
     purpose: str
@@ -236,14 +223,8 @@ class PurposePlan:
     audience: Audience = Audience.BOTH
     choice: ChoicePlan = ChoicePlan()
     from_end: bool = False
-    languages: tuple[LanguageKey, ...] = ()
-
-    def spoken_in(self, language: str) -> PurposePlan:
-        """The same in another language; as it is if it has none in that."""
-        for one in self.languages:
-            if one.words.language == language:
-                return replace(self, prompt=one.words.prompt, language=language)
-        return self
+    start: tuple[str, ...] = ()
+    stop: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +280,7 @@ class RecordPlan:
         choice: How the parties say yes or no.
         pause: How staff pause.
         start: Key sequences by which staff ask for announcement and recording; none: at once.
+        stop: Key sequences by which staff end it.
         purposes: Every purpose of the call, the leading one first; empty for that one alone.
         staff_notice: How the staff learn of it.
         on_new_party: What happens when somebody joins.
@@ -322,6 +304,7 @@ class RecordPlan:
     choice: ChoicePlan = ChoicePlan()
     pause: PausePlan = PausePlan()
     start: tuple[str, ...] = ()
+    stop: tuple[str, ...] = ()
     purposes: tuple[PurposePlan, ...] = ()
     staff_notice: StaffNotice = StaffNotice.ANNOUNCEMENT
     on_new_party: NewParty = NewParty.REPLAY
@@ -346,18 +329,21 @@ class RecordPlan:
                 self.audience,
                 self.choice,
                 self.from_end,
+                self.start,
+                self.stop,
             ),
         )
 
-    def spoken_in(self, language: str) -> RecordPlan:
-        """The plan with what is said in another language, as far as it can be said in that."""
-        each = tuple(one.spoken_in(language) for one in self.each)
-        decline = self.decline
-        if decline is not None:
-            words = next((one for one in decline.others if one.language == language), decline.words)
-            decline = replace(decline, words=words)
-        lead = each[0]
-        return replace(self, prompt=lead.prompt, language=lead.language, purposes=each, decline=decline)
+    @property
+    def at_once(self) -> RecordPlan:
+        """The same without what staff ask for by a key, if anything is left."""
+        first = tuple(one for one in self.each if not one.start)
+        return replace(self, purposes=first) if 0 < len(first) < len(self.each) else self
+
+    @property
+    def waiting(self) -> frozenset[str]:
+        """Ids of the purposes that staff ask for by a key."""
+        return frozenset(one.purpose for one in self.each if one.start)
 
     @property
     def names(self) -> str:
@@ -366,9 +352,19 @@ class RecordPlan:
 
     @property
     def announcements(self) -> tuple[Words, ...]:
-        """What must be heard, in order: each text once, to everybody whom a purpose of it names."""
+        """What must be heard of all purposes together."""
+        return self.announcements_of([one.purpose for one in self.each])
+
+    def announcements_of(self, purposes: Collection[str]) -> tuple[Words, ...]:
+        """What must be heard, in order: each text once, to everybody whom a purpose of it names.
+
+        Args:
+            purposes: Ids of those that are to be told of.
+        """
         told: dict[tuple[str, str], Words] = {}
         for one in self.each:
+            if one.purpose not in purposes:
+                continue
             same = told.get((one.prompt, one.language))
             if same is None:
                 told[one.prompt, one.language] = Words(one.prompt, one.language, one.audience, (one.purpose,))

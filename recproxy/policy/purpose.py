@@ -167,6 +167,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         topic: Only calls that a header of the PBX or a code names this purpose for.
         code: What is dialled first to name it.
         keys: Key strings with which staff start a recording.
+        stop_keys: Key strings with which staff end it; what was recorded stays.
     """
 
     mode: SelectionMode
@@ -175,6 +176,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     topic: bool = False
     code: Annotated[str, Meta(pattern=r"^([*#][0-9*#]{1,8})?$", description='a code such as "*81"')] = ""
     keys: tuple[str, ...] = ()
+    stop_keys: tuple[str, ...] = ()
 
 
 class Scope(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -202,7 +204,6 @@ class Announce(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         speak_term: Whether the words say how long the recording is kept.
         on_new_party: What happens when somebody joins.
         fork: Who announces in calls that a recording client forks to us; None: nobody, so none is recorded.
-        language_keys: Keys by which the outside party, while it is played, has it said in another language.
     """
 
     prompts: Mapping[Language, PromptId]
@@ -212,7 +213,6 @@ class Announce(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     speak_term: bool
     on_new_party: NewParty
     fork: ForkAnnounce | None = None
-    language_keys: Mapping[str, Language] = msgspec.field(default_factory=dict)
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -20,6 +20,7 @@ from recproxy.media import Clock
 
 _SECOND_NS: Final = 1_000_000_000
 _NAP_NS: Final = 10_000_000
+_NEVER: Final = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,27 @@ class Open:
     call: str
     stream: int
     start_ns: int
+    plan: OpenRecording
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Close the recording at an instant, and go on in another from the same.
+
+    Attributes:
+        call: Of which call.
+        at_ns: The instant.
+        ripe_ns: When all that arrived before it has its place; not earlier.
+        reason: Why the first ends.
+        dropped: Packets of the first that never reached the ring.
+        plan: What the other is.
+    """
+
+    call: str
+    at_ns: int
+    ripe_ns: int
+    reason: str
+    dropped: int
     plan: OpenRecording
 
 
@@ -61,19 +83,28 @@ class Seal:
 
 @dataclass(frozen=True, slots=True)
 class Discard:
-    """A party said no: destroy what there is."""
+    """A party said no: destroy what there is; of what was closed before only for ``purposes``, or all."""
 
     call: str
     reason: str
+    purposes: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Drop:
-    """A party said no to some of the purposes: destroy the keys for them."""
+    """A party said no to some of the purposes: destroy the keys for them, of what was closed before too."""
 
     call: str
     purposes: tuple[str, ...]
     reason: str
+    earlier: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """The call is over: nobody can say no to what was recorded of it any more."""
+
+    call: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +141,7 @@ class Stop:
     call: str = ""
 
 
-Job = Open | Pause | Resume | Seal | Discard | Drop | Audit | Listen | Swap | Stop
+Job = Open | Part | Pause | Resume | Seal | Discard | Drop | Forget | Audit | Listen | Swap | Stop
 
 
 class Inbox:
@@ -152,16 +183,28 @@ class Inbox:
         Returns:
             False at that instant, even if jobs wait.
         """
-        left = (until_ns - self._clock.monotonic_ns()) / _SECOND_NS
-        if left <= 0:
-            return False
-        if not self._waiting:
+        while (now := self._clock.monotonic_ns()) < until_ns:
+            self.take_in()
+            ripe_ns = self._ripe_ns()
+            if ripe_ns <= now:
+                return True
             try:
-                self._waiting.append(self._queue.get(timeout=left))
+                self._waiting.append(self._queue.get(timeout=(min(ripe_ns, until_ns) - now) / _SECOND_NS))
             except queue.Empty:
-                return False
-        self.take_in()
-        return True
+                return ripe_ns < until_ns
+        return False
+
+    def _ripe_ns(self) -> int:
+        """When the first of those that wait can be carried out; never without any."""
+        ripe_ns, behind = _NEVER, set[str]()
+        for job in self._waiting:
+            if job.call in behind or (behind and isinstance(job, Stop)):
+                continue
+            if not isinstance(job, Part):
+                return 0
+            ripe_ns = min(ripe_ns, job.ripe_ns)
+            behind.add(job.call)
+        return ripe_ns
 
     def gather(self, until_ns: int, most: int) -> None:
         """Let a job wait for others to come.
@@ -192,6 +235,7 @@ class Inbox:
         Returns:
             The jobs, in order; what stays waits in order too. ``Stop`` comes alone, last.
         """
+        now = self._clock.monotonic_ns()
         taken: list[Job] = []
         left: deque[Job] = deque()
         closed: set[str] = set()
@@ -203,12 +247,13 @@ class Inbox:
                 else:
                     taken.append(job)
                 break
-            if job.call in closed or (isinstance(job, Open | Seal) and most <= 0):
+            unripe = isinstance(job, Part) and job.ripe_ns > now
+            if unripe or job.call in closed or (isinstance(job, Open | Part | Seal) and most <= 0):
                 closed.add(job.call)
                 left.append(job)
                 continue
             taken.append(job)
-            if isinstance(job, Open | Seal):
+            if isinstance(job, Open | Part | Seal):
                 closed.add(job.call)
                 most -= 1
         left.extend(self._waiting)
@@ -229,8 +274,12 @@ class Inbox:
         return taken
 
     def ends(self) -> dict[str, int]:
-        """When each call ends whose seal waits."""
-        return {job.call: job.end_ns for job in self._waiting if isinstance(job, Seal)}
+        """When each recording ends whose seal, or whose parting, waits."""
+        ends: dict[str, int] = {}
+        for job in self._waiting:
+            if isinstance(job, Seal | Part):
+                ends.setdefault(job.call, job.ripe_ns if isinstance(job, Part) else job.end_ns)
+        return ends
 
     def openings(self) -> list[str]:
         """Calls whose opening waits."""

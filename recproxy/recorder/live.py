@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from recproxy.call.events import Codec, LegName
 from recproxy.eventlog import CHANNEL_COUNTS
-from recproxy.recorder.jobs import Pause, Resume, Seal
+from recproxy.recorder.jobs import Part, Pause, Resume, Seal
 from rtp import CodecSpec, Run, Side, SortedBatch, Timeline, TimelineFacts
-from storage import ChannelFacts, RecordingId, RecordingWriter, SealFacts
+from storage import AudioFormat, ChannelFacts, RecordingId, RecordingWriter, SealFacts
 
 Packets = tuple[Run, SortedBatch]
 """Packets of one side, and the batch they came in."""
 
-_CHANNEL_FIELDS: Final = tuple(field.name for field in fields(ChannelFacts))
+_CHANNEL_FIELDS: Final = tuple(each.name for each in fields(ChannelFacts))
+_COUNTED: Final = tuple(name for name in _CHANNEL_FIELDS if name != "jitter_ms")
 _SEALED_LINE: Final = (*CHANNEL_COUNTS, "jitter_ms")
+
+
+@dataclass(frozen=True, slots=True)
+class Pausing:
+    """A time in which nothing was recorded; ``until_ns`` is None while it lasts."""
+
+    from_ns: int
+    until_ns: int | None = None
+
+    def lasted_ns(self, end_ns: int) -> int:
+        """How long it took, until an instant."""
+        return max(0, (end_ns if self.until_ns is None else min(self.until_ns, end_ns)) - self.from_ns)
 
 
 @dataclass(slots=True)
@@ -30,12 +43,10 @@ class Live:
         stream: Of the relay.
         timeline: Makes frames of packets.
         writer: Takes them.
-        frame_bytes: Size of a frame.
-        rate_hz: Frames a second.
+        audio: Format of its frames.
         frames: Written so far.
-        pauses: How many there were.
-        paused_ns: How long they took, but for the one that lasts.
-        paused_at: When that began.
+        pauses: From when to when nothing was recorded; the last may last.
+        before: What was counted on this timeline for the recording that this one goes on from.
     """
 
     call: str
@@ -44,12 +55,10 @@ class Live:
     stream: int
     timeline: Timeline
     writer: RecordingWriter
-    frame_bytes: int
-    rate_hz: int
+    audio: AudioFormat
     frames: int = 0
-    pauses: int = 0
-    paused_ns: int = 0
-    paused_at: int | None = None
+    pauses: list[Pausing] = field(default_factory=list)
+    before: dict[Side, ChannelFacts] = field(default_factory=dict)
 
     @property
     def purpose(self) -> str:
@@ -61,14 +70,12 @@ class Live:
         match job:
             case Pause():
                 self.timeline.pause(job.at_ns)
-                if self.paused_at is None:
-                    self.paused_at = job.at_ns
-                    self.pauses += 1
+                if not self.pauses or self.pauses[-1].until_ns is not None:
+                    self.pauses.append(Pausing(job.at_ns))
             case Resume():
                 self.timeline.resume(job.at_ns, specs(job.codecs))
-                if self.paused_at is not None:
-                    self.paused_ns += job.at_ns - self.paused_at
-                    self.paused_at = None
+                if self.pauses and self.pauses[-1].until_ns is None:
+                    self.pauses[-1] = Pausing(self.pauses[-1].from_ns, job.at_ns)
 
     def advance(self, packets: list[Packets], until_ns: int) -> None:
         """Place packets and write what became final.
@@ -85,20 +92,48 @@ class Live:
         Raises:
             StorageError: It cannot be written.
         """
-        if self.paused_at is not None:
-            self.paused_ns += max(0, job.end_ns - self.paused_at)
         self._feed(packets)
         self._write(self.timeline.finish(job.end_ns))
+        return self._sum_up(job, job.end_ns, ended)
+
+    def cut(self, packets: list[Packets], job: Part, ended: datetime) -> SealFacts:
+        """Place the packets until now, write all that lies before an instant, and sum up.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
+        self.advance(packets, job.ripe_ns)
+        return self._sum_up(job, job.at_ns, ended)
+
+    def go_on(self, at_ns: int) -> tuple[list[Pausing], dict[Side, ChannelFacts]]:
+        """What a recording that goes on from this one at an instant begins with."""
+        pauses = [
+            Pausing(max(pause.from_ns, at_ns), pause.until_ns)
+            for pause in self.pauses
+            if pause.until_ns is None or pause.until_ns > at_ns
+        ]
+        return pauses, {side: _channel(self.timeline.facts(side)) for side in Side}
+
+    def _sum_up(self, job: Part | Seal, end_ns: int, ended: datetime) -> SealFacts:
+        paused = [pause.lasted_ns(end_ns) for pause in self.pauses if pause.from_ns < end_ns]
         return SealFacts(
             ended=ended,
             frames=self.frames,
-            caller=_channel(self.timeline.facts(Side.CALLER)),
-            callee=_channel(self.timeline.facts(Side.CALLEE)),
+            caller=self._counted(Side.CALLER),
+            callee=self._counted(Side.CALLEE),
             dropped_packets=job.dropped,
-            paused=timedelta(microseconds=self.paused_ns // 1000),
+            paused=timedelta(microseconds=sum(paused) // 1000),
             reason=job.reason,
-            pauses=self.pauses,
+            pauses=len(paused),
         )
+
+    def _counted(self, side: Side) -> ChannelFacts:
+        """The counts of a channel since this recording began; the jitter is the highest of the timeline."""
+        now, before = _channel(self.timeline.facts(side)), self.before.get(side)
+        if before is None:
+            return now
+        grown = {name: getattr(now, name) - getattr(before, name) for name in _COUNTED}
+        return replace(now, **grown)
 
     def sealed_fields(self, facts: SealFacts) -> tuple[tuple[str, str | int | float], ...]:
         """What the event log says of it."""
@@ -108,7 +143,7 @@ class Live:
             ("expiry", max(self.terms.values()).isoformat(timespec="seconds")),
             ("reason", facts.reason),
             ("frames", facts.frames),
-            ("duration_s", round(facts.frames / self.rate_hz, 3)),
+            ("duration_s", round(facts.frames / self.audio.rate_hz, 3)),
             ("pauses", facts.pauses),
             ("paused_ms", facts.paused // timedelta(milliseconds=1)),
             ("ring_dropped", facts.dropped_packets),
@@ -125,7 +160,7 @@ class Live:
     def _write(self, frames: bytes) -> None:
         if frames:
             self.writer.write(frames)
-            self.frames += len(frames) // self.frame_bytes
+            self.frames += len(frames) // self.audio.frame_bytes
 
 
 def specs(codecs: tuple[Codec, ...]) -> dict[int, CodecSpec]:

@@ -9,7 +9,7 @@ from typing import Final
 from recproxy.call.commands import NoticeFacts, OpenRecording
 from recproxy.epochkeys import EpochKeys, Wrapping
 from recproxy.recorder.jobs import Open
-from recproxy.recorder.live import specs
+from recproxy.recorder.live import Live, specs
 from recproxy.subject import NumberIndexer
 from rtp import Encoding, Timeline, choose_format
 from storage import AudioFormat, NoticeProof, OpenRequest, Parties, PurposeTerm, RecordingId, RecordingTags
@@ -62,6 +62,7 @@ def prepare(
     indexer: NumberIndexer | None,
     began: datetime,
     epochs: EpochKeys | None = None,
+    after: Live | None = None,
 ) -> Prepared:
     """Settle what a recording is: its format, its tags, whom it can be found by.
 
@@ -73,6 +74,7 @@ def prepare(
         began: Its start by the wall clock, which may have been set back: it never
             starts before its notice was heard.
         epochs: Says whom it is wrapped to; None for the store's recipients, whatever it is for.
+        after: Recording of the call that it goes on from, on one timeline; None if from none.
 
     Returns:
         What to open.
@@ -84,9 +86,12 @@ def prepare(
     plan, facts = job.plan, job.plan.facts
     told = [plan.notice, *(further.notice for further in plan.further)]
     started = max(began, *(notice.completed for notice in told))
-    layout = choose_format(specs(plan.codecs).values())
-    audio = AudioFormat(_ENCODINGS[layout.encoding], layout.rate_hz)
-    timeline = Timeline(layout, specs(plan.codecs), job.start_ns, reorder_ms=config.reorder_ms)
+    if after is None:
+        layout = choose_format(specs(plan.codecs).values())
+        audio = AudioFormat(_ENCODINGS[layout.encoding], layout.rate_hz)
+        timeline = Timeline(layout, specs(plan.codecs), job.start_ns, reorder_ms=config.reorder_ms)
+    else:
+        audio, timeline = after.audio, after.timeline
     tags = RecordingTags(
         recording=recording,
         call=job.call,

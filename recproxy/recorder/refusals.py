@@ -28,6 +28,8 @@ class Refusals:
         self._doomed: list[tuple[Live, str]] = []
         self._ending: list[tuple[Live, str, str]] = []
         self._told: set[tuple[str, str]] = set()
+        self._closed: dict[str, list[Live]] = {}
+        self._withdrawn: list[tuple[Live, str, str]] = []
 
     def discard(self, live: Live, reason: str) -> None:
         """Destroy a recording; it is never sealed."""
@@ -39,6 +41,24 @@ class Refusals:
         if live.terms.pop(purpose, None) is None:
             return
         self._ending.append((live, purpose, reason))
+        self.again()
+
+    def closed(self, live: Live) -> None:
+        """A recording of a call that goes on is closed: a no to one of its purposes reaches it still."""
+        self._closed.setdefault(live.call, []).append(live)
+
+    def forget(self, call: str) -> None:
+        """The call is over."""
+        self._closed.pop(call, None)
+
+    def withdraw(self, call: str, purposes: tuple[str, ...] | None, reason: str) -> None:
+        """Destroy what was closed before, for these purposes or for all."""
+        for live in self._closed.get(call, []):
+            for purpose in tuple(live.terms) if purposes is None else purposes:
+                if len(live.terms) > 1:
+                    self.drop(live, purpose, reason)
+                elif live.terms.pop(purpose, None) is not None:
+                    self._withdrawn.append((live, purpose, reason))
         self.again()
 
     def again(self) -> None:
@@ -63,6 +83,17 @@ class Refusals:
                 continue
             fields = (("recording", live.recording.text), ("purpose", purpose), ("reason", reason))
             self._note(live.call, Note("recording.purpose_ended", fields))
+
+        withdrawn, self._withdrawn = self._withdrawn, []
+        for live, purpose, reason in withdrawn:
+            try:
+                self._store.withdraw(live.recording, reason)
+            except StorageError as err:
+                self._withdrawn.append((live, purpose, reason))
+                self._resists(live, f"withdrawing recording {live.recording.text}", err)
+                continue
+            fields = (("recording", live.recording.text), ("purpose", purpose), ("reason", reason))
+            self._note(live.call, Note("recording.discarded", fields))
 
     def _resists(self, live: Live, what: str, err: StorageError) -> None:
         """Say so once for each reason: it is tried at every sync."""

@@ -28,11 +28,13 @@ from recproxy.recorder.jobs import (
     Audit,
     Discard,
     Drop,
+    Forget,
     Inbox,
     Job,
     Listen,
     Open,
     Pace,
+    Part,
     Pause,
     Resume,
     Seal,
@@ -48,8 +50,9 @@ from recproxy.recorder.seals import Finished, Seals
 from recproxy.recorder.sides import Sides
 from recproxy.subject import NumberIndexer
 from rtp import Fork, RtpError, sort_batch
-from storage import RecordingId, RecordingStore, RecordingWriter, StorageError
+from storage import RecordingId, RecordingStore, RecordingWriter, SealFacts, StorageError
 
+_MS_NS: Final = 1_000_000
 _SECOND_NS: Final = 1_000_000_000
 _GATHER_NS: Final = 50_000_000
 """A job waits this long for others: openings and seals share their syncs."""
@@ -156,13 +159,22 @@ class Recorder:
         """Nothing arrives after ``end_ns``: close for good; ``dropped`` packets never reached the ring."""
         self._inbox.put(Seal(call, end_ns, reason, dropped))
 
-    def discard(self, call: str, reason: str) -> None:
-        """A party said no: destroy what there is; answered by nothing."""
-        self._inbox.put(Discard(call, reason))
+    def part(self, call: str, at_ns: int, reason: str, dropped: int, plan: OpenRecording) -> None:
+        """Close the recording at ``at_ns`` and go on in another from then; answered by an event."""
+        ripe_ns = at_ns + self._config.reorder_ms * _MS_NS
+        self._inbox.put(Part(call, at_ns, ripe_ns, reason, dropped, plan))
 
-    def drop(self, call: str, purposes: tuple[str, ...], reason: str) -> None:
-        """A party said no to some of its purposes: destroy their keys; answered by nothing."""
-        self._inbox.put(Drop(call, purposes, reason))
+    def discard(self, call: str, reason: str, purposes: tuple[str, ...] | None = None) -> None:
+        """A party said no: destroy what there is, and of what was closed before these purposes, or all."""
+        self._inbox.put(Discard(call, reason, purposes))
+
+    def drop(self, call: str, purposes: tuple[str, ...], reason: str, *, earlier: bool = True) -> None:
+        """A party said no to some purposes: destroy their keys, also of what is closed if ``earlier``."""
+        self._inbox.put(Drop(call, purposes, reason, earlier))
+
+    def forget(self, call: str) -> None:
+        """The call is over."""
+        self._inbox.put(Forget(call))
 
     def listen(self, call: str, stream: int, payload_types: frozenset[int]) -> None:
         """Tell the keys pressed in a stream, by these payload types; none: no longer."""
@@ -221,7 +233,7 @@ class Recorder:
             self._seal_together(seals)
             self._pace.took(self._clock.monotonic_ns() - started, len(opens) + len(seals))
 
-    def _do(self, job: Job) -> None:
+    def _do(self, job: Job) -> None:  # noqa: C901 - one row a job
         match job:
             case Open():
                 self._open_together([job])
@@ -235,7 +247,9 @@ class Recorder:
                 self._discard(job)
             case Drop():
                 self._drop(job)
-            case Listen() | Swap():
+            case Part():
+                self._part(job)
+            case Listen() | Swap() | Forget():
                 self._attend(job)
             case Audit():
                 self._evidence.add(job.call, job.note)
@@ -255,13 +269,16 @@ class Recorder:
         except Exception as err:  # noqa: BLE001 - the boundary: one recording's fault ends that recording only
             self._lose(live, _why(err), type(err).__name__)
 
-    def _open_together(self, jobs: list[Open]) -> None:
+    def _open_together(self, jobs: list[Open], after: Live | None = None) -> None:
+        """Open recordings; a single one may go on from another."""
         prepared: list[Prepared] = []
         for job in jobs:
             recording = RecordingId(self._new_id())
             try:
                 began = self._wall(job.start_ns)
-                prepared.append(prepare(job, recording, self._config, self._index, began, self._epochs))
+                prepared.append(
+                    prepare(job, recording, self._config, self._index, began, self._epochs, after)
+                )
             except Exception as err:  # noqa: BLE001 - the boundary: one recording's fault ends that one only
                 self._not_opened(job, recording, err)
         if not prepared:
@@ -275,7 +292,7 @@ class Recorder:
             if isinstance(writer, StorageError):
                 self._not_opened(each.job, each.request.tags.recording, writer)
             else:
-                self._opened(each, writer)
+                self._opened(each, writer, after)
 
     def _not_opened(self, job: Open, recording: RecordingId, err: Exception) -> None:
         self._lost[job.call] = job.stream
@@ -283,7 +300,7 @@ class Recorder:
         self._audit_failure(job.call, recording, names_of(job.plan))
         self._fail(job.call, recording, _why(err))
 
-    def _opened(self, prepared: Prepared, writer: RecordingWriter) -> None:
+    def _opened(self, prepared: Prepared, writer: RecordingWriter, after: Live | None = None) -> None:
         job, tags, audio = prepared.job, prepared.request.tags, prepared.request.audio
         live = self._live[job.call] = Live(
             call=job.call,
@@ -292,9 +309,10 @@ class Recorder:
             stream=job.stream,
             timeline=prepared.timeline,
             writer=writer,
-            frame_bytes=audio.frame_bytes,
-            rate_hz=audio.rate_hz,
+            audio=audio,
         )
+        if after is not None:
+            live.pauses, live.before = after.go_on(job.start_ns)
         self._post(job.call, RecordingOpened(tags.recording.text))
         fields = (
             ("recording", tags.recording.text),
@@ -317,7 +335,8 @@ class Recorder:
     def _hold_early(self) -> None:
         """Carry out waiting pauses, their ends, and whom to listen to: packets are measured by them.
 
-        They may overtake other jobs: once a recording is open, nothing but its seal can follow them.
+        They may overtake other jobs: once a recording is open, nothing but its seal, or another on the
+        same timeline, can follow them.
         """
         self._inbox.take_in()
         for job in self._inbox.take_early(frozenset(self._live)):
@@ -336,7 +355,10 @@ class Recorder:
                 if run.stream not in muted:
                     self._packets.setdefault(run.stream, []).append((run, ranked))
 
-    def _attend(self, job: Listen | Swap) -> None:
+    def _attend(self, job: Listen | Swap | Forget) -> None:
+        if isinstance(job, Forget):
+            self._refusals.forget(job.call)
+            return
         if isinstance(job, Swap):
             self._sides.swap(job.stream, job.at_ns, swapped=job.swapped)
             return
@@ -354,10 +376,29 @@ class Recorder:
             if live is not None:
                 self._attempt(live, partial(self._finish, live, job, finished))
         for live, _ in finished:
-            del self._live[live.call]
+            self._over(live)
         self._lose_all(self._seals.seal(finished))
         for stream in [self._lost.pop(job.call) for job in jobs if job.call in self._lost]:
             self._packets.pop(stream, None)
+
+    def _part(self, job: Part) -> None:
+        """Seal what lies before the instant, and let another recording have what follows."""
+        live = self._live.get(job.call)
+        if live is None:
+            return
+        self._drain()
+        packets = self._packets.pop(live.stream, [])
+        cut: list[SealFacts] = []
+        self._attempt(live, lambda: cut.append(live.cut(packets, job, self._wall(job.at_ns))))
+        if cut:
+            self._over(live)
+            self._lose_all(self._seals.seal([(live, cut[0])]))
+            self._open_together([Open(job.call, live.stream, job.at_ns, job.plan)], live)
+
+    def _over(self, live: Live) -> None:
+        """It has all its audio; a party can say no to it until the call is over."""
+        del self._live[live.call]
+        self._refusals.closed(live)
 
     def _finish(self, live: Live, job: Seal, finished: list[Finished]) -> None:
         packets = self._packets.pop(live.stream, [])
@@ -369,6 +410,7 @@ class Recorder:
         if live is not None:
             self._packets.pop(live.stream, None)
             self._refusals.discard(live, job.reason)
+        self._refusals.withdraw(job.call, job.purposes, job.reason)
         stream = self._lost.pop(job.call, None)
         if stream is not None:
             self._packets.pop(stream, None)
@@ -378,6 +420,8 @@ class Recorder:
         if live is not None:
             for purpose in job.purposes:
                 self._refusals.drop(live, purpose, job.reason)
+        if job.earlier:
+            self._refusals.withdraw(job.call, job.purposes, job.reason)
 
     def _sync(self) -> None:
         self._evidence.again()
@@ -398,7 +442,7 @@ class Recorder:
 
     def _lose(self, live: Live, why: str, reason: str) -> None:
         """A recording cannot go on: keep what is there for salvage, tell the call."""
-        del self._live[live.call]
+        self._over(live)
         self._lost[live.call] = live.stream
         self._packets.pop(live.stream, None)
         self._abort(live, why, reason)

@@ -147,6 +147,7 @@ def call_facts(
     own_line = parties.callee if outside_is_caller else parties.caller
     return {
         "recording": tags.recording.text,
+        "call": tags.call,  # ours, random; recordings in sequence of one call have the same
         "audio": f"audio/{tags.recording.text}.wav",
         "your_number": number,
         "you_are": "caller, left channel" if called else "called party, right channel",

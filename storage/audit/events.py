@@ -71,6 +71,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "rec.paused": "A recording was paused.",
     "rec.promoted": "A recording is kept longer, by the tag that its purpose declares.",
     "rec.purpose_expired": "The key of one purpose was destroyed; the recording lives on for others.",
+    "rec.purpose_stopped": "Staff ended a purpose of a recording by a key; what was recorded for it stays.",
     "rec.resumed": "A recording went on.",
     "rec.sealed": "A recording was closed for good.",
     "rec.started": "A recording began.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -64,6 +64,10 @@ class Overdue:
 
     recordings: int
     oldest: datetime | None
+
+
+#: What is searched for further recordings of a call, each way.
+_LONGEST_CALL: Final = timedelta(days=2)
 
 
 class Queries:
@@ -189,6 +193,20 @@ class Queries:
         if own:
             query = query.where(self._own)
         return self._rows(query.limit(limit))
+
+    def of_call(self, row: CatalogueRow) -> tuple[CatalogueRow, ...]:
+        """The recordings of one call, this one among them, in their order."""
+        started = row.tags.started
+        query = (
+            sa.select(RECORDINGS)
+            .where(
+                RECORDINGS.c.started > started - _LONGEST_CALL,
+                RECORDINGS.c.started < started + _LONGEST_CALL,
+                RECORDINGS.c.call == row.tags.call,
+            )
+            .order_by(RECORDINGS.c.started, RECORDINGS.c.id)
+        )
+        return self._rows(query)
 
     def expiring(self, until: datetime, limit: int) -> tuple[CatalogueRow, ...]:
         """Rows that retention may have to shred, those already claimed first.

@@ -18,7 +18,14 @@ from storage.audit import AuditLog
 from storage.bodies import Bodies
 from storage.catalogue import Catalogue
 from storage.container import AudioFormat
-from storage.errors import FileFault, KeyFileError, StorageError, StoreNotRecovered, WalError
+from storage.errors import (
+    FileFault,
+    KeyFileError,
+    RecordingNotFound,
+    StorageError,
+    StoreNotRecovered,
+    WalError,
+)
 from storage.files import Files
 from storage.keys import KeyStore
 from storage.tags import NumberTokens, Parties, RecordingId, RecordingTags, SealFacts
@@ -207,6 +214,26 @@ class RecordingStore:
             return
         row = parts.catalogue.claim_purpose(recording, purpose, reason)
         erase_purpose(parts.files, parts.catalogue, parts.audit, row, purpose, now)
+
+    def withdraw(self, recording: RecordingId, reason: str) -> None:
+        """End the last purpose of a recording that is closed: its key is destroyed at once.
+
+        The body, which nobody can read then, goes with the next run of retention. May be repeated.
+
+        Args:
+            recording: Which; sealed or aborted.
+            reason: E.g. ``opt_out``; no personal data.
+
+        Raises:
+            HeldRecording: A hold stands; nothing was touched.
+            StorageError: Repeat; what is destroyed stays destroyed.
+        """
+        parts = self._parts
+        try:
+            row = parts.catalogue.claim_for_shredding(recording, reason)
+        except RecordingNotFound:
+            return  # retention was faster
+        parts.keys.destroy(recording, row.header_purposes)
 
     def sync(self) -> tuple[RecordingFault, ...]:
         """Make all audio written so far durable: one sync of the log for all calls.

@@ -64,11 +64,13 @@ def showing(
             return
         parties = None if use is None else _parties(archive, found, identities, use, why)
         derived = archive.catalogue.derived.of(found.tags.recording)
+        parts = [row.tags.recording.text for row in archive.catalogue.of_call(found)]
     if as_json:
         told = None if parties is None else of_parties(parties)
-        print_json({**of_row(found), "parties": told, "derived": [of_derived(file) for file in derived]})
+        written = [of_derived(file) for file in derived]
+        print_json({**of_row(found), "recordings_of_call": parts, "parties": told, "derived": written})
     else:
-        _print_row(found, parties, derived)
+        _print_row(found, parties, derived, parts)
 
 
 def _parties(
@@ -90,7 +92,13 @@ def _parties(
     return parties
 
 
-def _print_row(row: CatalogueRow, parties: Parties | None, derived: Sequence[DerivedFile]) -> None:
+def _place(row: CatalogueRow, parts: Sequence[str]) -> str:
+    return f"recording {parts.index(row.tags.recording.text) + 1} of {len(parts)}"
+
+
+def _print_row(
+    row: CatalogueRow, parties: Parties | None, derived: Sequence[DerivedFile], parts: Sequence[str]
+) -> None:
     tags, facts = row.tags, row.facts
     audio = row.audio
     fields(
@@ -105,6 +113,7 @@ def _print_row(row: CatalogueRow, parties: Parties | None, derived: Sequence[Der
             ("callee", _SEALED if parties is None else parties.callee),
             ("call-ids", "" if parties is None else " ".join(parties.sip_call_ids)),
             ("call", f"{tags.call}, {tags.direction.value} from trunk {tags.trunk}, node {tags.node}"),
+            *((("of the call", f"{_place(row, parts)}: {' '.join(parts)}"),) if len(parts) > 1 else ()),
             ("policy", tags.policy_version),
             *_announcements(tags),
             ("audio", f"{audio.encoding}, {audio.rate_hz} Hz, {audio.channels} channels"),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import combinations
 
 from recproxy.config import Key
-from recproxy.policy.decision import ChoiceEffect, ChoiceMode
+from recproxy.policy.decision import ChoiceMode, OnFailure
 from recproxy.policy.file import PolicyFile
 from recproxy.policy.lint.findings import Lint
 from recproxy.policy.purpose import Index, Language, LineName, PromptId, Purpose, PurposeName
@@ -38,6 +38,9 @@ def _consequences(
 ) -> Iterator[tuple[PurposeName, Key, str]]:
     """Of which purpose, at which key of it, and what becomes of that."""
     (one, first), (other, second) = mine, theirs
+    if first.selection.keys != second.selection.keys:
+        yield from _later(mine, theirs)
+        return
     yield other, ("scope",), _announced(lint, first, second)
     asking = [(name, each) for name, each in (mine, theirs) if each.choice.mode is ChoiceMode.OPT_IN]
     if len(asking) == 1:
@@ -52,14 +55,28 @@ def _consequences(
         else:
             what = f"it is then recorded for {left} on a yes alone too, silence is no"
         yield name, ("choice", "mode"), what
-    for name, purpose in (mine, theirs):
-        if purpose.choice.mode is ChoiceMode.OPT_OUT and purpose.choice.effect is ChoiceEffect.STOP:
-            what = f"who refuses {name} alone has all of it destroyed for {name}, effect: stop or not"
-            yield name, ("choice", "effect"), what
     if {first.access.index, second.access.index} == {Index.NONE, Index.NUMBER}:
         name = one if first.access.index is Index.NONE else other
         what = "a number finds it, for as long as the other purpose lives"
         yield name, ("access", "index"), what
+
+
+def _later(
+    mine: tuple[PurposeName, Purpose], theirs: tuple[PurposeName, Purpose]
+) -> Iterator[tuple[PurposeName, Key, str]]:
+    """What becomes of the one that staff start while the other is recorded."""
+    name, purpose = mine if mine[1].selection.keys else theirs
+    yield (
+        name,
+        ("selection", "keys"),
+        "staff start it while that is recorded: it is announced then, and another recording goes on",
+    )
+    if purpose.failure.recorder_down is OnFailure.REFUSE:
+        yield (
+            name,
+            ("failure", "recorder_down"),
+            "a call that goes on for the other is not ended if this one cannot be announced",
+        )
 
 
 def _announced(lint: Lint, first: Purpose, second: Purpose) -> str:

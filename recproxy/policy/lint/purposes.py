@@ -227,6 +227,12 @@ def _check_selection(lint: Lint, name: PurposeName, purpose: Purpose) -> None:
             (*key, "keys"),
             "staff start a recording by keys if mode is manual, and only then; give both or none",
         )
+    if selection.stop_keys and not selection.keys:
+        lint.error(
+            "E001",
+            (*key, "stop_keys"),
+            "staff end by keys what they start by keys, and nothing else; give keys too, or take it out",
+        )
 
 
 def _check_sample(lint: Lint, name: PurposeName, purpose: Purpose) -> None:

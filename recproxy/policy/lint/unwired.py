@@ -5,14 +5,12 @@ This is the one list of such features. Whoever builds one takes its line out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from recproxy.config import Key
-from recproxy.policy.file import PolicyFile
 from recproxy.policy.lint.findings import Lint
-from recproxy.policy.lint.meeting import meeting
 from recproxy.policy.purpose import Purpose
 
 __all__ = ["IN_PURPOSE", "Unwired", "check_unwired"]
@@ -37,23 +35,9 @@ IN_PURPOSE: Final[tuple[Unwired, ...]] = ()
 """None at present."""
 
 
-def _whole(file: PolicyFile) -> Iterator[tuple[Key, str]]:
-    for one, other, line in meeting(file):
-        if file.purposes[one].selection.keys != file.purposes[other].selection.keys:
-            yield (
-                ("purposes", other, "selection", "keys"),
-                (
-                    f"a call on line {line} could be for {one} too, which starts otherwise, and a recording "
-                    "has one beginning yet; give both the same keys or none, or each its own lines"
-                ),
-            )
-
-
 def check_unwired(lint: Lint) -> None:
     """Refuse what a policy asks for in vain."""
     for name, purpose in lint.file.purposes.items():
         for feature in IN_PURPOSE:
             if feature.used_by(purpose):
                 lint.error("E100", ("purposes", name, *feature.key), feature.what)
-    for key, what in _whole(lint.file):
-        lint.error("E100", key, what)

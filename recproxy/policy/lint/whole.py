@@ -169,8 +169,9 @@ def _bound(lint: Lint, name: PurposeName) -> Iterator[tuple[str, str, Key]]:
         yield keys, purpose.choice.mode.value, (*key, "choice", "keys", at)
     for at, keys in enumerate(purpose.choice.staff_keys):
         yield keys, "staff refuse", (*key, "choice", "staff_keys", at)
-    for at, keys in enumerate(purpose.selection.keys):
-        yield keys, "start", (*key, "selection", "keys", at)
+    selection = purpose.selection
+    for use, where, bound in (("start", "keys", selection.keys), ("stop", "stop_keys", selection.stop_keys)):
+        yield from ((keys, use, (*key, "selection", where, at)) for at, keys in enumerate(bound))
     if purpose.consent is not None:
         for at, keys in enumerate(purpose.consent.keys):
             yield keys, "consent", (*key, "consent", "keys", at)
@@ -182,15 +183,10 @@ def _bound(lint: Lint, name: PurposeName) -> Iterator[tuple[str, str, Key]]:
             yield keys, "pause", (*key, "pause", "payment", "keys", at)
 
 
-def _languages(lint: Lint, name: PurposeName) -> Iterator[tuple[str, str, Key]]:
-    for keys, language in lint.file.purposes[name].announce.language_keys.items():
-        yield keys, f"language {language}", ("purposes", name, "announce", "language_keys", keys)
-
-
 def _check_keys(lint: Lint) -> None:
     taken: dict[tuple[str, str], tuple[str, int]] = {}
     for name, purpose in lint.file.purposes.items():
-        for keys, use, key in (*_bound(lint, name), *_languages(lint, name)):
+        for keys, use, key in _bound(lint, name):
             if not _KEYS.match(keys):
                 lint.error("E015", key, f"{keys!r} is not of the keys 0 to 9, * and #; choose such")
             for line in purpose.scope.lines:
