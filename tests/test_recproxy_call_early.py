@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import pytest
 from call_values import FACTS
 
 from recproxy.call.commands import (
     AnswerCaller,
     AnswerReoffer,
     Command,
+    EndLeg,
     ProgressCaller,
     SdpToSend,
     SendReoffer,
@@ -138,6 +140,21 @@ def test_an_answer_in_prack_that_comes_after_the_200_counts_as_well() -> None:
     assert _bodies(m.receive(CalleeAnswered(None, "cid-b"), 2.0)) == [(AnswerCaller, b"theirs")]
     assert len(m.receive(EarlyAnswer(_sdp("mine")), 2.1)) == 1
     assert m.receive(CallerConfirmed(None), 3.0) == []
+
+
+@pytest.mark.parametrize("sections", [0, 2])
+@pytest.mark.parametrize("late", ["no", "prack", "ack"])
+def test_an_answer_of_other_sections_than_were_offered_ends_the_call(late: str, sections: int) -> None:
+    m = _call(None)
+    if late != "ack":
+        _early(m, "theirs")
+    if late != "no":
+        m.receive(CalleeAnswered(_sdp("theirs"), "cid-b"), 2.0)
+    wrong = Sdp(b"mine", _sdp("mine").streams * sections)
+    commands = m.receive(CallerConfirmed(wrong) if late == "ack" else EarlyAnswer(wrong), 3.0)
+    ended = [(command.leg, command.code) for command in commands if isinstance(command, EndLeg)]
+    assert ended == [(CALLER, 488), (CALLEE, 488)]
+    assert m.receive(EarlyAnswer(_sdp("mine")), 4.0) == []
 
 
 def test_early_hold_counts_once_the_call_is_up() -> None:

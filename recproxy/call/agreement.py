@@ -117,6 +117,10 @@ class Agreement:
         """Where ``leg`` receives and with which keys, by its own offer or answer."""
         return ConnectMedia(leg, selection.connect(sdp), selection.keys(sdp, self.local[leg]))
 
+    def is_answered_by(self, sdp: Sdp) -> bool:
+        """Whether a caller who made no offer answers all sections of the callee's (RFC 3264 section 6)."""
+        return not self.delayed or self.answer is None or len(sdp.streams) == len(self.answer.streams)
+
     def recorded_port(self) -> int:
         """Index of the recorded section among the relayed ones."""
         return sum(self.selection.active[: self.selection.recorded or 0])
@@ -124,7 +128,7 @@ class Agreement:
     def ptime_ms(self) -> int:
         """Frame length that the callee asked for in the recorded section."""
         recorded = self.selection.recorded
-        if self.answer is None or recorded is None:
+        if self.answer is None or recorded is None or recorded >= len(self.answer.streams):
             return _DEFAULT_PTIME_MS
         return self.answer.streams[recorded].ptime_ms or _DEFAULT_PTIME_MS
 

@@ -22,7 +22,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias, assert_never
 
-from recproxy.call import early
 from recproxy.call import selection as pick
 from recproxy.call.agreement import Agreement
 from recproxy.call.commands import (
@@ -246,7 +245,7 @@ class CallMachine:
             case CallerConfirmed():
                 return self._confirmed(event, now)
             case EarlyAnswer():
-                return [] if self.is_ending else early.accept(self._media, event)
+                return [] if self.is_ending else self._setup.accepted_early(event, now)
             case LegEnded():
                 return self._leg_ended(event, now)
             case LegFault():

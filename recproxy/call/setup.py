@@ -19,6 +19,7 @@ from recproxy.call.events import (
     CalleeAnswered,
     CalleeProgress,
     CallerConfirmed,
+    EarlyAnswer,
     LegName,
     MediaAllocated,
     MediaUnavailable,
@@ -183,6 +184,14 @@ class Setup:
             return []
         if event.sdp is None:
             return self._call.end_for(488, "No Answer in ACK", now)
+        if not media.is_answered_by(event.sdp):
+            return self._call.end_for(488, "Answer With Other Sections", now)
         media.heard(LegName.CALLER, event.sdp)
         media.codecs = pick.agreed_codecs(selection, event.sdp)
         return [media.connect(LegName.CALLER, selection, event.sdp)]
+
+    def accepted_early(self, event: EarlyAnswer, now: float) -> list[Command]:
+        """The caller's PRACK with the answer to the offer that it was sent."""
+        if not self._media.is_answered_by(event.sdp):
+            return self._call.end_for(488, "Answer With Other Sections", now)
+        return early.accept(self._media, event)
