@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
     from daemon import Settings
     from postgres import Postgres
-    from rig import Rig
+    from rig import Call, Rig
 
     from rtp.relay import IoChoice
 
@@ -57,6 +57,15 @@ def make_rig(tmp_path: Path, prompts: Path) -> Iterator[Callable[..., Rig]]:
             return stack.enter_context(rigs.rig(directory, prompts, settings))
 
         yield make
+
+
+@pytest.fixture
+def standing(make_rig: Callable[..., Rig]) -> Iterator[tuple[Rig, Call]]:
+    """A call that is recorded; afterwards it must have lost nothing."""
+    import rig as rigs  # noqa: PLC0415 - on the path only since this file put it there
+
+    with rigs.standing(make_rig()) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -191,6 +191,22 @@ def rig(directory: Path, prompts: Path, settings: Settings | None = None) -> Ite
         yield Rig(lease, daemon, caller, callee, directory, stack)
 
 
+@contextlib.contextmanager
+def standing(made: Rig) -> Iterator[tuple[Rig, Call]]:
+    """A call that is recorded, by a daemon that is started; afterwards neither must have lost anything."""
+    made.daemon.start()
+    call = made.dial(seconds=120)
+    made.recorded(call)
+    made.talk_on(call, 1)
+    yield made, call
+    assert made.daemon.alive
+    made.talk_on(call, 1)
+    call.hang_up()
+    sealed = made.sealed(call)
+    assert [sealed[key] for key in ("caller_lost", "callee_lost", "ring_dropped")] == [0, 0, 0]
+    assert made.daemon.alive
+
+
 def announcement_heard(peer: RtpPeer, talk_ssrc: int) -> list[Heard]:
     """The announcement as a party heard it: RTP that is not the other party's stream."""
     return [packet for packet in peer.heard if len(packet.data) > 12 and packet.ssrc != talk_ssrc]

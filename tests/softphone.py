@@ -382,7 +382,7 @@ class Softphone:
             ("Call-ID", request.one("call-id")),
             ("CSeq", request.one("cseq")),
             ("Contact", self._contact()),
-            ("Allow", _ALLOW),
+            *(() if any(name == "Allow" for name, _ in headers) else (("Allow", _ALLOW),)),
             *headers,
             *((("Content-Type", "application/sdp"),) if body else ()),
         ]

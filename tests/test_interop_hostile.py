@@ -6,7 +6,6 @@ import json
 import os
 import re
 import socket
-from collections.abc import Callable, Iterator
 
 import pytest
 import sdp_bodies
@@ -19,22 +18,6 @@ FLOOD = 4_000
 AT_ONCE = 100
 GROWTH_MOST_KIB = 20 * 1024
 PREMIUM = "+31906123456"
-
-
-@pytest.fixture
-def standing(make_rig: Callable[..., Rig]) -> Iterator[tuple[Rig, Call]]:
-    """A call that is recorded; afterwards it must have lost nothing."""
-    rig = make_rig()
-    rig.daemon.start()
-    call = rig.dial(seconds=90)
-    rig.recorded(call)
-    rig.talk_on(call, 1)
-    yield rig, call
-    assert rig.daemon.alive
-    rig.talk_on(call, 1)
-    call.hang_up()
-    sealed = rig.sealed(call)
-    assert [sealed[key] for key in ("caller_lost", "callee_lost", "ring_dropped")] == [0, 0, 0]
 
 
 def request(

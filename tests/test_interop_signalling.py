@@ -11,6 +11,7 @@ import pytest
 import rig as rigs
 import yaml
 from certificates import Authority, Issued
+from daemon import eventually
 from peers import Sipp
 from rig import CALLER_NUMBER, NUMBER, Rig
 
@@ -98,27 +99,61 @@ def test_a_key_that_others_can_read_keeps_the_daemon_from_starting(
 def test_both_legs_are_refreshed_by_us_at_half_the_interval_and_the_recording_goes_on(
     make_rig: Callable[..., Rig],
 ) -> None:
-    """We are UAS to the caller and UAC to the callee, and refresh both dialogs (RFC 4028 section 10)."""
+    """We are UAS to the caller and UAC to the callee, and refresh both dialogs (RFC 4028 section 10).
+
+    The callee knows no UPDATE: a re-INVITE repeats to it what it was told last.
+    """
     rig = make_rig()
     rig.daemon.start()
     interval = 2 * REFRESH_S
     call = rig.dial(
         seconds=3 * REFRESH_S,
         headers=(("Supported", "timer"), ("Session-Expires", f"{interval};refresher=uas")),
-        answer_headers=(("Require", "timer"), ("Session-Expires", f"{interval};refresher=uac")),
+        answer_headers=(
+            ("Require", "timer"),
+            ("Session-Expires", f"{interval};refresher=uac"),
+            ("Allow", "INVITE, ACK, BYE, CANCEL, OPTIONS"),
+        ),
     )
     answered = rig.daemon.wait("call.answered", call_ref=call.ref).at_ns
     recording = rig.recorded(call)
-    for phone in (rig.caller, rig.callee):
-        refresh = phone.next_request("UPDATE", within_s=REFRESH_S + 15)
+    update = rig.caller.next_request("UPDATE", within_s=REFRESH_S + 15)
+    assert update.body == b"", "nothing changes"
+    eventually(lambda: call.callee.reoffers, within_s=15, what="the re-INVITE")
+    reinvite = call.callee.reoffers[0]
+    assert reinvite.body == call.callee.invite.body
+    for refresh in (update, reinvite):
         assert (refresh.at_ns - answered) / 1e9 == pytest.approx(REFRESH_S, abs=3)
         assert refresh.one("session-expires").startswith(f"{interval}")
-        assert refresh.body == b"", "nothing changes"
+    assert not call.caller.reoffers
     rig.talk_on(call, 1.0)
     call.hang_up()
     sealed = rig.sealed(call)
     compared = rigs.compare(call, rig.wave(recording))
     assert (len(compared.left), len(compared.right), sealed["paused_ms"]) == (1, 1, 0)
+
+
+def test_sipp_refreshes_by_update_and_by_reinvite_from_either_side(
+    make_rig: Callable[..., Rig], tmp_path: Path
+) -> None:
+    """Each dialog is refreshed for itself; an offer that changes something is passed on, glare is 491."""
+    rig = make_rig()
+    rig.daemon.start()
+    addresses = rig.lease.addresses
+    rig.caller.close()
+    rig.callee.close()
+    with (
+        Sipp("callee_refreshes", at=addresses.callee, remote=rig.daemon.sip, directory=tmp_path) as callee,
+        Sipp(
+            "caller_refreshes", at=addresses.caller, remote=rig.daemon.sip, directory=tmp_path, talk_ms=1500
+        ) as caller,
+    ):
+        callee.wait_bound()
+        caller.finish()
+        callee.finish()
+    assert rig.daemon.wait("call.ended")["outcome"] == "answered"
+    rig.daemon.wait("recording.sealed")
+    assert not rig.daemon.said("recording.paused")
 
 
 # ------------------------------------------------------------ what a trunk is told

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Self
 
 import pytest
+import rig as rigs
 import yaml
 from certificates import Authority
 from daemon import eventually
@@ -122,15 +123,8 @@ def standing(make_rig: Callable[..., Rig], authority: Authority) -> Iterator[tup
     tls = {"certificate": str(ours.certificate), "key": str(ours.key), "ca": str(authority.path)}
     document["sip"]["listen"].append({"transport": "tls", "address": daemon, "port": TLS_PORT, "tls": tls})
     rig.daemon.config.write_text(yaml.safe_dump(document))
-    rig.daemon.start()
-    call = rig.dial(seconds=120)
-    rig.recorded(call)
-    rig.talk_on(call, 1)
-    yield rig, call
-    rig.talk_on(call, 1)
-    call.hang_up()
-    sealed = rig.sealed(call)
-    assert [sealed[key] for key in ("caller_lost", "callee_lost", "ring_dropped")] == [0, 0, 0]
+    with rigs.standing(rig) as made:
+        yield made
 
 
 def descriptors(rig: Rig) -> int:

@@ -26,23 +26,6 @@ GROWTH_MOST_KIB = 8 * 1024
 PATIENCE_S = 20.0
 
 
-@pytest.fixture
-def standing(make_rig: Callable[..., Rig]) -> Iterator[tuple[Rig, Call]]:
-    """A call that is recorded; afterwards it must have lost nothing."""
-    rig = make_rig()
-    rig.daemon.start()
-    call = rig.dial(seconds=120)
-    rig.recorded(call)
-    rig.talk_on(call, 1)
-    yield rig, call
-    assert rig.daemon.alive
-    rig.talk_on(call, 1)
-    call.hang_up()
-    sealed = rig.sealed(call)
-    assert [sealed[key] for key in ("caller_lost", "callee_lost", "ring_dropped")] == [0, 0, 0]
-    assert rig.daemon.alive
-
-
 @contextlib.contextmanager
 def all_busy(rig: Rig) -> Iterator[None]:
     """The callee answers 486 to every call that reaches it."""
