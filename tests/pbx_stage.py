@@ -51,6 +51,14 @@ exten => presses,1,Answer()
  same => n,Wait(30)
 exten => fax,1,Answer()
  same => n,ReceiveFAX(/pbx/run/fax.tif,f)
+exten => reads,1,Answer()
+ same => n,Read(PRESSED,,1,,1,20)
+ same => n,Verbose(1,pressed was ${PRESSED})
+ same => n,Wait(30)
+
+; Where FreePBX sends what a trunk brings.
+[from-pstn]
+include => from-provider
 
 [from-phones](+)
 exten => brief,1,Dial(PJSIP/+31612345678@provider,2)

@@ -245,6 +245,29 @@ def test_fax_of_asterisk_falls_back_to_g711(tmp_path: Path, prompts: Path) -> No
         assert pbx.sealed(opened).frames > 1.8 * 8000
 
 
+def test_keys_by_info_pass_both_ways_and_are_counted(tmp_path: Path, prompts: Path) -> None:
+    def by_info(text: str) -> str:
+        return text.replace("dtmf_mode=rfc4733", "dtmf_mode=info")
+
+    with stage(tmp_path, prompts, pjsip=by_info) as pbx:
+        for number, keys in (("presses", "9"), ("reads", "7")):
+            start, mark = pbx.rig.daemon.mark, pbx.asterisk.mark
+            call = pbx.call_in(number)
+            opened = pbx.recorded(start)
+            if number == "presses":
+                told = pbx.provider.next_request("INFO")
+                assert told.one("content-type") == "application/dtmf-relay"
+                assert told.body.startswith(b"Signal=" + keys.encode())
+            else:
+                body = f"Signal={keys}\r\nDuration=160\r\n".encode()
+                assert call.dialog.request("INFO", body, kind="application/dtmf-relay").code == 200
+                pbx.asterisk.wait_said(f"pressed was {keys}", start=mark)
+            call.dialog.bye()
+            pbx.sealed(opened)
+            ended = pbx.rig.daemon.wait("call.ended", call_ref=opened["call_ref"])
+            assert ended["keys_pressed"] == 1
+
+
 def test_asterisk_refreshes_the_call_by_a_session_timer(tmp_path: Path, prompts: Path) -> None:
     def timed(text: str) -> str:
         return text.replace("t38_udptl=no", "timers=always\ntimers_min_se=90\ntimers_sess_expires=90")
