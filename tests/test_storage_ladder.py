@@ -7,15 +7,19 @@ more. The ladder ends where no fault is left to inject.
 
 from __future__ import annotations
 
+import copy
 import random
-from collections.abc import Callable, Iterator
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 
 import pytest
-from faulty_files import Crash, Fault
+from faulty_files import Crash, Fault, FaultPlan
 from simulated_files import Loss
-from storage_machine import Machine, watched
+from sqlalchemy.pool import PoolProxiedConnection
+from storage_machine import Machine, seal_facts, watched
 
-from storage import StorageError
+from storage import CatalogueBusy, RecordingStore, StorageError
 
 Work = Callable[[Machine], None]
 
@@ -167,3 +171,49 @@ def test_recovery_may_fail_after_a_disk_error_and_power_loss(loss: Loss) -> None
             lambda machine: machine.start().close(), Fault.CRASH, sticky=True, before=machine.reboot
         ):
             restart(again.reboot(loss, random.Random(number)))
+
+
+class Unsure(Machine):
+    """A catalogue on a server that does all it is asked; the answer to one commit is lost on the way."""
+
+    def __init__(self, lost: int) -> None:
+        super().__init__()
+        self.lost = FaultPlan(lost, Fault.EIO)
+        self.engine.dialect = copy.copy(self.engine.dialect)  # others have the same one
+        commit = self.engine.dialect.do_commit
+
+        def commit_without_a_word(connection: PoolProxiedConnection) -> None:
+            commit(connection)
+            if self.lost.strikes("commit", "catalogue"):
+                raise sqlite3.OperationalError("the server has not answered")
+
+        self.engine.dialect.do_commit = commit_without_a_word  # type: ignore[method-assign,assignment]
+
+    def seal_together(self, store: RecordingStore, numbers: Sequence[int]) -> None:
+        """As the recorder's thread does: what the catalogue kept from being sealed is sealed later."""
+        numbers = [number for number in numbers if number in self.writers]
+        seals = [(self.writers[number], seal_facts()) for number in numbers]
+        for (writer, facts), outcome in zip(seals, store.seal_together(seals), strict=True):
+            if isinstance(outcome, StorageError):
+                assert isinstance(outcome.__cause__, CatalogueBusy)
+                writer.seal(facts)
+        for number in numbers:
+            del self.writers[number]
+            self.promises[number].sealed = True
+            self.promises[number].durable = len(self.promises[number].written)
+
+
+@pytest.mark.parametrize("work", [record_together, shred])
+def test_an_answer_of_the_catalogue_may_be_lost_at_every_commit(work: Work) -> None:
+    """Nobody knows whether it was done, and it was: nothing is lost, kept or destroyed by that."""
+    rungs = 0
+    while True:
+        machine = Unsure(rungs)
+        with watched(machine.ledger), suppress(StorageError):
+            work(machine)
+        if machine.lost.fired is None:
+            break
+        machine.check_disk()
+        restart(machine.reboot())
+        rungs += 1
+    assert rungs > 5
