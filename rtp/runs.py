@@ -13,6 +13,8 @@ __all__ = ["RUN_CLOCK_HZ", "Run", "SortedBatch"]
 RUN_CLOCK_HZ: Final = 8000
 """RTP clock of the codecs whose runs are told; one byte is one unit of it, as in G.711."""
 
+_SECOND_NS: Final = 1_000_000_000
+
 
 class Run(NamedTuple):
     """Packets of one side of a stream; the fields of `struct relay_run`, in its order.
@@ -86,3 +88,37 @@ class SortedBatch:
             A view.
         """
         return self.records[run.first : run.first + run.packets]
+
+    def parted(self, run: Run, packets: int) -> tuple[Run, Run]:
+        """Part an even run in two.
+
+        Args:
+            run: Of this batch.
+            packets: How many go into the first; fewer than it has, at least 1.
+
+        Returns:
+            Both parts, each told of as a run of its own.
+        """
+        arrival_ns = self.records_of(run)["arrival_ns"]
+        step_ns = run.length * _SECOND_NS // RUN_CLOCK_HZ
+        level_ns = arrival_ns - np.arange(run.packets) * step_ns
+        size = packets * run.length
+        head = run._replace(
+            last_ns=int(arrival_ns[packets - 1]),
+            least_ns=int(level_ns[:packets].min()),
+            most_ns=int(level_ns[:packets].max()),
+            packets=packets,
+            bytes=size,
+        )
+        rest = run._replace(
+            first_ns=int(arrival_ns[packets]),
+            least_ns=int(level_ns[packets:].min()) + packets * step_ns,
+            most_ns=int(level_ns[packets:].max()) + packets * step_ns,
+            first=run.first + packets,
+            packets=run.packets - packets,
+            offset=run.offset + size,
+            bytes=run.bytes - size,
+            timestamp=(run.timestamp + size) & 0xFFFFFFFF,
+            sequence=(run.sequence + packets) & 0xFFFF,
+        )
+        return head, rest

@@ -33,9 +33,12 @@ def sort_batch(records: npt.NDArray[np.void], data: npt.NDArray[np.uint8]) -> So
         The packets that are to be recorded: all but those that are `event_only`. It owns its arrays.
 
     Raises:
+        ValueError: The records are not laid out as those of the fork.
         RelayError: The records point outside of the payloads (a fault of the engine).
     """
     count = len(records)
+    if records.dtype.itemsize != ffi.sizeof("struct relay_record"):
+        raise ValueError(f"records of {records.dtype.itemsize} bytes are not those of the fork")
     records, data = np.ascontiguousarray(records), np.ascontiguousarray(data)
     ranked, payloads = np.empty_like(records), np.empty_like(data)
     swings, runs = np.empty(count, np.int64), np.empty(count, RUN_DTYPE)

@@ -115,6 +115,20 @@ def test_a_batch_is_sorted_as_the_model_sorts_it(drawn: list[dict[str, int]]) ->
                 assert getattr(run, name) == sorted_[0][name]
 
 
+@given(st.integers(2, 12), st.data())
+def test_a_run_in_two_is_two_runs(count: int, data: st.DataObject) -> None:
+    steady = {"stream": 1, "side": 0, "gap": 0, "length": 4, "lost": 0, "jump": 0, "ssrc": 9}
+    late = data.draw(st.lists(st.integers(0, 5_000_000), min_size=count, max_size=count))
+    drawn = [{**steady, "payload_type": 0, "event_only": 0, "late_ns": ns} for ns in late]
+    records, payloads = records_of(drawn)
+    batch = sort_batch(records, payloads)
+    at = data.draw(st.integers(1, count - 1))
+    head, rest = batch.parted(batch.runs[0], at)
+    assert head == sort_batch(records[:at], payloads).runs[0]
+    (alone,) = sort_batch(records[at:], payloads).runs
+    assert rest == alone._replace(first=at, offset=4 * at)
+
+
 def test_what_lies_outside_of_the_payloads_is_refused() -> None:
     records, data = records_of([])
     assert sort_batch(records, data).runs == []
@@ -133,3 +147,9 @@ def test_the_run_has_the_layout_of_the_native_one() -> None:
         assert RUN_DTYPE.fields is not None
         dtype, offset, *_ = RUN_DTYPE.fields[name]
         assert (field.offset, ffi.sizeof(field.type)) == (offset, dtype.itemsize)
+
+
+def test_records_of_another_layout_are_refused() -> None:
+    packed = np.concatenate([np.zeros(1, FORK_DTYPE), np.zeros(1, FORK_DTYPE)])  # numpy drops the padding
+    with pytest.raises(ValueError, match="not those of the fork"):
+        sort_batch(packed, np.zeros(0, np.uint8))

@@ -278,7 +278,7 @@ def test_runs_are_placed_and_counted_as_their_packets_are(
 
 
 def test_a_calm_stream_is_never_placed_packet_by_packet(monkeypatch: pytest.MonkeyPatch) -> None:
-    packets = talk(np.random.default_rng(1), 500, sequence=0xFFF0, timestamp=0xFFFFF000)
+    packets = talk(np.random.default_rng(1), 1250, sequence=0xFFF0, timestamp=0xFFFFF000)
     general: list[int] = []
     push = Lane.push
 
@@ -287,6 +287,7 @@ def test_a_calm_stream_is_never_placed_packet_by_packet(monkeypatch: pytest.Monk
         push(lane, records, data, start)
 
     monkeypatch.setattr(Lane, "push", counted)
-    out, _ = played(packets, range(0, 10 * SECOND, 400 * MS), [], 10 * SECOND)
+    # Long enough for two of the windows in which drift is looked for, neither of which ends with a batch.
+    out, _ = played(packets, range(0, 25 * SECOND, 410 * MS), [], 25 * SECOND)
     assert out[0::2] == b"".join(packet.payload for packet in packets)
     assert general == [1, 20]  # its first packets, by which its clock is set

@@ -10,6 +10,7 @@ from rtp_streams import MS, PCMU, SECOND, START, channels
 from rtp.codecs import CodecSpec
 from rtp.endpoints import Side
 from rtp.fork import FORK_DTYPE
+from rtp.sorting import sort_batch
 from rtp.timeline import Encoding, Timeline, TimelineFormat
 
 PACKETS = 50 * 600
@@ -45,9 +46,12 @@ def payloads() -> npt.NDArray[np.uint8]:
     return data
 
 
-def hour(ppm: tuple[float, float], jitter_ms: float, count: int) -> tuple[Timeline, bytes]:
+def hour(
+    ppm: tuple[float, float], jitter_ms: float, count: int, *, ranked: bool = True
+) -> tuple[Timeline, bytes]:
     rng = np.random.default_rng(20)
     records = np.concatenate([sent(rng, side, ppm[side], jitter_ms, count) for side in (0, 1)])
+    records = records.astype(FORK_DTYPE)  # concatenate leaves out the padding
     records = records[np.argsort(records["arrival_ns"], kind="stable")]
     data = payloads()
     timeline = Timeline(TimelineFormat(Encoding.MULAW, 8000), {PCMU: CodecSpec("PCMU", 8000)}, START)
@@ -56,7 +60,12 @@ def hour(ppm: tuple[float, float], jitter_ms: float, count: int) -> tuple[Timeli
     cuts = np.searchsorted(records["arrival_ns"], edges, side="right")
     out = []
     for moment, start, stop in zip(edges[1:].tolist(), cuts[:-1], cuts[1:], strict=True):
-        timeline.push(records[start:stop], data)
+        if ranked:
+            batch = sort_batch(records[start:stop], data)
+            for run in batch.runs:
+                timeline.push_run(run, batch)
+        else:
+            timeline.push(records[start:stop], data)
         out.append(timeline.take(moment))
     last = int(edges[-1])
     out.append(timeline.finish(last))
@@ -109,3 +118,12 @@ def test_jitter_alone_moves_nothing(jitter_ms: float) -> None:
         np.testing.assert_array_equal(placed, expected)
         first = int(np.flatnonzero(channel == MARK)[0])
         assert (channel[first : first + len(placed)] != SILENCE).all()
+
+
+def test_drift_is_made_good_in_runs_as_it_is_packet_by_packet() -> None:
+    timeline, out = hour((400, -400), 4, 50 * 60)
+    one_by_one, same = hour((400, -400), 4, 50 * 60, ranked=False)
+    assert out == same
+    for side in Side:
+        assert timeline.facts(side) == one_by_one.facts(side)
+        assert timeline.facts(side).drift_shifts > 0

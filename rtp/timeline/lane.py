@@ -17,7 +17,7 @@ from rtp.timeline.formats import TimelineFormat
 from rtp.timeline.holds import Holds
 from rtp.timeline.jitter import Jitter
 from rtp.timeline.packets import Packets
-from rtp.timeline.payloadtypes import DEFERRED, DIRECT, EVENT, NOISE, UNKNOWN, PayloadTypes
+from rtp.timeline.payloadtypes import DEFERRED, DIRECT, EVENT, NOISE, UNKNOWN, G711Table, PayloadTypes
 from rtp.timeline.placement import FAR_NS, Placement
 from rtp.timeline.stream import Stream, Trial
 from rtp.timeline.streamclock import StreamClock
@@ -157,8 +157,8 @@ class Lane:
 
     # --- the common case: one stream, nothing missing, nothing out of order ---------------------
 
-    def _push_run(self, run: Run, batch: SortedBatch, start_ns: int) -> bool:
-        """Place an unbroken run of equal G.711 packets; False, with nothing done, if it cannot be."""
+    def _follows(self, run: Run) -> tuple[Stream, StreamClock, G711Table] | None:
+        """Tell whether a run goes on where everything that came before it ends; what it is placed by."""
         stream = self._stream
         if (
             stream is None
@@ -170,29 +170,40 @@ class Lane:
             or run.packets > _CHUNK
             or run.ssrc != stream.ssrc
         ):
-            return False
-        clock = stream.clock
-        highest = stream.ledger.highest
-        table = self._types.tables[run.payload_type]
+            return None
+        highest, table = stream.ledger.highest, self._types.tables[run.payload_type]
         if (
             highest is None
             or run.sequence != (highest + 1) & 0xFFFF
             or table is None
-            or not clock.hz == table.clock_hz == RUN_CLOCK_HZ
+            or not stream.clock.hz == table.clock_hz == RUN_CLOCK_HZ
             or run.length > table.longest_bytes
         ):
+            return None
+        return stream, stream.clock, table
+
+    def _push_run(self, run: Run, batch: SortedBatch, start_ns: int) -> bool:
+        """Place an unbroken run of equal G.711 packets; False, with nothing done, if it cannot be."""
+        found = self._follows(run)
+        if found is None:
             return False
+        stream, clock, table = found
         start = clock.relative(run.timestamp)
         if clock.moved_at is not None and start < clock.moved_at:
             return False
         due_ns = start_ns + clock.due_ns(start)
         least_ns = run.least_ns - due_ns
-        if (
-            least_ns < -FAR_NS
-            or run.most_ns - due_ns > self._reorder_ns
-            or clock.closes_window(run.last_ns - start_ns, run.packets)
-        ):
+        if least_ns < -FAR_NS or run.most_ns - due_ns > self._reorder_ns:
             return False
+        closing = clock.closes_window(run.last_ns - start_ns, run.packets)
+        if closing:
+            room = clock.window_room(batch.records_of(run)["arrival_ns"] - start_ns)
+            if room < run.packets:
+                head, rest = batch.parted(run, room)
+                if not self._push_run(head, batch, start_ns):
+                    return False
+                self.push_run(rest, batch, start_ns)
+                return True
         frame = clock.anchor_frame + start
         if frame < self._floor:
             return False
@@ -202,6 +213,8 @@ class Lane:
         end = start + run.bytes
         clock.saw(end - run.length, (run.timestamp + run.bytes - run.length) & 0xFFFFFFFF, end)
         clock.observe(least_ns, run.packets)
+        if closing and clock.close_window(run.last_ns - start_ns):
+            self._tally.drift_shifts += 1
         last_ns = run.last_ns - due_ns - (run.bytes - run.length) * _SECOND_NS // RUN_CLOCK_HZ
         swings = batch.swings[run.first + 1 : run.first + run.packets]
         self._jitter.observe_run(run.first_ns - due_ns, swings, last_ns)
