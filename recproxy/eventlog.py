@@ -256,6 +256,7 @@ EVENTS: Final[Mapping[str, Event]] = {
         _I, "purpose", "prompt", "prompt_sha256", "language", "heard_by", "duration_ms"
     ),
     "notice.asserted": Event(_I, "purpose", "what", "prompt", "language", "heard_by"),
+    "notice.switched": Event(_I, "purpose", "language"),
     "notice.failed": Event(_W, "purpose", "prompt", "language", "why"),
     "notice.left_off": Event(_W, "purpose", "why"),
     "party.joined": Event(_I, "purpose", "leg", "who"),

@@ -123,6 +123,31 @@ STATUTORY = {
 }
 
 
+def test_a_caller_chooses_the_language_by_a_key_while_the_announcement_is_played(
+    make_rig: Callable[..., Rig],
+) -> None:
+    rig = make_rig(Settings({"training": Purpose(text="Wij nemen dit gesprek op om collega's te trainen.")}))
+    policy = yaml.safe_load(rig.daemon.policy.read_text())
+    policy["languages"] = ["nl", "en"]
+    policy["prompts"]["training_en"] = {"text": "We record this call to train our staff."}
+    announce = policy["purposes"]["training"]["announce"]
+    announce["prompts"]["en"] = "training_en"
+    announce["language_keys"] = {"2": "en"}
+    rig.daemon.policy.write_text(policy_text(policy))
+    rig.daemon.start()
+    call = rig.dial(codecs=CODECS)
+    rig.daemon.wait("notice.started", call_ref=call.ref)
+    press(call, "2")
+    assert rig.daemon.wait("notice.switched", call_ref=call.ref)["language"] == "en"
+    told = rig.daemon.wait("notice.completed", call_ref=call.ref)
+    assert told["language"] == "en"
+    recording = rig.recorded(call)
+    call.hang_up()
+    rig.sealed(call)
+    notice = json.loads(rig.daemon.cli("recordings", "show", recording, "--json").stdout)["notice"]
+    assert (notice["language"], notice["prompt"]) == ("en", "training_en")
+
+
 def test_who_refuses_what_a_statute_orders_is_told_so_and_the_call_ends(
     make_rig: Callable[..., Rig],
 ) -> None:

@@ -75,6 +75,8 @@ def test_a_renewed_certificate_counts_from_the_reload_on_and_a_bad_one_is_refuse
     mark = rig.daemon.mark
     rig.daemon.signal(signal.SIGHUP)
     rig.daemon.wait("certificate.renewed", start=mark, transport=f"tls:{host}:{TLS_PORT}")
+    said = rig.daemon.wait("certificate.expiring", start=mark, transport=f"tls:{host}:{TLS_PORT}")
+    assert said["days"] == 0
     rig.daemon.wait("config.loaded", start=mark)
     assert _shown(rig, authority) != first
     rig.talk_on(call, 0.5)

@@ -379,6 +379,8 @@ def joint(m: CallMachine) -> tuple[object, ...]:
         m._ending.until is None,
         m._permission.notice.until is None,
         m._permission.notice.repeated,
+        m._permission.notice._switches,
+        m._permission.plan.language if m._permission.plan is not None else "",
         m._permission.notice._joined,
         m._permission._barred,
         m._permission._asked,

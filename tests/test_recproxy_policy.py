@@ -304,6 +304,27 @@ def test_who_may_refuse_what_a_statute_orders_has_a_key_for_it() -> None:
     assert decision.plan.decline == DeclinePlan("training", Phrase("orders_refused", "nl"), "+31205550177")
 
 
+def test_a_party_may_choose_the_language_and_all_that_it_hears_follows() -> None:
+    purpose = one_purpose(
+        kind="statutory",
+        basis={"caller": "legal_obligation", "staff": "legal_obligation"},
+        legal_ref=["Wet"],
+        announce__prompts={"nl": "investment_orders", "en": "investment_orders"},
+        announce__language_keys={"1": "nl", "2": "en"},
+        decline={"keys": ["9"], "prompts": {"en": "orders_refused"}},
+    )
+    decision = parsed(whole({"training": purpose})).decide(ask())
+    assert isinstance(decision, Record)
+    english = decision.plan.spoken_in("en")
+    assert [(words.prompt, words.language) for words in english.announcements] == [
+        ("investment_orders", "en")
+    ]
+    assert english.decline is not None
+    assert english.decline.words == Phrase("orders_refused", "en")
+    assert english.spoken_in("nl") == decision.plan
+    assert decision.plan.spoken_in("de") == decision.plan
+
+
 # What is exempt.
 
 

@@ -428,6 +428,18 @@ BROKEN: list[tuple[str, dict[str, Any], str, str]] = [
     ),
     (
         "E015",
+        one(announce__language_keys={"9": "nl"}, choice={"mode": "opt_out", "keys": ["9"]}),
+        "purposes.training.announce.language_keys.9",
+        "give each its own",
+    ),
+    (
+        "E007",
+        one(announce__language_keys={"2": "fr"}),
+        "purposes.training.announce.language_keys.2",
+        "no announcement in fr",
+    ),
+    (
+        "E015",
         one(selection__code="*8", top__exempt={"private_prefix": "*88"}),
         "purposes.training.selection.code",
         "begin alike",
@@ -627,7 +639,7 @@ def test_a_warning_is_told_with_line_key_and_reason(
 def stands_there(text: str, line: int, key: str) -> bool:
     """Whether a line holds the key, an item of its list, or what is left of its path; else it is the first."""
     steps = key.replace("[", ".").replace("]", "").split(".")
-    shown = text.splitlines()[line - 1].lstrip()
+    shown = text.splitlines()[line - 1].lstrip().replace("'", "")
     held = [step for step in steps if shown.removeprefix("- ").startswith(f"{step}:")]
     return (
         bool(held)

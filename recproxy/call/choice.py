@@ -232,4 +232,9 @@ def _bindings(plan: RecordPlan) -> list[Binding]:
                 meant.setdefault((party, keys, action), []).append(one.purpose)
     said = [Binding(party, keys, Wish(action, tuple(of))) for (party, keys, action), of in meant.items()]
     pausing = [Binding(Party.STAFF, keys, Wish(KeyAction.PAUSE)) for keys in plan.pause.keys]
-    return [*said, *pausing]
+    spoken = {key.keys: key.words.language for one in plan.each for key in one.languages}
+    speaking = [
+        Binding(Party.OUTSIDE, keys, Wish(KeyAction.LANGUAGE, language=language))
+        for keys, language in spoken.items()
+    ]
+    return [*said, *pausing, *speaking]

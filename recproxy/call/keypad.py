@@ -31,6 +31,7 @@ class KeyAction(Enum):
     REFUSE = "refuse"  # no, do not, or no longer (opt-out)
     PAUSE = "pause"  # stop listening while something is said or typed that must not be kept; again: go on
     START = "start"  # from here on it is to be recorded (manual start)
+    LANGUAGE = "language"  # say it in another one
     STOP = "stop"  # up to here it was to be recorded
 
 
@@ -41,10 +42,12 @@ class Wish:
     Attributes:
         action: What.
         purposes: Of which purposes; empty if of none in particular.
+        language: Which one; empty if it is not about that.
     """
 
     action: KeyAction
     purposes: tuple[str, ...] = ()
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from recproxy.call.states import Notice, Symbol
 from recproxy.errors import IllegalEvent
 from recproxy.policy import Audience, RecordPlan, Words
 
+_SWITCHES: Final = 3  # of the language in one call: nobody speaks meanwhile
 _UNDECIDED: Final = frozenset({Notice.WAITING, Notice.DUE, Notice.PLAYING})
 
 
@@ -55,6 +56,7 @@ class CallNotice:
         self._untold: tuple[Words, ...] = ()
         self._started: PromptStarted | None = None
         self._silent = False
+        self._switches = 0
         self._joined: LegName | None = None
         self.repeated = False
         self.further: tuple[str, ...] = ()
@@ -191,6 +193,30 @@ class CallNotice:
         if not playing or self._untold[:1] == playing:
             return []
         return [StopPrompt(), *self._go_on(now)]
+
+    def switch(self, plan: RecordPlan, purposes: Collection[str], now: float) -> list[Command]:
+        """Say it in another language from the beginning; empty if there is nothing to say so.
+
+        Args:
+            plan: The plan in that language.
+            purposes: Those that it is said for: asked for, and refused by nobody.
+            now: Monotonic seconds.
+        """
+        told = self.further or purposes
+        before = self._plan.announcements_of(told) if self._plan is not None else ()
+        left = plan.announcements_of(told)
+        anew = {purpose for words in left if words not in before for purpose in words.purposes}
+        if not anew or not self.is_pending or not self.asked or self._switches >= _SWITCHES:
+            return []
+        self._switches += 1
+        self._untold = tuple(words for words in left if words in self._untold or words not in before)
+        if not self.repeated:  # else they were told of what is recorded already
+            self.proofs = {purpose: proof for purpose, proof in self.proofs.items() if purpose not in anew}
+        self._plan = plan
+        if self.state is Notice.PLAYING:
+            self.move(Symbol.NOTICE_REPEATED)
+        switched = Note("notice.switched", (*self._fields(), ("language", self._untold[0].language)))
+        return [StopPrompt(), switched, *self.announce(now)]
 
     def repeat(self, leg: LegName, purposes: Collection[str]) -> list[Command]:
         """Somebody joined at ``leg`` who must hear it too: it is due once more.

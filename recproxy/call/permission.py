@@ -246,8 +246,19 @@ class Permission:
             case Wish(KeyAction.STOP, purposes) if not self.is_over:
                 ended = self._further.end(purposes, now)
                 return [*ended, *self._begin(now)] if ended else []
+            case Wish(KeyAction.LANGUAGE, language=language):
+                return self._speak(language, now)
             case _:
                 return []
+
+    def _speak(self, language: str, now: float) -> list[Command]:
+        """The outside party wants to hear it in another language."""
+        plan = self.plan.spoken_in(language) if self.plan is not None else None
+        if plan is None:
+            return []
+        switched = self.notice.switch(plan, [one.purpose for one in self.choice.left], now)
+        self.plan = plan if switched else self.plan
+        return switched
 
     def record_asked(self, event: RecordAsked, now: float) -> list[Command]:
         """``Record: on`` or ``off`` of a telephone of staff; of anybody else it means nothing."""

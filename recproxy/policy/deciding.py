@@ -26,7 +26,7 @@ from recproxy.policy.file import Line, PolicyFile, UnknownParty
 from recproxy.policy.forks import fork_announcement
 from recproxy.policy.hidden import ConfidentialNumbers, Sampler
 from recproxy.policy.numbers import Numbering, NumberPattern, plain
-from recproxy.policy.planning import choice_plan, decline_plan, prompts_for, spoken, whisper
+from recproxy.policy.planning import choice_plan, decline_plan, language_keys, prompts_for, spoken, whisper
 from recproxy.policy.profiles import STRICTEST, Profile, effective, profile_of, together
 from recproxy.policy.purpose import (
     Index,
@@ -299,6 +299,7 @@ class Policy:
             audience=purpose.announce.audience,
             choice=choice_plan(purpose, profile),
             from_end=purpose.retention.start is RetentionStart.CALL_END,
+            languages=language_keys(purpose, profile),
             start=purpose.selection.keys,
             stop=purpose.selection.stop_keys,
         )

@@ -191,11 +191,26 @@ class DeclinePlan:
         purpose: What the statute orders.
         words: The text.
         target: Number that a call from outside goes on to then; empty: it ends.
+        others: The text in other languages that the party may choose.
     """
 
     purpose: str
     words: Phrase
     target: str = field(default="", repr=False)
+    others: tuple[Phrase, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageKey:
+    """A key that has an announcement said in another language.
+
+    Attributes:
+        keys: The sequence.
+        words: The announcement then.
+    """
+
+    keys: str
+    words: Phrase
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +226,7 @@ class PurposePlan:
         audience: Who must hear it.
         choice: How the parties say yes or no to this purpose.
         from_end: The term counts from the end of the recording.
+        languages: Other languages that the outside party may choose.
         start: Key sequences by which staff ask for it; none: at once.
         stop: Key sequences by which staff end it; it may be asked for again.
     """
@@ -223,8 +239,16 @@ class PurposePlan:
     audience: Audience = Audience.BOTH
     choice: ChoicePlan = ChoicePlan()
     from_end: bool = False
+    languages: tuple[LanguageKey, ...] = ()
     start: tuple[str, ...] = ()
     stop: tuple[str, ...] = ()
+
+    def spoken_in(self, language: str) -> PurposePlan:
+        """The same in another language; as it is if it has none in that."""
+        for one in self.languages:
+            if one.words.language == language:
+                return replace(self, prompt=one.words.prompt, language=language)
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,10 +353,20 @@ class RecordPlan:
                 self.audience,
                 self.choice,
                 self.from_end,
-                self.start,
-                self.stop,
+                start=self.start,
+                stop=self.stop,
             ),
         )
+
+    def spoken_in(self, language: str) -> RecordPlan:
+        """The plan with what is said in another language, as far as it can be said in that."""
+        each = tuple(one.spoken_in(language) for one in self.each)
+        decline = self.decline
+        if decline is not None:
+            words = next((one for one in decline.others if one.language == language), decline.words)
+            decline = replace(decline, words=words)
+        lead = each[0]
+        return replace(self, prompt=lead.prompt, language=lead.language, purposes=each, decline=decline)
 
     @property
     def at_once(self) -> RecordPlan:

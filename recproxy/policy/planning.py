@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from recproxy.policy.asking import ORDERS_REFUSED, Consent
-from recproxy.policy.decision import ChoiceMode, ChoicePlan, DeclinePlan, Phrase, StaffNotice
+from recproxy.policy.decision import ChoiceMode, ChoicePlan, DeclinePlan, LanguageKey, Phrase, StaffNotice
 from recproxy.policy.names import Language, PromptId
 from recproxy.policy.profiles import Profile, effective
 from recproxy.policy.purpose import WHISPER, Purpose
 
-__all__ = ["choice_plan", "decline_plan", "prompts_for", "spoken", "whisper"]
+__all__ = ["choice_plan", "decline_plan", "language_keys", "prompts_for", "spoken", "whisper"]
 
 
 def prompts_for(purpose: Purpose, profile: Profile) -> Mapping[Language, PromptId]:
@@ -55,8 +55,21 @@ def decline_plan(name: str, purpose: Purpose, language: Language) -> DeclinePlan
     decline = purpose.decline
     if decline is None:
         return None
-    words = Phrase(decline.prompts.get(language, ORDERS_REFUSED), language)
-    return DeclinePlan(name, words, decline.target or "")
+    words, *others = (
+        Phrase(decline.prompts.get(one, ORDERS_REFUSED), one)
+        for one in (language, *purpose.announce.language_keys.values())
+    )
+    return DeclinePlan(name, words, decline.target or "", tuple(others))
+
+
+def language_keys(purpose: Purpose, profile: Profile) -> tuple[LanguageKey, ...]:
+    """By which keys the outside party hears the announcement, or the question, in another language."""
+    prompts = prompts_for(purpose, profile)
+    return tuple(
+        LanguageKey(keys, Phrase(prompts[language], language))
+        for keys, language in purpose.announce.language_keys.items()
+        if language in prompts
+    )
 
 
 def whisper(purpose: Purpose, own: Language | None, first: Language) -> Phrase | None:

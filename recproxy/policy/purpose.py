@@ -204,6 +204,7 @@ class Announce(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         speak_term: Whether the words say how long the recording is kept.
         on_new_party: What happens when somebody joins.
         fork: Who announces in calls that a recording client forks to us; None: nobody, so none is recorded.
+        language_keys: Keys by which the outside party, while it is played, has it said in another language.
     """
 
     prompts: Mapping[Language, PromptId]
@@ -213,6 +214,7 @@ class Announce(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     speak_term: bool
     on_new_party: NewParty
     fork: ForkAnnounce | None = None
+    language_keys: Mapping[str, Language] = msgspec.field(default_factory=dict)
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

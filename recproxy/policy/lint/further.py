@@ -20,6 +20,7 @@ def check_further(lint: Lint) -> None:
     """Apply the rules to every purpose."""
     for name, purpose in lint.file.purposes.items():
         _check_whisper(lint, name, purpose)
+        _check_languages(lint, name, purpose)
         _check_consent(lint, name, purpose)
         _check_decline(lint, name, purpose)
         _check_topic(lint, name, purpose)
@@ -36,6 +37,17 @@ def _check_whisper(lint: Lint, name: PurposeName, purpose: Purpose) -> None:
             ("purposes", name, "announce", "whisper"),
             f"has no meaning for staff: {announce.staff.value}; set staff: whisper, or take it out",
         )
+
+
+def _check_languages(lint: Lint, name: PurposeName, purpose: Purpose) -> None:
+    for keys, language in purpose.announce.language_keys.items():
+        asked = purpose.consent.prompts if purpose.consent is not None else {language: ""}
+        if language not in purpose.announce.prompts or language not in asked:
+            lint.error(
+                "E007",
+                ("purposes", name, "announce", "language_keys", keys),
+                f"no announcement in {language}, or no question for consent; add one to prompts",
+            )
 
 
 def _check_consent(lint: Lint, name: PurposeName, purpose: Purpose) -> None:

@@ -183,10 +183,15 @@ def _bound(lint: Lint, name: PurposeName) -> Iterator[tuple[str, str, Key]]:
             yield keys, "pause", (*key, "pause", "payment", "keys", at)
 
 
+def _languages(lint: Lint, name: PurposeName) -> Iterator[tuple[str, str, Key]]:
+    for keys, language in lint.file.purposes[name].announce.language_keys.items():
+        yield keys, f"language {language}", ("purposes", name, "announce", "language_keys", keys)
+
+
 def _check_keys(lint: Lint) -> None:
     taken: dict[tuple[str, str], tuple[str, int]] = {}
     for name, purpose in lint.file.purposes.items():
-        for keys, use, key in _bound(lint, name):
+        for keys, use, key in (*_bound(lint, name), *_languages(lint, name)):
             if not _KEYS.match(keys):
                 lint.error("E015", key, f"{keys!r} is not of the keys 0 to 9, * and #; choose such")
             for line in purpose.scope.lines:
