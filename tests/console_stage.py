@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from api_stage import CALL, Stage
-from browser import Visit
+from api_stage import CALL, Stage, policy_of, secret_of, stage
+from browser import STATIC, Visit, browsing
 from call_values import FACTS
 from playwright.sync_api import Route, expect
-from recorded import CALLER, RATE_HZ, START, Take
+from policies import one_purpose
+from recorded import CALLER, RATE_HZ, START, Shelf, Take
 
 from recproxy.call.commands import Note
 from recproxy.call.events import InviteReceived
@@ -53,6 +55,33 @@ TAKES: Final = (
     Take(4, START + timedelta(hours=3), kept=timedelta(days=1)),
     Take(5, START + timedelta(hours=4), end="discard"),
 )
+
+
+@contextlib.contextmanager
+def serving(made: Shelf) -> Iterator[tuple[Stage, str]]:
+    """The console and its API on these recordings, and its address; two people must agree on disputes."""
+    policy = policy_of(
+        purposes={
+            "training": one_purpose(
+                scope__directions=["inbound"],
+                pause__payment={"keys": ["*7"], "api": True, "max": "PT3M"},
+            ),
+            "disputes": one_purpose(
+                scope__directions=["outbound"], playback={"roles": ["coach"], "four_eyes": True}
+            ),
+        },
+    )
+    with stage(made, policy, console=STATIC) as api:
+        yield api, f"http://127.0.0.1:{api.port}"
+
+
+@contextlib.contextmanager
+def signed_in(base: str) -> Iterator[Visit]:
+    """The console, signed in by the privacy officer; nothing may go wrong in the page."""
+    with browsing(base) as tab:
+        tab.sign_in(secret_of("privacy"))
+        yield tab
+        assert tab.faults == []
 
 
 def show(visit: Visit, recording: str) -> None:

@@ -172,7 +172,7 @@ def test_the_facts_of_a_recording_are_those_of_the_command_line(api: Stage) -> N
     shown = json.loads(recproxy("recordings", "show", SEALED.id, "--config", api.shelf.config, "--json").out)
     del shown["parties"]
     assert {name: told[name] for name in shown} == shown
-    assert set(told) - set(shown) == {"uses", "playable", "pauses"}
+    assert set(told) - set(shown) == {"uses", "playable", "tag", "pauses"}
     assert (told["uses"], told["playable"]) == (["training"], True)
     assert api.get(f"/v1/recordings/{SEALED.id}", by="auditor").json()["playable"] is False
     assert api.get(f"/v1/recordings/{GONE.id}").json()["state"] == "discarded"

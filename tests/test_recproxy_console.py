@@ -37,7 +37,18 @@ def test_operations_are_those_of_the_api() -> None:
 
 def test_each_text_is_used() -> None:
     keys = re.findall(r'^  "([a-z_.0-9]+)": \[', SCRIPTS["texts.ts"], re.MULTILINE)
-    groups = {"state", "direction", "reason", "holds.state", "calls", "side", "open.error", "nav", "pause"}
+    groups = {
+        "state",
+        "direction",
+        "reason",
+        "holds.state",
+        "calls",
+        "side",
+        "open.error",
+        "nav",
+        "pause",
+        "requests",
+    }
     rest = "\n".join(script for name, script in SCRIPTS.items() if name != "texts.ts")
     unused = [key for key in keys if f'"{key}"' not in rest and key.rpartition(".")[0] not in groups]
     assert unused == ["app.title"]  # said by texts.ts itself

@@ -135,7 +135,9 @@ class RecordingFacts(RecordingSummary):
     quality: dict[str, Any] | None
     uses: list[str]
     playable: bool
+    tag: str
     pauses: list[Pause]
+    derived: list[dict[str, Any]]
 
 
 class Bucket(Answer):
@@ -229,6 +231,7 @@ class PurposeSummary(Answer):
     roles: list[str]
     uses: list[str]
     four_eyes: bool
+    tags: dict[str, float]
     pause_by_api: bool
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from fastapi import APIRouter, Depends
 
 from recproxy.api.gate import authorise
@@ -10,6 +12,7 @@ from recproxy.api.parts import Parts
 from recproxy.jsonform import Json
 from recproxy.policy import Purpose
 from recproxy.policy.playback import uses_of
+from recproxy.policy.terms import term_of
 
 __all__ = ["router"]
 
@@ -36,9 +39,14 @@ def _purpose(name: str, purpose: Purpose, uses: tuple[str, ...]) -> dict[str, Js
     return {
         "name": name,
         "title": {str(language): text for language, text in purpose.title.items()},
-        "keep_days": round(purpose.retention.keep.total_seconds() / 86_400, 3),
+        "keep_days": _days(purpose.retention.keep),
         "roles": list(purpose.playback.roles),
         "uses": list(uses),
         "four_eyes": purpose.playback.four_eyes,
+        "tags": {tag: _days(keep) for tag, keep in term_of(purpose)[1].items()},
         "pause_by_api": payment is not None and payment.api,
     }
+
+
+def _days(keep: timedelta) -> float:
+    return round(keep.total_seconds() / 86_400, 3)

@@ -18,7 +18,7 @@ from recproxy.api.models import RecordingFacts, Recordings, TombstoneDocument
 from recproxy.api.parts import ApiParts, Parts, Who
 from recproxy.api.pauses import pauses_of
 from recproxy.api.problems import Problem
-from recproxy.documents import body_path, of_row, of_tombstone, summary
+from recproxy.documents import body_path, of_derived, of_row, of_tombstone, summary
 from recproxy.jsonform import Json
 from recproxy.policy.playback import uses_of
 from recproxy.subject.finding import by_number
@@ -129,7 +129,12 @@ def show(recording: Id, parts: Parts, who: Who) -> dict[str, Json]:
         refusal(parts, found, who.name, use)[1] is None for use in uses
     )
     pauses = pauses_of(found, read_events(parts.files))
-    return {**of_row(found), "uses": list(uses), "playable": playable, "pauses": list(pauses)}
+    tag = parts.catalogue.terms.tag(found.tags.recording)
+    derived: list[Json] = [
+        dict(of_derived(file)) for file in parts.catalogue.derived.of(found.tags.recording)
+    ]
+    own: dict[str, Json] = {"uses": list(uses), "playable": playable, "tag": tag, "pauses": list(pauses)}
+    return {**of_row(found), **own, "derived": derived}
 
 
 @router.get(

@@ -109,6 +109,7 @@ export interface Facts extends Summary {
   readonly quality: Quality | null;
   readonly uses: readonly string[];
   readonly playable: boolean;
+  readonly tag: string;
   readonly pauses: readonly Pause[];
 }
 
@@ -135,6 +136,17 @@ export interface Hold {
   readonly approved_by: string;
 }
 
+/** A request to hear a recording, where two people must agree. */
+export interface Ticket {
+  readonly id: string;
+  readonly recording: string;
+  readonly use: string;
+  readonly requested_by: string;
+  readonly requested_at: string;
+  readonly ends: string;
+  readonly approved_by: string | null;
+}
+
 export interface AuditPage {
   readonly lines: readonly Readonly<Record<string, unknown>>[];
   readonly older: number | null;
@@ -158,6 +170,9 @@ export interface Policy {
     readonly title: Readonly<Record<string, string>>;
     readonly keep_days: number;
     readonly uses: readonly string[];
+    readonly four_eyes: boolean;
+    /** Days that a recording is kept once it has the tag. */
+    readonly tags: Readonly<Record<string, number>>;
     readonly pause_by_api: boolean;
   }[];
 }

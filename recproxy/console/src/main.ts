@@ -11,6 +11,7 @@ import { calls } from "./views/calls";
 import { holds } from "./views/holds";
 import { recording } from "./views/recording";
 import { recordings } from "./views/recordings";
+import { requests } from "./views/requests";
 import { retention } from "./views/retention";
 import { signIn } from "./views/signin";
 
@@ -32,6 +33,7 @@ const PLACES: readonly Place[] = [
   },
   { name: "calls", label: "nav.calls", operation: "calls.list", view: calls },
   { name: "retention", label: "nav.retention", operation: "retention.show", view: retention },
+  { name: "requests", label: "nav.requests", operation: "tickets.list", view: requests },
   { name: "holds", label: "nav.holds", operation: "holds.list", view: holds },
   { name: "audit", label: "nav.audit", operation: "audit.list", view: audit },
 ];

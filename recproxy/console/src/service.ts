@@ -72,6 +72,22 @@ export class Service {
     return answer.body ?? new Blob().stream();
   }
 
+  tag(id: string, tag: string, why: string): Promise<documents.Summary> {
+    return this.#json("POST", `/v1/recordings/${encodeURIComponent(id)}/tag`, { tag, why });
+  }
+
+  requests(): Promise<{ readonly requests: readonly documents.Ticket[] }> {
+    return this.#json("GET", "/v1/requests");
+  }
+
+  askToHear(id: string, use: string, why: string): Promise<documents.Ticket> {
+    return this.#json("POST", `/v1/recordings/${encodeURIComponent(id)}/requests`, { use, why });
+  }
+
+  approveHearing(id: string): Promise<documents.Ticket> {
+    return this.#json("POST", `/v1/requests/${encodeURIComponent(id)}/approve`);
+  }
+
   retention(): Promise<documents.Retention> {
     return this.#json("GET", "/v1/retention");
   }

@@ -3,8 +3,9 @@
 import type { Desk } from "../desk";
 import type { AuditPage, AuditVerdict } from "../documents";
 import { button, element, table } from "../dom";
-import { exactInstant, number, short } from "../format";
+import { exactInstant, number } from "../format";
 import { text } from "../texts";
+import { recordingLink } from "./recordings";
 
 const OWN_COLUMNS = new Set(["ts", "event", "actor"]);
 const SEALS = new Set(["v", "seq", "prev", "sig", "key", "node"]);
@@ -55,7 +56,7 @@ function details(line: Readonly<Record<string, unknown>>): HTMLElement {
     .map(([name, value]) => `${name}: ${plain(value).replace(LONG_HEX, "$1…")}`);
   const place = element("span", { class: "details" });
   if (typeof rec === "string") {
-    place.append(element("a", { href: `#recordings/${encodeURIComponent(rec)}`, class: "mono" }, short(rec)), " ");
+    place.append(recordingLink(rec), " ");
   }
   place.append(shown.join(" · "));
   return place;

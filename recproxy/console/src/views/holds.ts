@@ -3,8 +3,9 @@
 import type { Desk } from "../desk";
 import type { Hold } from "../documents";
 import { button, element, field, select, table } from "../dom";
-import { instant, short } from "../format";
+import { instant } from "../format";
 import { text, word } from "../texts";
+import { recordingLink } from "./recordings";
 
 const REASONS = ["claim", "order", "regulator", "statute", "investigation"] as const;
 const DAY_MS = 86_400_000;
@@ -52,10 +53,6 @@ function tableOf(desk: Desk, found: readonly Hold[]): HTMLElement {
     decisions(desk, hold),
   ]);
   return table(text("holds.title"), heads, rows);
-}
-
-function recordingLink(id: string): HTMLElement {
-  return element("a", { href: `#recordings/${encodeURIComponent(id)}`, class: "mono" }, short(id));
 }
 
 function decisions(desk: Desk, hold: Hold): HTMLElement {

@@ -7,10 +7,17 @@ import { button, type Child, element, field, select } from "../dom";
 import { IdentityError } from "../identity";
 import { COLUMNS, Player } from "../player";
 import { text, type TextKey } from "../texts";
+import { asking } from "./requests";
 import { survey, WaveError, WaveReader } from "../wave";
 
 export function listening(desk: Desk, row: Facts): HTMLElement {
   const section = element("section", { class: "card", "aria-labelledby": "listen" });
+  const ours = desk.purposes.filter(({ name }) => row.purposes.includes(name));
+  const twice = row.uses.filter((use) => ours.some((one) => one.four_eyes && one.uses.includes(use)));
+  if (row.state === "sealed" && !row.playable && twice.length > 0 && desk.may("tickets.request")) {
+    section.append(heading(), asking(desk, row, twice));
+    return section;
+  }
   if (!desk.may("recordings.file") || !row.playable) {
     const why = text(row.state === "sealed" ? "open.not" : "open.unsealed");
     section.append(heading(), element("p", {}, why));

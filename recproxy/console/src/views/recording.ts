@@ -8,6 +8,7 @@ import { duration, exactInstant, instant, number, size, timeOfDay } from "../for
 import { text, word } from "../texts";
 import { listening } from "./listening";
 import { stateOf } from "./recordings";
+import { tagging } from "./tagging";
 
 const DAY_MS = 86_400_000;
 
@@ -18,12 +19,14 @@ export async function recording(desk: Desk, id: string): Promise<HTMLElement> {
   return element("div", {}, back, ...parts);
 }
 
-function living(desk: Desk, row: Facts): Node[] {
+function living(desk: Desk, row: Facts): Child[] {
   const when = instant(row.started);
+  const tags = tagging(desk, row);
   return [
     element("h1", {}, `${row.purposes.join(", ")} · ${when} `, stateOf(row.state, row.held)),
     card(text("recording.course"), course(courseText(row), courseSpans(row)), ...courseNotes(row)),
     listening(desk, row),
+    tags === null ? null : card(text("tag.title"), tags),
     element(
       "div",
       { class: "pair" },
@@ -58,6 +61,7 @@ function courseText(row: Facts): string {
 
 function courseNotes(row: Facts): HTMLElement[] {
   const notes = [courseText(row), kept(row)];
+  if (row.tag !== "") notes.push(text("tag.kept", { tag: row.tag }));
   if (row.quality !== null) {
     const { pauses, paused_s } = row.quality;
     const length = duration(paused_s);

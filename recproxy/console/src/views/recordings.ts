@@ -89,7 +89,7 @@ function living(row: Summary): (Node | string)[] {
     word("direction", row.direction),
     stateOf(row.state, row.held),
     instant(row.expiry),
-    link(row.id),
+    recordingLink(row.id),
   ];
 }
 
@@ -101,11 +101,12 @@ function gone(stone: Tombstone): (Node | string)[] {
     "–",
     stateOf(stone.state, false),
     instant(stone.gone_at),
-    link(stone.id),
+    recordingLink(stone.id),
   ];
 }
 
-function link(id: string): HTMLElement {
+/** A recording's page, by the first digits of its id. */
+export function recordingLink(id: string): HTMLElement {
   return element("a", { href: `#recordings/${encodeURIComponent(id)}`, class: "mono" }, short(id));
 }
 
