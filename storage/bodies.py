@@ -9,7 +9,7 @@ the file after a crash can be told apart into whole chunks and a torn rest.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,7 +21,7 @@ from storage.age import (
     open_chunk,
 )
 from storage.durable import parent, sync_directories
-from storage.errors import BodyMissing, FileFault, FileMissing
+from storage.errors import BodyMissing, FileFault, FileMissing, StorageError
 from storage.files import Files
 from storage.objects import Objects
 from storage.openbody import BODIES_DIRECTORY, OPEN_SUFFIX, SEALED_SUFFIX, BodyFacts, NewBody, OpenBody
@@ -279,15 +279,55 @@ class Bodies:
         Raises:
             FileFault: Repeat.
         """
+        found, faults = self.unlink_together([path])
+        for fault in faults.values():
+            raise fault
+        return bool(found)
+
+    def unlink_together(self, paths: Iterable[str]) -> tuple[set[str], dict[str, StorageError]]:
+        """Remove bodies as ``unlink`` does, with one sync for each directory.
+
+        Args:
+            paths: Paths without suffix.
+
+        Returns:
+            Those of which there was something, and what went wrong, by path: repeat.
+        """
+        found: set[str] = set()
+        faults: dict[str, StorageError] = {}
+        unlinked: list[str] = []
+        for path in paths:
+            try:
+                if self._unlink_here(path):
+                    found.add(path)
+                if self._objects is not None and self._objects.delete(path + SEALED_SUFFIX):
+                    found.add(path)
+            except StorageError as err:
+                faults[path] = err
+            else:
+                unlinked.append(path)
+        return found, faults | self._sync_parents(unlinked, found)
+
+    def _sync_parents(self, paths: Iterable[str], found: set[str]) -> dict[str, StorageError]:
+        """Make removals durable; a directory that does not exist is not synced. What went wrong, by path."""
+        places: dict[str, list[str]] = {}
+        for path in paths:
+            places.setdefault(parent(path), []).append(path)
+        faults: dict[str, StorageError] = {}
+        for place, here in places.items():
+            try:
+                if not found.isdisjoint(here) or self._files.names(place):
+                    self._files.sync_directory(place)
+            except StorageError as err:
+                faults |= dict.fromkeys(here, err)
+        return faults
+
+    def _unlink_here(self, path: str) -> bool:
         found = False
         for suffix in (SEALED_SUFFIX, OPEN_SUFFIX, f"{OPEN_SUFFIX}.new"):
             if self._files.size(path + suffix) is not None:
                 self._files.unlink(path + suffix)
                 found = True
-        if self._files.names(parent(path)) or found:
-            self._files.sync_directory(parent(path))
-        if self._objects is not None:
-            found = self._objects.delete(path + SEALED_SUFFIX) or found
         return found
 
     def all_paths(self) -> Iterator[str]:

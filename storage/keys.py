@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -110,7 +110,7 @@ class KeyStore:
         """Tell whether a header for any of these purposes is there."""
         return any(self._files.size(path) is not None for path in _paths(recording, purposes))
 
-    def destroy(self, recording: RecordingId, purposes: Iterable[str]) -> bool:
+    def destroy(self, recording: RecordingId, purposes: Collection[str]) -> bool:
         """Overwrite, sync, unlink, sync the directory; may be repeated.
 
         Args:
@@ -123,12 +123,26 @@ class KeyStore:
         Raises:
             FileFault: A key may still be there; repeat.
         """
-        self._files.make_directory(KEYS_DIRECTORY)
-        paths = _paths(recording, purposes)
-        present = any(self._files.size(path) is not None for path in paths)
-        for fault in destroy_together(self._files, paths).values():
+        present = self.exists(recording, purposes)
+        for fault in self.destroy_several({recording: purposes}).values():
             raise fault
         return present
+
+    def destroy_several(self, purposes: Mapping[RecordingId, Iterable[str]]) -> dict[RecordingId, FileFault]:
+        """Destroy the headers of recordings together, with one sync of the directory; may be repeated.
+
+        Args:
+            purposes: The headers of each recording.
+
+        Returns:
+            What went wrong, by recording: a key of it may still be there, repeat.
+        """
+        owners = {path: one for one, named in purposes.items() for path in _paths(one, named)}
+        try:
+            self._files.make_directory(KEYS_DIRECTORY)
+        except FileFault as err:
+            return dict.fromkeys(purposes, err)
+        return {owners[path]: fault for path, fault in destroy_together(self._files, owners).items()}
 
     def exchange(self, recording: RecordingId, purpose: str, header: bytes) -> None:
         """Put a header in the place of another; that one is destroyed once the new one was read back.

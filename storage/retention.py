@@ -14,7 +14,7 @@ still until the clock is right again or a person accepts it (``accept_clock``).
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -34,6 +34,7 @@ from storage.shred import ShredCertificate, Shredder
 from storage.tags import PurposeTerm, RecordingId
 
 _MONTH_MARGIN: Final = timedelta(days=2)  # a call that began in the old month may still be opened
+_TOGETHER: Final = 50
 _LATE: Final = timedelta(hours=2)  # twice the longest time between two sweeps
 
 
@@ -100,6 +101,11 @@ def expired_purposes(row: CatalogueRow, now: datetime) -> tuple[PurposeTerm, ...
     return () if row.held else tuple(term for term in row.tags.terms if term.expiry <= now)
 
 
+def _is_over(row: CatalogueRow, now: datetime) -> bool:
+    """Whether a row that is due has no purpose left."""
+    return row.state is State.SHREDDING or len(expired_purposes(row, now)) == len(row.tags.terms)
+
+
 class Retention:
     """Shreds what is due.
 
@@ -162,16 +168,22 @@ class Retention:
         shredded: list[ShredCertificate] = []
         failed: list[tuple[RecordingId, str]] = []
         ended: list[Tombstone] = []
-        for row in rows:
-            try:
-                certificate = self._end(row, now, run, ended)
-            except HeldRecording:
+        over = [row for row in rows if _is_over(row, now)]
+        for row, made in zip(over, self._shred(over, now, run), strict=True):
+            if isinstance(made, HeldRecording):
                 continue  # held since it was listed
-            except StorageError as err:
-                failed.append((row.tags.recording, str(err)))
-            else:
-                if certificate is not None and not certificate.repeated:
-                    shredded.append(certificate)
+            if isinstance(made, StorageError):
+                failed.append((row.tags.recording, str(made)))
+            elif not made.repeated:
+                shredded.append(made)
+        for row in rows:
+            if not _is_over(row, now):
+                try:
+                    self._end_purposes(row, now, run, ended)
+                except HeldRecording:
+                    continue
+                except StorageError as err:
+                    failed.append((row.tags.recording, str(err)))
         swept = self._derived.sweep(now, run)
         failed += swept.failed
         if shredded or ended or swept.ended:
@@ -225,19 +237,25 @@ class Retention:
             if taken:
                 leases.release(run)
 
-    def _end(
-        self, row: CatalogueRow, now: datetime, run: str, ended: list[Tombstone]
-    ) -> ShredCertificate | None:
-        """End what has expired of one recording: purposes, or all of it."""
-        recording = row.tags.recording
-        over = expired_purposes(row, now)
-        if row.state is State.SHREDDING or len(over) == len(row.tags.terms):
-            return self._shredder.shred(recording, EXPIRY, now, run)
+    def _shred(
+        self, rows: Sequence[CatalogueRow], now: datetime, run: str
+    ) -> list[ShredCertificate | StorageError]:
+        """Shred recordings, so many together that others who want the lock do not wait long."""
+        made: list[ShredCertificate | StorageError] = []
+        for first in range(0, len(rows), _TOGETHER):
+            recordings = [row.tags.recording for row in rows[first : first + _TOGETHER]]
+            try:
+                made += self._shredder.shred_together(recordings, EXPIRY, now, run)
+            except StorageError as err:
+                made += [err] * len(recordings)
+        return made
+
+    def _end_purposes(self, row: CatalogueRow, now: datetime, run: str, ended: list[Tombstone]) -> None:
+        """End the purposes of one recording that have expired; it lives on for others."""
         ended.extend(
-            self._shredder.shred_purpose(recording, term.purpose, EXPIRY, now, run)
-            for term in (*(ending.term for ending in row.ending), *over)
+            self._shredder.shred_purpose(row.tags.recording, term.purpose, EXPIRY, now, run)
+            for term in (*(ending.term for ending in row.ending), *expired_purposes(row, now))
         )
-        return None
 
     def _lapse(self, now: datetime, run: str) -> tuple[Hold, ...]:
         lapsed = self._catalogue.holds.lapse(now)

@@ -1,4 +1,4 @@
-"""Shredding one recording: cryptographic erase in a fixed, repeatable order.
+"""Shredding recordings: cryptographic erase in a fixed, repeatable order (``storage.endings``).
 
 Claim (row SHREDDING; refused if held) → audit ``shred.started`` → key destroyed →
 log key destroyed → body unlinked, here and in the object store, with all its versions →
@@ -14,41 +14,26 @@ parties and every backup of them are unreadable as soon as the key is gone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
 from storage.audit import AuditLog
 from storage.bodies import Bodies
-from storage.catalogue import EXPIRY, Catalogue, CatalogueRow, State, Tombstone, key_facts, length_bucket
-from storage.derived import DerivedStore, End, derived_stone
-from storage.errors import FileFault, RecordingNotFound, ShredError
+from storage.catalogue import EXPIRY, Catalogue, CatalogueRow, Tombstone
+from storage.derived import DerivedStore
+from storage.endings import Ending, Endings, ShredCertificate
+from storage.errors import CatalogueError, RecordingNotFound, ShredError, StorageError
 from storage.files import Files
 from storage.keys import KeyStore
 from storage.objects import Objects
 from storage.places import SHRED_LOCK
 from storage.tags import RecordingId
-from storage.wal import destroy_keys
 from storage.writer.parts import erase_purpose
 
+__all__ = ["LOCK_PATH", "ShredCertificate", "Shredder"]
+
 LOCK_PATH: Final = SHRED_LOCK
-
-
-@dataclass(frozen=True, slots=True)
-class ShredCertificate:
-    """Proof that a recording is gone; holds nothing that says who called.
-
-    Attributes:
-        tombstone: What stands in the catalogue now, for the purpose that was the last.
-        repeated: True if it was shredded before and nothing was left to do.
-        key_found: False if the key had been destroyed by an earlier, interrupted try.
-        body_found: Likewise for the body.
-    """
-
-    tombstone: Tombstone
-    repeated: bool
-    key_found: bool
-    body_found: bool
 
 
 class Shredder:
@@ -93,15 +78,62 @@ class Shredder:
                 the recording is unreadable all the same.
             StorageError: The audit chain cannot be written; repeat.
         """
+        (made,) = self.shred_together([recording], cause, now, run)
+        if isinstance(made, StorageError):
+            raise made
+        return made
+
+    def shred_together(
+        self, recordings: Sequence[RecordingId], cause: str, now: datetime, run: str = ""
+    ) -> list[ShredCertificate | StorageError]:
+        """Shred recordings that share their syncs; each in the same order as alone, and each may fail alone.
+
+        Every step is done, durably, for all before the next begins; whoever fails at one takes part
+        in none after it and can be shredded again.
+
+        Args:
+            recordings: Which, each once.
+            cause: As for ``shred``.
+            now: Likewise.
+            run: Likewise.
+
+        Returns:
+            For each its certificate, or what ``shred`` would raise.
+
+        Raises:
+            CatalogueError: The catalogue cannot be used; nothing was touched.
+        """
         with self._files.lock(LOCK_PATH):
-            try:
-                row = self._catalogue.claim_for_shredding(recording, cause, now if cause == EXPIRY else None)
-            except RecordingNotFound:
-                tombstone = self._catalogue.tombstone(recording)
-                if tombstone is None:
-                    raise
+            claims = self._catalogue.claim_several(recordings, cause, now if cause == EXPIRY else None)
+            rows = [row for row in claims.values() if isinstance(row, CatalogueRow)]
+            ended = dict(zip([row.tags.recording for row in rows], self._end(rows, now, run), strict=True))
+            return [ended.get(one) or self._unclaimed(one, claims[one]) for one in recordings]
+
+    def _unclaimed(
+        self, recording: RecordingId, why: CatalogueRow | CatalogueError
+    ) -> ShredCertificate | StorageError:
+        """What is left to say of a recording that was not claimed."""
+        if isinstance(why, CatalogueRow):
+            return ShredError(f"recording {recording} was claimed and not ended: repeat")
+        if isinstance(why, RecordingNotFound):
+            tombstone = self._catalogue.tombstone(recording)
+            if tombstone is not None:
                 return ShredCertificate(tombstone, repeated=True, key_found=False, body_found=False)
-            return self._destroy(row, now, run)
+        return why
+
+    def _end(
+        self, rows: Sequence[CatalogueRow], now: datetime, run: str
+    ) -> list[ShredCertificate | StorageError]:
+        recordings = [row.tags.recording for row in rows]
+        derived = self._catalogue.derived.of_several(recordings)
+        wraps = self._catalogue.wraps.of_several(recordings)
+        endings = [
+            Ending(row, derived.get(one.text, ()), wraps.get(one.text, {}), now, run)
+            for one, row in zip(recordings, rows, strict=True)
+        ]
+        return Endings(self._files, self._audit, self._keys, self._bodies).carry_out(
+            endings, self._catalogue.bury_several
+        )
 
     def shred_purpose(
         self, recording: RecordingId, purpose: str, cause: str, now: datetime, run: str = ""
@@ -130,64 +162,3 @@ class Shredder:
                 if file.purpose == purpose:
                     self._derived.erase(file, row, cause, now, run=run)
             return erase_purpose(self._files, self._catalogue, self._audit, row, purpose, now, run)
-
-    def _destroy(self, row: CatalogueRow, now: datetime, run: str) -> ShredCertificate:
-        recording = row.tags.recording
-        derived = self._catalogue.derived.of(recording)
-        purposes = (*row.header_purposes, *(file.slot for file in derived))
-        fields = {"rec": recording.text, "purpose": ",".join(purposes), "reason": row.cause, "run": run}
-        self._audit.append("shred.started", {**fields, "outcome": "started"})
-        try:
-            key_found = self._keys.destroy(recording, purposes)
-            destroy_keys(self._files, recording)
-            body_found = self._bodies.unlink(row.body)
-            for file in derived:
-                self._bodies.unlink(file.body)
-            bodies = (row.body, *(file.body for file in derived))
-            gone = not self._keys.exists(recording, purposes) and not any(map(self._bodies.find, bodies))
-        except FileFault as err:
-            self._audit.append("shred.failed", {**fields, "outcome": "failed"}, durable=False)
-            raise ShredError(f"recording {recording} is not fully shredded, repeat: {err}") from err
-        if not gone:
-            raise ShredError(f"recording {recording}: key or body is still there after it was removed")
-        entry = self._audit.append(
-            "shred.verified",
-            {
-                **fields,
-                "outcome": "verified",
-                "key_found": key_found,
-                "body_found": body_found,
-                "bytes": row.size_bytes,
-                "sha256_ct": row.sha256,
-            },
-        )
-        terms = [(term, row.cause) for term in row.tags.terms]
-        terms += [(ending.term, ending.cause) for ending in row.ending]
-        wraps = self._catalogue.wraps.of(recording)
-        tombstones = [
-            Tombstone(
-                recording=recording,
-                state=State.SHREDDED,
-                purpose=term.purpose,
-                policy_version=row.tags.policy_version,
-                started_on=row.tags.started.astimezone(UTC).date(),
-                minutes=length_bucket(row.facts.frames if row.facts else 0, row.audio.rate_hz),
-                expiry=term.expiry,
-                gone_at=now,
-                cause=cause,
-                size_bytes=row.size_bytes,
-                sha256=row.sha256,
-                run=run,
-                verified=gone,
-                chain_seq=entry.seq,
-                chain_sha256=entry.sha256,
-                node=row.tags.node,
-                **key_facts(wraps, term.purpose),
-            )
-            for term, cause in terms
-        ]
-        end = End(row.cause, now, run, entry)
-        tombstones += [derived_stone(file, row, wraps.get(file.slot), end) for file in derived]
-        self._catalogue.bury(tombstones)
-        self._audit.append("tombstone.written", {**fields, "outcome": "shredded"}, durable=False)
-        return ShredCertificate(tombstones[0], repeated=False, key_found=key_found, body_found=body_found)

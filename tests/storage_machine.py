@@ -361,6 +361,18 @@ class Machine:
 
         self.attempt(shred)
 
+    def shred_together(self, numbers: Sequence[int]) -> None:
+        """Shred several at once; each by itself may fail."""
+        shredder = Shredder(self.files, self.catalogue, self.audit)
+
+        def shred_all() -> None:
+            recordings = [self.promises[number].tags.recording for number in numbers]
+            made = shredder.shred_together(recordings, "erase", NOW)
+            for number, outcome in zip(numbers, made, strict=True):
+                self.promises[number].shredded = not isinstance(outcome, StorageError)
+
+        self.attempt(shred_all)
+
     def attempt(self, step: Callable[[], None]) -> bool:
         try:
             step()

@@ -37,13 +37,14 @@ def record_and_close(machine: Machine) -> None:
 
 
 def shred(machine: Machine) -> None:
+    """One alone, two at once."""
     store = machine.start()
-    for number in (1, 2):
+    for number in (1, 2, 3):
         machine.open(store, number)
-        machine.write(number, 20_000 * number)
+        machine.write(number, 12_000 * number)
         machine.seal(number)
     machine.shred(1)
-    machine.shred(2)
+    machine.shred_together((2, 3))
     machine.audit.flush()
 
 

@@ -6,7 +6,7 @@ serves one purpose of its recording, expires no later than that, and ends with i
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -29,8 +29,8 @@ __all__ = [
     "DerivedFile",
     "DerivedKind",
     "DerivedRegister",
+    "bury_stones",
     "forget_derived",
-    "replace_stone",
     "served_purpose",
 ]
 
@@ -101,6 +101,13 @@ class DerivedRegister:
     def of(self, recording: RecordingId) -> tuple[DerivedFile, ...]:
         """The derived files of a recording, in any state."""
         return self._select(DERIVED.c.id == recording.text)
+
+    def of_several(self, recordings: Collection[RecordingId]) -> Mapping[str, tuple[DerivedFile, ...]]:
+        """The derived files of recordings, in any state, by id; without those that have none."""
+        found: dict[str, tuple[DerivedFile, ...]] = {}
+        for file in self._select(DERIVED.c.id.in_([recording.text for recording in recordings])):
+            found[file.recording.text] = (*found.get(file.recording.text, ()), file)
+        return found
 
     def sealed(self, recording: RecordingId, kind: DerivedKind) -> DerivedFile | None:
         """The derived file of a kind that can be read; None if there is none."""
@@ -277,7 +284,7 @@ class DerivedRegister:
                 DERIVED.delete().where(*_is(file), DERIVED.c.state == State.SHREDDING.value)
             ).rowcount
             if removed:
-                replace_stone(connection, stone)
+                bury_stones(connection, [stone])
                 connection.execute(
                     WRAPS.delete().where(WRAPS.c.id == file.recording.text, WRAPS.c.purpose == file.slot)
                 )
@@ -304,9 +311,9 @@ class DerivedRegister:
             yield connection
 
 
-def forget_derived(connection: sa.Connection, recording: str) -> None:
-    """Drop the derived files of a recording that is gone, whose files are gone too."""
-    connection.execute(DERIVED.delete().where(DERIVED.c.id == recording))
+def forget_derived(connection: sa.Connection, recordings: Collection[str]) -> None:
+    """Drop the derived files of recordings that are gone, whose files are gone too."""
+    connection.execute(DERIVED.delete().where(DERIVED.c.id.in_(sorted(recordings))))
 
 
 def _term(file: DerivedFile) -> sa.Select[Any]:
@@ -326,14 +333,16 @@ def _term(file: DerivedFile) -> sa.Select[Any]:
     )
 
 
-def replace_stone(connection: sa.Connection, stone: Tombstone) -> None:
-    """Enter a tombstone; one of an earlier file of this kind and purpose gives its place to the later."""
-    connection.execute(
-        TOMBSTONES.delete().where(
-            TOMBSTONES.c.id == stone.recording.text, TOMBSTONES.c.purpose == stone.purpose
-        )
-    )
-    connection.execute(TOMBSTONES.insert().values(**stone_values(stone)))
+def bury_stones(connection: sa.Connection, stones: Sequence[Tombstone]) -> None:
+    """Enter tombstones; of an earlier derived file of its kind and purpose the later one takes the place."""
+    for stone in stones:
+        if stone.derived:
+            connection.execute(
+                TOMBSTONES.delete().where(
+                    TOMBSTONES.c.id == stone.recording.text, TOMBSTONES.c.purpose == stone.purpose
+                )
+            )
+    connection.execute(TOMBSTONES.insert(), [stone_values(stone) for stone in stones])
 
 
 def _is(file: DerivedFile) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:

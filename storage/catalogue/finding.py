@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import sqlalchemy as sa
 
@@ -41,7 +41,8 @@ def end_finding(connection: sa.Connection, recording: str, purpose: str) -> None
         connection.execute(NUMBERS.delete().where(NUMBERS.c.id == recording))
 
 
-def forget_numbers(connection: sa.Connection, recording: str) -> None:
-    """No number finds a recording that is gone."""
-    connection.execute(NUMBERS.delete().where(NUMBERS.c.id == recording))
-    connection.execute(FINDABLE.delete().where(FINDABLE.c.id == recording))
+def forget_numbers(connection: sa.Connection, recordings: Collection[str]) -> None:
+    """No number finds recordings that are gone."""
+    gone = sorted(recordings)
+    connection.execute(NUMBERS.delete().where(NUMBERS.c.id.in_(gone)))
+    connection.execute(FINDABLE.delete().where(FINDABLE.c.id.in_(gone)))

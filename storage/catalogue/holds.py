@@ -193,9 +193,9 @@ def blocked_by(kinds: Collection[HoldKind]) -> sa.ColumnElement[bool]:
     )
 
 
-def forget(connection: sa.Connection, recording: str) -> None:
-    """Take a recording that is gone out of its holds; what stood is in the audit chain."""
-    connection.execute(HELD.delete().where(HELD.c.id == recording))
+def forget(connection: sa.Connection, recordings: Collection[str]) -> None:
+    """Take recordings that are gone out of their holds; what stood is in the audit chain."""
+    connection.execute(HELD.delete().where(HELD.c.id.in_(sorted(recordings))))
 
 
 def _one(connection: sa.Connection, hold_id: str) -> Hold:

@@ -17,17 +17,18 @@ Instants are stored in UTC. SQLite is told to overwrite what is deleted.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Final, Self
 
 import sqlalchemy as sa
 
-from storage.catalogue.derived import DerivedRegister, forget_derived, replace_stone
+from storage.catalogue.derived import DerivedRegister
+from storage.catalogue.ends import bury_all, claim_all, why_unclaimed
 from storage.catalogue.engines import ANSWER_SECONDS, is_shared, lock_rows, lock_schema, open_engine
-from storage.catalogue.finding import end_finding, forget_numbers, note_numbers
-from storage.catalogue.holds import HoldRegister, blocked_by, forget
+from storage.catalogue.finding import end_finding, note_numbers
+from storage.catalogue.holds import HoldRegister, blocked_by
 from storage.catalogue.leases import LeaseRegister
 from storage.catalogue.membership import join
 from storage.catalogue.migration import (
@@ -60,13 +61,14 @@ from storage.catalogue.schema import (
     WRAPS,
 )
 from storage.catalogue.stones import StoneRegister
-from storage.catalogue.terms import TermRegister, count_from_ends, forget_promotion
-from storage.catalogue.tickets import TicketRegister, forget_tickets
+from storage.catalogue.terms import TermRegister, count_from_ends
+from storage.catalogue.tickets import TicketRegister
 from storage.catalogue.wraps import WrapRegister
 from storage.errors import (
     CatalogueError,
     FilePresent,
     HeldRecording,
+    RecordingNotFound,
 )
 from storage.files import Files
 from storage.holds import BLOCKING
@@ -263,32 +265,42 @@ class Catalogue(Queries):
             ForeignRecording: Another node has its headers.
             CatalogueError: It is still open or not due, or the catalogue cannot be written.
         """
-        row = self.get(recording)
-        self.check_own(row)
-        if row.state is State.SHREDDING:
-            return row
-        held = blocked_by(BLOCKING[cause == EXPIRY])
-        in_time = sa.true() if due is None else _all_expired(due)
-        with self._transaction() as connection:
-            lock_rows(connection, [recording.text])
-            changed = connection.execute(
-                RECORDINGS.update()
-                .where(
-                    RECORDINGS.c.id == recording.text,
-                    RECORDINGS.c.state.in_((State.SEALED.value, State.ABORTED.value)),
-                    sa.not_(held),
-                    in_time,
-                )
-                .values(state=State.SHREDDING.value, cause=cause)
-            ).rowcount
-        row = self.get(recording)
-        if row.state is State.SHREDDING:
-            return row
-        if not changed and row.held and row.state in {State.SEALED, State.ABORTED}:
-            raise HeldRecording(f"recording {recording} is held ({row.hold_reference})")
-        if due is not None and row.tags.kept_until > due:
-            raise CatalogueError(f"recording {recording} is kept until {row.tags.kept_until}: it is not due")
-        raise CatalogueError(f"recording {recording} is {row.state.value}: end its call first")
+        claimed = self.claim_several([recording], cause, due)[recording]
+        if isinstance(claimed, CatalogueError):
+            raise claimed
+        return claimed
+
+    def claim_several(
+        self, recordings: Sequence[RecordingId], cause: str, due: datetime | None = None
+    ) -> Mapping[RecordingId, CatalogueRow | CatalogueError]:
+        """Claim recordings for shredding in one step, each as ``claim_for_shredding`` does.
+
+        Returns:
+            For each its row as claimed, or what ``claim_for_shredding`` would raise.
+
+        Raises:
+            CatalogueError: The catalogue cannot be used; none was claimed.
+        """
+        rows = {row.tags.recording: row for row in self.several(recordings)}
+        wanted = [one for one, row in rows.items() if row.state is not State.SHREDDING and self.owns(row)]
+        if wanted:
+            with self._transaction() as connection:
+                claim_all(connection, [one.text for one in wanted], cause, BLOCKING[cause == EXPIRY], due)
+            for one in wanted:
+                del rows[one]
+            rows |= {row.tags.recording: row for row in self.several(wanted)}
+        return {one: self._claimed(one, rows.get(one), due) for one in recordings}
+
+    def _claimed(
+        self, recording: RecordingId, row: CatalogueRow | None, due: datetime | None
+    ) -> CatalogueRow | CatalogueError:
+        if row is None:
+            return RecordingNotFound(f"no recording {recording} in the catalogue")
+        try:
+            self.check_own(row)
+        except CatalogueError as err:
+            return err
+        return row if row.state is State.SHREDDING else why_unclaimed(row, due)
 
     def claim_purpose(
         self, recording: RecordingId, purpose: str, cause: str, due: datetime | None = None
@@ -394,36 +406,21 @@ class Catalogue(Queries):
             CatalogueError: The row is in another state, or the catalogue cannot
                 be written.
         """
-        tombstone = tombstones[0]
-        allowed = State.SHREDDING if tombstone.state is State.SHREDDED else State.DISCARDING
-        identity = tombstone.recording.text
         with self._transaction() as connection:
-            lock_rows(connection, [identity])
-            there = connection.execute(sa.select(RECORDINGS.c.id).where(RECORDINGS.c.id == identity)).first()
-            known = connection.execute(sa.select(TOMBSTONES.c.id).where(TOMBSTONES.c.id == identity)).first()
-            if there is None and known is not None:
-                return False
-            removed = connection.execute(
-                RECORDINGS.delete().where(
-                    RECORDINGS.c.id == identity,
-                    RECORDINGS.c.state == allowed.value,
-                )
-            ).rowcount
-            if removed != 1:
-                raise CatalogueError(
-                    f"recording {identity} cannot become {tombstone.state.value}: no row in state "
-                    f"{allowed.value}"
-                )
-            for stone in tombstones:
-                replace_stone(connection, stone)
-            connection.execute(FURTHER.delete().where(FURTHER.c.id == identity))
-            forget_numbers(connection, identity)
-            connection.execute(WRAPS.delete().where(WRAPS.c.id == identity))
-            forget(connection, identity)
-            forget_derived(connection, identity)
-            forget_promotion(connection, identity)
-            forget_tickets(connection, identity)
-        return True
+            return bury_all(connection, [tombstones])
+
+    def bury_several(self, graves: Sequence[Sequence[Tombstone]]) -> None:
+        """Bury recordings in one step, each as ``bury`` does.
+
+        Args:
+            graves: The tombstones of each.
+
+        Raises:
+            CatalogueError: One of the rows is in another state, or the catalogue cannot be
+                written; none was buried.
+        """
+        with self._transaction() as connection:
+            bury_all(connection, graves)
 
     def checkpoint(self) -> None:
         """Move SQLite's journal into the database and empty it, so that deleted content is gone.
@@ -454,11 +451,3 @@ class Catalogue(Queries):
     def _transaction(self) -> Iterator[sa.Connection]:
         with named_errors(), self._engine.begin() as connection:
             yield connection
-
-
-def _all_expired(instant: datetime) -> sa.ColumnElement[bool]:
-    """The condition that every purpose of a row of RECORDINGS has expired, or is ending already."""
-    later = sa.exists().where(
-        FURTHER.c.id == RECORDINGS.c.id, FURTHER.c.cause == "", FURTHER.c.expiry > instant
-    )
-    return sa.and_(RECORDINGS.c.expiry <= instant, sa.not_(later))

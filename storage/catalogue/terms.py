@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -201,9 +201,9 @@ def count_from_ends(connection: sa.Connection, ends: Mapping[str, datetime]) -> 
             )
 
 
-def forget_promotion(connection: sa.Connection, recording: str) -> None:
-    """Drop the tag of a recording that is gone; what was done is in the audit chain."""
-    connection.execute(PROMOTIONS.delete().where(PROMOTIONS.c.id == recording))
+def forget_promotion(connection: sa.Connection, recordings: Collection[str]) -> None:
+    """Drop the tags of recordings that are gone; what was done is in the audit chain."""
+    connection.execute(PROMOTIONS.delete().where(PROMOTIONS.c.id.in_(sorted(recordings))))
 
 
 def _counted(row: sa.Row[Any], term: Term) -> datetime:

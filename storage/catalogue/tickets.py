@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -129,9 +129,9 @@ class TicketRegister:
             yield connection
 
 
-def forget_tickets(connection: sa.Connection, recording: str) -> None:
-    """Drop the tickets of a recording that is gone; what was done with them is in the audit chain."""
-    connection.execute(TICKETS.delete().where(TICKETS.c.recording == recording))
+def forget_tickets(connection: sa.Connection, recordings: Collection[str]) -> None:
+    """Drop the tickets of recordings that are gone; what was done with them is in the audit chain."""
+    connection.execute(TICKETS.delete().where(TICKETS.c.recording.in_(sorted(recordings))))
 
 
 def _one(connection: sa.Connection, prefix: str) -> Ticket:

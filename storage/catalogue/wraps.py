@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -75,6 +75,16 @@ class WrapRegister:
                 row["purpose"]: Wrap(row["purpose"], row["sha256"], row["key_group"], row["epoch"])
                 for row in connection.execute(query).mappings()
             }
+
+    def of_several(self, recordings: Collection[RecordingId]) -> Mapping[str, Mapping[str, Wrap]]:
+        """The wraps of recordings, by id and purpose; without those of which nobody noted any."""
+        query = sa.select(WRAPS).where(WRAPS.c.id.in_([recording.text for recording in recordings]))
+        found: dict[str, dict[str, Wrap]] = {}
+        with self._reading() as connection:
+            for row in connection.execute(query).mappings():
+                wrap = Wrap(row["purpose"], row["sha256"], row["key_group"], row["epoch"])
+                found.setdefault(row["id"], {})[row["purpose"]] = wrap
+        return found
 
     def standing(self, key_group: str, epoch: str) -> tuple[Standing, ...]:
         """What is wrapped to the key pair of an epoch, the last to expire last."""
