@@ -46,6 +46,7 @@ from storage import (
     RecordingNotFound,
     RecordingStore,
     Retention,
+    ShredCertificate,
     Shredder,
     StandStill,
     State,
@@ -55,6 +56,7 @@ from storage import (
     find_orphans,
     judge,
     read_clock,
+    read_events,
     recover,
     sqlite_url,
     verify_chain,
@@ -367,6 +369,33 @@ def test_shredding_twice_does_it_once() -> None:
     assert events(machine.files).count("shred.started") == 1
     with pytest.raises(RecordingNotFound):
         shredder.shred(RecordingId("0" * 32), "erase", NOW)
+
+
+def test_each_of_a_batch_ends_or_fails_by_itself() -> None:
+    machine = machine_with([DAY, DAY, 3 * DAY, DAY, DAY])
+    ids = [tags(number).recording for number in range(6)]
+    shredder = Shredder(machine.files, machine.catalogue, machine.audit)
+    shredder.shred(ids[0], "erase", NOW)
+    machine.catalogue.holds.add(legal_hold(ids[1]))
+    gone, held, early, found, also, unknown = shredder.shred_together(ids, "expiry", NOW + DAY)
+    assert isinstance(gone, ShredCertificate)
+    assert gone.repeated
+    assert isinstance(held, HeldRecording)
+    assert isinstance(early, CatalogueError)
+    assert isinstance(unknown, RecordingNotFound)
+    for one, recording in ((found, ids[3]), (also, ids[4])):
+        assert isinstance(one, ShredCertificate)
+        assert (one.tombstone.recording, one.repeated, one.key_found, one.body_found) == (
+            recording,
+            False,
+            True,
+            True,
+        )
+    assert {row.tags.recording for row in machine.catalogue.select()} == {ids[1], ids[2]}
+    told = [line["event"] for line in read_events(machine.files) if line.get("rec") == ids[4].text][-3:]
+    assert told == ["shred.started", "shred.verified", "tombstone.written"]
+    key, body = f"keys/{ids[3]}.training", f"recordings/2026/11/24/{ids[3]}.age"
+    assert not {key, body} & machine.disk.contents().keys()
 
 
 def test_a_shred_that_failed_half_way_is_finished_by_the_next_sweep_whatever_the_hold() -> None:
