@@ -23,6 +23,7 @@
 enum {
     SLOT_BITS = 16,
     CHUNK = 256, /* streams allocated at a time, never freed before the end */
+    REST = 128,  /* other slots are used before one is used again, while there is memory */
     CHUNKS = RELAY_MAX_STREAMS / CHUNK,
     SOCKETS = 4,    /* side * 2 + component */
     TAILROOM = 160, /* bytes that a datagram of any length may grow by in place */
@@ -72,7 +73,8 @@ struct stream {
 struct table {
     pthread_mutex_t lock;
     _Atomic(struct stream *) chunks[CHUNKS];
-    uint32_t *free_slots; /* a queue, so that a slot rests before it is used again */
+    uint32_t made;        /* slots that have memory: what calls need at once, not each a new one */
+    uint32_t *free_slots; /* of these; a queue, so that a slot rests before it is used again */
     uint32_t free_head, free_count;
 };
 

@@ -15,10 +15,6 @@ int table_open(struct table *table)
     if (table->free_slots == NULL) {
         return -1;
     }
-    for (uint32_t slot = 0; slot < RELAY_MAX_STREAMS; slot++) {
-        table->free_slots[slot] = slot;
-    }
-    table->free_count = RELAY_MAX_STREAMS;
     pthread_mutex_init(&table->lock, NULL);
     return 0;
 }
@@ -80,28 +76,41 @@ void stream_unlock(struct stream *stream)
     pthread_mutex_unlock(&stream->lock);
 }
 
+static void put_back(struct table *table, uint32_t slot)
+{
+    table->free_slots[(table->free_head + table->free_count) % RELAY_MAX_STREAMS] = slot;
+    table->free_count++;
+}
+
+static void make_slots(struct table *table)
+{
+    struct stream *chunk = calloc(CHUNK, sizeof *chunk);
+    if (chunk == NULL) {
+        return;
+    }
+    for (int k = 0; k < CHUNK; k++) {
+        pthread_mutex_init(&chunk[k].lock, NULL);
+    }
+    atomic_store_explicit(&table->chunks[table->made / CHUNK], chunk, memory_order_release);
+    for (int k = 0; k < CHUNK; k++) {
+        put_back(table, table->made++);
+    }
+}
+
 /* Takes a slot that has no id yet, and the next id for it. */
 static int reserve(struct table *table, uint64_t *id)
 {
     int status = RELAY_OK;
     pthread_mutex_lock(&table->lock);
+    if (table->free_count <= REST && table->made < RELAY_MAX_STREAMS) {
+        make_slots(table);
+    }
     if (table->free_count == 0) {
-        status = RELAY_FULL;
+        status = table->made < RELAY_MAX_STREAMS ? RELAY_SYSTEM : RELAY_FULL;
         goto out;
     }
     uint32_t slot = table->free_slots[table->free_head];
     struct stream *chunk = atomic_load_explicit(&table->chunks[slot / CHUNK], memory_order_relaxed);
-    if (chunk == NULL) {
-        chunk = calloc(CHUNK, sizeof *chunk);
-        if (chunk == NULL) {
-            status = RELAY_SYSTEM;
-            goto out;
-        }
-        for (int k = 0; k < CHUNK; k++) {
-            pthread_mutex_init(&chunk[k].lock, NULL);
-        }
-        atomic_store_explicit(&table->chunks[slot / CHUNK], chunk, memory_order_release);
-    }
     table->free_head = (table->free_head + 1) % RELAY_MAX_STREAMS;
     table->free_count--;
     *id = ++chunk[slot % CHUNK].generation << SLOT_BITS | slot;
@@ -113,9 +122,7 @@ out:
 static void give_back(struct table *table, uint64_t id)
 {
     pthread_mutex_lock(&table->lock);
-    uint32_t tail = (table->free_head + table->free_count) % RELAY_MAX_STREAMS;
-    table->free_slots[tail] = (uint32_t)(id & (RELAY_MAX_STREAMS - 1));
-    table->free_count++;
+    put_back(table, (uint32_t)(id & (RELAY_MAX_STREAMS - 1)));
     pthread_mutex_unlock(&table->lock);
 }
 

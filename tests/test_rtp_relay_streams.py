@@ -103,6 +103,17 @@ def test_a_removed_stream_is_unknown_and_its_number_not_used_again(relay: Relay)
     relay.stats(again)
 
 
+def test_calls_that_come_one_after_the_other_use_the_same_memory(relay: Relay) -> None:
+    ids = []
+    for _ in range(400):
+        ids.append(relay.add_stream(pair(42000), pair(42002)))
+        relay.remove_stream(ids[-1])
+    assert len(set(ids)) == 400, "a number is never used again"
+    slots = [stream % 65_536 for stream in ids]
+    assert max(slots) < 256, "the first chunk of the table was enough"
+    assert len(set(slots[:129])) == 129, "a slot rests before it is used again"
+
+
 def test_removal_returns_the_final_counters_and_frees_the_ports(call: Call) -> None:
     call.send(Side.CALLER, rtp(1))
     call.receive(Side.CALLEE)
