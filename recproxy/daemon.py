@@ -14,6 +14,7 @@ import os
 import resource
 import secrets
 import signal
+import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -68,6 +69,9 @@ _POLL_MS: Final = 10  # while an announcement plays: its end opens the gate
 _IDLE_POLL_MS: Final = 50  # SIP wakes the loop at once; what other threads tell may wait
 _FLUSH_S: Final = 0.01  # the longest that a loop without rest keeps lines of the event log
 _WATCHDOG_S: Final = 5.0
+_SWITCH_S: Final = (
+    0.0005  # a SIP message takes the interpreter's lock some ten times: 5 ms each, while the recorder works
+)
 _TIDY_S: Final = 60.0
 _END_GRACE_S: Final = 45.0
 _LOG_SEGMENT_BYTES: Final = 64 << 20  # 20 s of 200 calls: a new segment syncs the body of each of them
@@ -443,6 +447,8 @@ class _Daemon:
         gc.disable()
         gc.collect()
         gc.freeze()  # what the start has made stays: no later collection looks at it
+        switching_s = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH_S)
         self._signals.install()
         if self._api is not None:
             self._log.emit("api.opened", count=len(self._api.start()))
@@ -457,6 +463,7 @@ class _Daemon:
                 self._drain()
         finally:
             gc.unfreeze()
+            sys.setswitchinterval(switching_s)
             self._reader.shutdown(cancel_futures=True)
 
     def _loop(self, manager: ServiceManager) -> None:

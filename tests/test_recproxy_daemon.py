@@ -567,6 +567,19 @@ def test_memory_of_ended_calls_is_given_back_every_minute(whole: Whole) -> None:
     assert whole.endpoint.tidied == 2
 
 
+def test_the_recorder_lends_the_interpreter_for_half_a_millisecond_at_most(whole: Whole) -> None:
+    before, intervals = sys.getswitchinterval(), list[float]()
+
+    def look() -> None:
+        intervals.append(sys.getswitchinterval())
+        signal.raise_signal(signal.SIGTERM)
+
+    whole.endpoint.on_poll = look
+    whole.serve()
+    assert intervals == [pytest.approx(0.0005)]
+    assert sys.getswitchinterval() == before
+
+
 def test_cyclic_garbage_is_collected_on_the_signalling_thread_only(whole: Whole) -> None:
     seen: list[bool] = []
 
