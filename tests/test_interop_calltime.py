@@ -350,5 +350,27 @@ def test_a_record_aware_telephone_is_told_when_it_is_recorded(make_rig: Callable
     callee.wait_ended()
 
 
+def test_a_telephone_whose_offer_met_ours_is_told_again(make_rig: Callable[..., Rig]) -> None:
+    rig = started(make_rig, {"training": Purpose()})
+    left, right = rig.peer(rig.caller.address), rig.peer(rig.callee.address)
+    body = sdp_bodies.audio(left.address, left.port, codecs=CODECS)
+    offers: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+
+    def pending_first(offer: SipMessage) -> bytes | int:
+        offers.put(offer.body)
+        return 491 if len(caller.reoffers) == 1 else body
+
+    caller = rig.caller.invite(NUMBER, rig.daemon.sip, body, headers=(("Supported", "record-aware"),))
+    caller.on_reoffer = pending_first
+    callee = rig.callee.next_call()
+    callee.answer(sdp_bodies.audio(right.address, right.port, codecs=CODECS))
+    caller.wait_answer()
+    refused, again = offers.get(timeout=20), offers.get(timeout=20)
+    assert b"a=record:on\r\n" in refused
+    assert b"a=record:on\r\n" in again
+    caller.bye()
+    callee.wait_ended()
+
+
 def version(body: bytes) -> int:
     return int(body.partition(b"o=")[2].split()[2])

@@ -458,6 +458,19 @@ class TransferAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class IndicationRefused:
+    """A telephone did not take our offer that tells it of the recording: it makes one itself (491).
+
+    Attributes:
+        leg: Which.
+        draw: A random number, 0 to 1,000,000, that chooses when it is told again.
+    """
+
+    leg: LegName
+    draw: int
+
+
+@dataclass(frozen=True, slots=True)
 class PreferenceTold:
     """A record-aware telephone says anew what it wants (RFC 7866 section 8.2)."""
 
@@ -505,6 +518,7 @@ Event: TypeAlias = (
     | RecordAsked
     | PartyJoined
     | TransferAsked
+    | IndicationRefused
     | PreferenceTold
     | PauseAsked
     | ResumeAsked

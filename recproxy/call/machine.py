@@ -20,16 +20,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias, assert_never
+from typing import Protocol, TypeAlias, assert_never
 
 from recproxy.call import selection as pick
 from recproxy.call.agreement import Agreement
 from recproxy.call.commands import (
     AnswerReoffer,
     Command,
-    IndicateRecording,
     Note,
-    RecordState,
     ReleaseMedia,
 )
 from recproxy.call.diverting import REFUSED, Diversion
@@ -45,6 +43,7 @@ from recproxy.call.events import (
     Event,
     ForkChanged,
     ForkInvited,
+    IndicationRefused,
     InviteReceived,
     LegEnded,
     LegFault,
@@ -68,6 +67,7 @@ from recproxy.call.events import (
     TransferAsked,
 )
 from recproxy.call.history import History
+from recproxy.call.indications import Indications
 from recproxy.call.keypad import Party
 from recproxy.call.legs import Legs
 from recproxy.call.permission import Permission, has_passed
@@ -88,8 +88,6 @@ from recproxy.policy import (
     RecordPlan,
 )
 from storage.tags import Direction
-
-_INDICATED: Final = {Recording.ON: RecordState.ON, Recording.PAUSED: RecordState.PAUSED}
 
 
 class Decider(Protocol):
@@ -167,8 +165,7 @@ class CallMachine:
             part_s=limits.ending_s,
         )
         self._released = False
-        self._aware: frozenset[LegName] = frozenset()
-        self._indicated = RecordState.OFF
+        self._told = Indications()
 
     @property
     def ended(self) -> bool:
@@ -202,7 +199,8 @@ class CallMachine:
 
     def deadline(self) -> float | None:
         """When ``expire`` must be called, in monotonic seconds; None for never."""
-        instants = (self._setup.until, self._ending.until, self._diversion.until, *self._permission.instants)
+        own = (self._setup.until, self._ending.until, self._diversion.until, self._told.until)
+        instants = (*own, *self._permission.instants)
         return min((instant for instant in instants if instant is not None), default=None)
 
     # ------------------------------------------------------------------ events
@@ -281,6 +279,9 @@ class CallMachine:
                 return permission.joined(event.leg, newcomer, now)
             case TransferAsked():
                 return self._transferred(event)
+            case IndicationRefused():
+                self._told.refused(event, now)
+                return []
             case PreferenceTold():
                 return permission.prefers(event.leg, event.preference, now)
             case PauseAsked():
@@ -301,6 +302,7 @@ class CallMachine:
         return [*commands, *self._indications()]
 
     def _expire(self, now: float) -> list[Command]:
+        self._told.expire(now)
         if any(has_passed(instant, now) for instant in self._permission.instants):
             return self._permission.expire(now)
         if has_passed(self._ending.until, now):
@@ -313,13 +315,10 @@ class CallMachine:
 
     def _indications(self) -> list[Command]:
         """Tell record-aware telephones what has changed, once no offer is under way."""
-        if not self._aware or not self._legs.is_up or self.is_negotiating:
-            return []
-        state = _INDICATED.get(self.recording, RecordState.OFF)
-        if state is self._indicated or self._permission.recording.follows:
-            return []
-        self._indicated = state
-        return [IndicateRecording(leg, state) for leg in LegName if leg in self._aware]
+        if self.is_ending:
+            self._told.close()
+        between = self.is_negotiating or self._permission.recording.follows
+        return [] if between or not self._legs.is_up else self._told.tell(self.recording)
 
     # ------------------------------------------------------------ setting up
 
@@ -328,7 +327,7 @@ class CallMachine:
             raise IllegalEvent("a second INVITE for one call")
         self._facts = facts = event.facts
         self._legs.inbound = facts.direction is Direction.INBOUND
-        self._aware = frozenset({LegName.CALLER}) if facts.aware else frozenset()
+        self._told.aware = frozenset({LegName.CALLER}) if facts.aware else frozenset()
         offer = self._setup.offered(event.offer)
         history = self._history
         history.invited_at = now
@@ -361,7 +360,7 @@ class CallMachine:
 
     def _answered(self, event: CalleeAnswered, now: float) -> list[Command]:
         if event.aware:
-            self._aware |= {LegName.CALLEE}
+            self._told.aware |= {LegName.CALLEE}
         if self._diversion.number:
             return self._diversion.answered(event, now)
         commands = self._setup.answered(event, now, opened=self.notice is not Notice.DUE)
@@ -405,7 +404,7 @@ class CallMachine:
         """A party refused what a statute orders, and knows: go on elsewhere, or end the call."""
         diverted = self._diversion.begin(decline, now)
         if diverted:
-            self._aware -= {LegName.CALLEE}
+            self._told.aware -= {LegName.CALLEE}
         return diverted or self.end_for(*REFUSED, now)
 
     def end_for(

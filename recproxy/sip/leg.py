@@ -12,6 +12,7 @@ its slot by then.
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterable
 from typing import Final, Protocol
 
@@ -23,6 +24,7 @@ from recproxy.call.events import (
     CallerConfirmed,
     EarlyAnswer,
     Event,
+    IndicationRefused,
     LegEnded,
     LegName,
     ReofferAnswered,
@@ -53,6 +55,7 @@ HeaderList = Iterable[tuple[str, str]]
 
 _NOT_ACCEPTABLE_HERE: Final = 488
 _PENDING: Final = 491
+_DRAWS: Final = 1_000_000
 _NO_SUCH_CALL: Final = 481
 _REQUEST_TERMINATED: Final = 487
 _CHALLENGES: Final = frozenset({401, 407})
@@ -199,6 +202,7 @@ class Leg(pj.Call):
             self._reoffering = self._updating = False
             if self._indicating:
                 self._indicating = False
+                self._indicate_later()
                 return
             answer = ReofferAnswered(self.name, _PENDING, f"Request Pending ({err.status})", None)
             self._host.leg_event(self, answer)
@@ -206,9 +210,18 @@ class Leg(pj.Call):
     def indicate(self, state: str) -> None:
         """Tell a record-aware telephone whether it is recorded now; else its next body does."""
         offer = self.indication.offer(state)
-        if offer is not None and not self._reoffering and not self._update:
-            self._indicating = True
-            self.reoffer(offer)
+        if offer is None or self._update:
+            return  # nothing to tell, or our answer to its offer does
+        if self._reoffering:
+            self._indicate_later()
+            return
+        self._indicating = True
+        self.reoffer(offer)
+
+    def _indicate_later(self) -> None:
+        """Two offers met: the call says when it is told again (RFC 3261 section 14.1)."""
+        self.indication.untold()
+        self._host.leg_event(self, IndicationRefused(self.name, secrets.randbelow(_DRAWS)))
 
     def acknowledge(self, body: bytes | None) -> None:
         """Send the ACK to the offer that we asked for; None repeats what stands."""
@@ -395,6 +408,8 @@ class Leg(pj.Call):
             answer = self._reoffer_answer(code, tsx.statusText, received_with(event))
             if not self._indicating:
                 self._host.leg_event(self, answer)
+            elif code == _PENDING:
+                self._indicate_later()
             self._indicating = False
 
     def _progressed(self, code: int, reason: str, message: Message | None) -> None:

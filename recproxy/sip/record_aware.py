@@ -47,6 +47,7 @@ class Indication:
         self._version = 0
         self._origin = b""
         self._keeps = False
+        self._untold = False
 
     def keep_origin(self) -> None:
         """Somebody else is to speak to the telephone from now on: o= goes on as it has begun."""
@@ -69,11 +70,15 @@ class Indication:
         numbered = body[: found.start()] + self._origin + b"%d" % self._version + body[found.end(2) :]
         return _with_state(_OWN.sub(b"", numbered), self.state.encode()) if self.aware else numbered
 
+    def untold(self) -> None:
+        """The offer that told the state was not taken: it is to be told once more."""
+        self._untold = True
+
     def offer(self, state: str) -> bytes | None:
         """What stands, as an offer that tells the new state; None if there is nothing to tell by it."""
-        if not self.aware or state == self.state or not self._plain:
+        if not self.aware or (state == self.state and not self._untold) or not self._plain:
             return None
-        self.state = state
+        self.state, self._untold = state, False
         return self._plain
 
 
