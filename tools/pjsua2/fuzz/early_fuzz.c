@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NAMED_MAX 256
 #define EVENTS_MAX 200
 
 enum happening {
@@ -41,7 +40,7 @@ static const char sdp[] = "Content-Type: application/sdp\r\n\r\nv=0\r\no=- 1 1 I
 static const char *const told[] = {
     "X-Told:a\n", "x-told:b\nX-Told: c\n", "X-Told:d\nX-Other:\n", "", "X-Told", ":\n", "\n:\n"};
 
-static unsigned run, serial, sequence, named[NAMED_MAX], named_count, now_told;
+static unsigned run, serial, sequence, now_told;
 static char last[2048];
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
@@ -105,20 +104,6 @@ static void acknowledge(int wrong, const char *more)
     say("PRACK", ++sequence, 1, text);
 }
 
-static void name_all(void)
-{
-    unsigned token;
-
-    while ((token = recproxy_held_next()) != 0) {
-        if (!*recproxy_held_message(token))
-            abort();
-        if (named_count < NAMED_MAX)
-            named[named_count++] = token;
-        else
-            recproxy_held_answer(token, 500);
-    }
-}
-
 static void answer(int code)
 {
     if (pjsua_call_is_active(stage_call()))
@@ -162,8 +147,7 @@ static void happens(enum happening what, unsigned with)
         say("UPDATE", ++sequence, 1, "\r\n");
         break;
     case HELD:
-        if (named_count)
-            recproxy_held_answer(named[with % named_count], codes[with % PJ_ARRAY_SIZE(codes)]);
+        recproxy_held_answer(stage_held(with), codes[with % PJ_ARRAY_SIZE(codes)]);
         break;
     case AGAIN:
         stage_receive(last, strlen(last), "127.0.0.1");
@@ -189,16 +173,7 @@ static void happens(enum happening what, unsigned with)
         break;
     }
     check_told();
-    name_all();
-}
-
-/* What is held at most twice: it is answered, and then no ACK is awaited any more. */
-static void let_go(unsigned token)
-{
-    for (int tries = 0; recproxy_held_answer(token, 500) != -1; tries++) {
-        if (tries == 3)
-            abort();
-    }
+    stage_name_held();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -209,18 +184,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     run++;
     serial = 0;
     sequence = 1;
-    named_count = 0;
     now_told = PJ_ARRAY_SIZE(told);
     say("INVITE", 1, 0, invites[size ? data[first++] % PJ_ARRAY_SIZE(invites) : 0]);
     for (; first < size && first < EVENTS_MAX; first++)
         happens(data[first] % HAPPENINGS, data[first] / HAPPENINGS + (unsigned)first);
-    name_all();
-    for (unsigned i = 0; i < named_count; i++)
-        let_go(named[i]);
-    pjsua_call_hangup_all();
-    stage_turn(5);
-    name_all();
-    if (recproxy_held_next() != 0)
-        abort();
+    stage_let_go();
     return 0;
 }

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NAMED_MAX 256
 #define EVENTS_MAX 200
 
 enum happening {
@@ -35,7 +34,7 @@ static const char sdp[] = "Content-Type: application/sdp\r\n\r\nv=0\r\no=- 1 1 I
                           "s=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 97\r\n";
 static const int codes[] = {200, 202, 404, 481, 488, 491, 500, 603};
 
-static unsigned run, serial, sequence, invited, named[NAMED_MAX], named_count;
+static unsigned run, serial, sequence, invited;
 static char last[2048];
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
@@ -62,20 +61,6 @@ static void say(const char *method, unsigned number, int in_dialog, const char *
     stage_receive(last, (size_t)size, "127.0.0.1");
 }
 
-static void name_all(void)
-{
-    unsigned token;
-
-    while ((token = recproxy_held_next()) != 0) {
-        if (!*recproxy_held_message(token))
-            abort();
-        if (named_count < NAMED_MAX)
-            named[named_count++] = token;
-        else
-            recproxy_held_answer(token, 500);
-    }
-}
-
 /* An answer to what we passed on, made of the request's own header. */
 static void peer_answers(int code)
 {
@@ -99,7 +84,7 @@ static void peer_answers(int code)
 static void happens(enum happening what, unsigned with)
 {
     static const char *const passed[] = {"INFO", "REFER", "NOTIFY", "MESSAGE"};
-    unsigned token = named_count ? named[with % named_count] : 0;
+    unsigned token = stage_held(with);
     int code = codes[with % PJ_ARRAY_SIZE(codes)];
 
     switch (what) {
@@ -149,34 +134,17 @@ static void happens(enum happening what, unsigned with)
         stage_turn(1);
         break;
     }
-    name_all();
-}
-
-/* A re-INVITE is let go twice: it is answered, and then no ACK is awaited any more. */
-static void let_go(unsigned token)
-{
-    for (int tries = 0; recproxy_held_answer(token, 500) != -1; tries++) {
-        if (tries == 3)
-            abort();
-    }
+    stage_name_held();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     run++;
     sequence = invited = 1;
-    named_count = 0;
     say("INVITE", 1, 0, sdp);
     say("ACK", 1, 1, "\r\n");
     for (size_t i = 0; i < size && i < EVENTS_MAX; i++)
         happens(data[i] % HAPPENINGS, data[i] / HAPPENINGS + (unsigned)i);
-    name_all();
-    for (unsigned i = 0; i < named_count; i++)
-        let_go(named[i]);
-    pjsua_call_hangup_all();
-    stage_turn(5);
-    name_all();
-    if (recproxy_held_next() != 0)
-        abort();
+    stage_let_go();
     return 0;
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define NAMED_MAX 256
 #define MUST(condition)   \
     do {                  \
         if (!(condition)) \
@@ -18,7 +19,7 @@ static char last_tag[128], last_sent[PJSIP_MAX_PKT_LEN + 1], last_answer[PJSIP_M
 static pjsua_call_id last_call = PJSUA_INVALID_ID;
 static int answers = 1;
 static pj_caching_pool pools;
-static unsigned names_asked;
+static unsigned names_asked, named[NAMED_MAX], named_count;
 
 /* The linker puts these in the place of PJLIB's: names are refused, nobody is asked. */
 pj_status_t __real_pj_getaddrinfo(int af, const pj_str_t *name, unsigned *count, pj_addrinfo ai[]);
@@ -219,6 +220,40 @@ void stage_leave_calls(void)
 pjsua_call_id stage_call(void)
 {
     return last_call;
+}
+
+void stage_name_held(void)
+{
+    unsigned token;
+
+    while ((token = recproxy_held_next()) != 0) {
+        MUST(*recproxy_held_message(token));
+        if (named_count < NAMED_MAX)
+            named[named_count++] = token;
+        else
+            recproxy_held_answer(token, 500);
+    }
+}
+
+unsigned stage_held(unsigned which)
+{
+    return named_count ? named[which % named_count] : 0;
+}
+
+/* A re-INVITE is let go twice: it is answered, and then no ACK is awaited any more. */
+void stage_let_go(void)
+{
+    stage_name_held();
+    for (unsigned i = 0; i < named_count; i++) {
+        for (int tries = 0; recproxy_held_answer(named[i], 500) != -1; tries++)
+            MUST(tries < 3);
+    }
+    pjsua_call_hangup_all();
+    stage_turn(5);
+    named_count = 0;
+    stage_name_held();
+    MUST(recproxy_held_next() == 0);
+    named_count = 0;
 }
 
 void stage_turn(int times)

@@ -35,6 +35,15 @@ void stage_leave_calls(void);
 /* The last call that came, whatever became of it; PJSUA_INVALID_ID before the first one. */
 pjsua_call_id stage_call(void);
 
+/* Take the numbers of what recproxy has held since. */
+void stage_name_held(void);
+
+/* One of these, whether it is held still or not; 0 if there is none. */
+unsigned stage_held(unsigned which);
+
+/* Let go of all of it, and of the calls: nothing may be left. */
+void stage_let_go(void);
+
 /* Let PJSIP do what is due. */
 void stage_turn(int times);
 
