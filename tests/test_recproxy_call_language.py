@@ -167,3 +167,19 @@ def test_who_refuses_what_a_statute_orders_hears_why_in_the_language_chosen(
     m = playing(replace(spoken(NO_CHOICE), decline=replace(DECLINE, others=others)))
     commands = [m.receive(DigitPressed(CALLER, key), 3.0) for key in keys]
     assert said(commands[-1]) == [("orders_refused", words)]
+
+
+def test_what_staff_start_by_a_key_is_told_in_the_language_chosen_too() -> None:
+    alone = spoken()
+    m = machine(Record(replace(alone, purposes=(replace(alone.purposes[0], start=("5",)),))))
+    m.receive(INVITE, 0.0)
+    m.receive(ALLOCATED, 0.1)
+    m.receive(CalleeAnswered(sdp(), "cid-b"), 2.0)
+    m.receive(CallerConfirmed(), 2.1)
+    assert m.receive(DigitPressed(CALLER, "2"), 3.0) == [], "nothing is said yet"
+    assert said(m.receive(DigitPressed(CALLEE, "5"), 4.0)) == [("training", "nl")]
+    m.receive(STARTED, 4.0)
+    assert said(m.receive(DigitPressed(CALLER, "2"), 5.0)) == [("training_en", "en")]
+    m.receive(STARTED, 5.0)
+    (recording,) = opened(m.receive(ENGLISH, 8.0))
+    assert recording.notice.language == "en"
