@@ -259,6 +259,7 @@ EVENTS: Final[Mapping[str, Event]] = {
     "notice.switched": Event(_I, "purpose", "language"),
     "notice.failed": Event(_W, "purpose", "prompt", "language", "why"),
     "notice.left_off": Event(_W, "purpose", "why"),
+    "topic.named": Event(_I, "purpose"),
     "party.joined": Event(_I, "purpose", "leg", "who"),
     "recording.opened": Event(_I, "recording", "purpose", "expiry"),
     "recording.paused": Event(_I, "recording", "why"),

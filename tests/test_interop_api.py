@@ -11,8 +11,10 @@ from typing import Any
 import httpx
 import pytest
 import sdp_bodies
+import yaml
 from certificates import Authority
 from daemon import Purpose, Settings, age_decrypt, eventually
+from policies import policy_text
 from prometheus_client.parser import text_string_to_metric_families
 from rig import CALLER_NUMBER, NUMBER, Rig
 
@@ -78,6 +80,36 @@ def figures(person: Person) -> Mapping[str, float]:
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
+
+
+def test_a_program_names_what_a_call_is_for_while_it_goes_on(
+    rig: Rig, enter: Callable[[str, str], Person]
+) -> None:
+    operator, privacy = enter("till", "operator"), enter("coach1", "privacy")
+    policy = yaml.safe_load(rig.daemon.policy.read_text())
+    policy["purposes"]["training"]["selection"] |= {"topic": True, "topic_api": True}
+    rig.daemon.policy.write_text(policy_text(policy))
+    rig.daemon.start()
+    call = rig.dial(codecs=CODECS)
+    rig.talk_on(call, 1.0)
+    where, asked = f"/v1/calls/{call.ref}/purpose", {"purpose": "training"}
+    assert privacy.post(where, asked).status_code == 403
+    assert operator.post(where, {"purpose": "other"}).status_code == 403
+    assert rig.daemon.said("notice.started") == []
+    named = operator.post(where, asked)
+    assert (named.status_code, named.json()["purpose"]) == (200, "training"), named.text
+    told = rig.daemon.wait("notice.completed", call_ref=call.ref)
+    opened = rig.daemon.wait("recording.opened", call_ref=call.ref)
+    assert opened.index > told.index
+    again = operator.post(where, asked)
+    assert again.status_code == 409, again.text
+    rig.talk_on(call, 1.0)
+    call.hang_up()
+    rig.sealed(call)
+    ended = rig.daemon.wait("call.ended", call_ref=call.ref)
+    assert (ended["decision"], ended["purpose"]) == ("record", "training")
+    shown = operator.get(f"/v1/recordings/{opened.recording}")
+    assert shown["notice"]["completed"] <= shown["started"]
 
 
 def test_a_call_is_seen_paused_found_and_given_out_and_nothing_leaks(

@@ -387,6 +387,7 @@ def joint(m: CallMachine) -> tuple[object, ...]:
         m._permission._silenced,
         m._permission._parting.until is None,
         m._permission._declined is None,
+        m._topics,
         m._diversion.number,
         m._diversion._renewed,
         m._diversion.until is None,
@@ -586,9 +587,12 @@ def check_exchange(before: CallMachine, event: Event, after: CallMachine, comman
 
 
 def explore(
-    decision: Decision, invite: InviteReceived, events: tuple[Event, ...] = ()
+    decision: Decision,
+    invite: InviteReceived,
+    events: tuple[Event, ...] = (),
+    begun: CallMachine | None = None,
 ) -> Iterator[tuple[CallMachine, Event, bool]]:
-    start = machine(decision)
+    start = begun or machine(decision)
     check(start, invite, start, start.receive(invite, 0.0))
     seen = {joint(start)}
     todo = deque([start])

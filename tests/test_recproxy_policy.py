@@ -304,6 +304,17 @@ def test_who_may_refuse_what_a_statute_orders_has_a_key_for_it() -> None:
     assert decision.plan.decline == DeclinePlan("training", Phrase("orders_refused", "nl"), "+31205550177")
 
 
+def test_what_a_program_may_name_is_told_of_a_call_that_passes() -> None:
+    topical = {"selection__topic": True, "selection__topic_api": True}
+    read = parsed(whole({"training": one_purpose(**topical)}))
+    assert read.decide(ask()) == Pass(PassReason.NO_RULE, ("training",))
+    assert isinstance(read.decide(ask(topic="training")), Record)
+    assert read.decide(ask("112")) == Pass(PassReason.EMERGENCY)
+    assert read.decide(ask(topic="other")) == Pass(PassReason.NO_RULE), "it has been named"
+    alone = parsed(whole({"training": one_purpose(selection__topic=True)}))
+    assert alone.decide(ask()) == Pass(PassReason.NO_RULE)
+
+
 def test_a_party_may_choose_the_language_and_all_that_it_hears_follows() -> None:
     purpose = one_purpose(
         kind="statutory",

@@ -451,6 +451,12 @@ BROKEN: list[tuple[str, dict[str, Any], str, str]] = [
         "a draw does not",
     ),
     (
+        "E001",
+        one(selection__topic_api=True),
+        "purposes.training.selection.topic_api",
+        "set topic: true",
+    ),
+    (
         "E004",
         one(**{**STATUTORY, "decline": {"keys": ["9"], "target": "112"}}),
         "purposes.training.decline.target",

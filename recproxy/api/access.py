@@ -19,6 +19,7 @@ ROLES: Final[Mapping[str, frozenset[Role]]] = {
     "calls.show": frozenset({_ADMIN, _OPERATOR, _PRIVACY}),
     "calls.pause": frozenset({_OPERATOR}),
     "calls.resume": frozenset({_OPERATOR}),
+    "calls.name": frozenset({_OPERATOR}),
     "recordings.list": frozenset({_OPERATOR, _AUDITOR, _PRIVACY}),
     "recordings.search": frozenset({_PRIVACY}),
     "recordings.show": frozenset({_OPERATOR, _AUDITOR, _PRIVACY}),

@@ -130,6 +130,14 @@ class LiveCalls:
             )
             return self._calls.get(call)
 
+    def wait_named(self, call: str, seconds: float) -> LiveCall | None:
+        """Wait until it is known what a call is for, or the time is over; None if it has ended."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: (found := self._calls.get(call)) is None or bool(found.purpose), seconds
+            )
+            return self._calls.get(call)
+
     def _after(self, call: LiveCall, note: Note) -> LiveCall:
         fields = dict(note.fields)
         match note.event:
@@ -140,6 +148,8 @@ class LiveCalls:
                     purpose=str(fields["purpose"]),
                     direction=str(fields["direction"]),
                 )
+            case "topic.named":
+                return replace(call, decision="record", purpose=str(fields["purpose"]))
             case "call.answered":
                 return replace(call, answered=self._now())
             case "recording.opened" if call.recording_state is LiveRecording.PAUSED:

@@ -489,6 +489,13 @@ class ResumeAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class TopicNamed:
+    """A program says what the call is for."""
+
+    purpose: str
+
+
+@dataclass(frozen=True, slots=True)
 class DrainExpired:
     """The daemon stops: end the call now."""
 
@@ -522,5 +529,6 @@ Event: TypeAlias = (
     | PreferenceTold
     | PauseAsked
     | ResumeAsked
+    | TopicNamed
     | DrainExpired
 )

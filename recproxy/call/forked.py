@@ -195,7 +195,7 @@ class ForkedCall:
     def _nothing_of_ours(event: Event) -> list[Command]:
         """Events that a fork has no use for; a client may wish or confirm something all the same."""
         name = type(event).__name__
-        if name in {"RecordAsked", "ReofferConfirmed", "ReofferAnswered"}:
+        if name in {"RecordAsked", "ReofferConfirmed", "ReofferAnswered", "TopicNamed"}:
             return []
         raise IllegalEvent(f"{name} in a call that is forked to us")
 

@@ -19,16 +19,18 @@ nothing.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeAlias, assert_never
 
 from recproxy.call import selection as pick
 from recproxy.call.agreement import Agreement
 from recproxy.call.commands import (
     AnswerReoffer,
+    AuditNote,
     Command,
     Note,
     ReleaseMedia,
+    purpose_fields,
 )
 from recproxy.call.diverting import REFUSED, Diversion
 from recproxy.call.ending import Ending
@@ -64,6 +66,7 @@ from recproxy.call.events import (
     ReofferConfirmed,
     ReofferReceived,
     ResumeAsked,
+    TopicNamed,
     TransferAsked,
 )
 from recproxy.call.history import History
@@ -166,6 +169,7 @@ class CallMachine:
         )
         self._released = False
         self._told = Indications()
+        self._topics: tuple[str, ...] = ()
 
     @property
     def ended(self) -> bool:
@@ -288,6 +292,8 @@ class CallMachine:
                 return permission.recording.ask_pause(now)
             case ResumeAsked():
                 return permission.recording.resume(PauseCause.OPERATOR, now)
+            case TopicNamed():
+                return self._named(event, now)
             case DrainExpired():
                 return self.end_for(200, "", now)
             case ForkInvited() | ForkChanged():
@@ -335,8 +341,11 @@ class CallMachine:
         notes: list[Command] = []
         selection = pick.select_all(offer)
         match decision:
-            case Pass(why=why):
+            case Pass(why=why, topics=topics):
                 history.decision = why.value
+                recordable = pick.select_recordable(offer) if topics else None
+                self._topics = () if recordable is None else topics
+                selection = recordable or selection
             case Record(plan=plan):
                 history.decision = "record"
                 self._permission.take(plan, facts)
@@ -352,6 +361,26 @@ class CallMachine:
                         text = "Recorder Unavailable" if down else "Not Acceptable Here"
                         return [history.offered(facts), *notes, *self.end_for(code, text, now)]
         return [history.offered(facts), *notes, *self._setup.begin(selection, facts.trunk, now)]
+
+    def _named(self, event: TopicNamed, now: float) -> list[Command]:
+        """A program says what the call is for: tell the parties, and then record it."""
+        facts = self._facts
+        if facts is None or event.purpose not in self._topics:
+            return []
+        if self.is_ending or self.is_negotiating or self._media.on_hold:
+            return []
+        decision = self._policy.decide(replace(question_of(facts), topic=event.purpose))
+        if not isinstance(decision, Record):
+            return []
+        self._topics = ()
+        self._history.decision = "record"
+        self._permission.take(decision.plan, facts)
+        fields = purpose_fields(decision.plan)
+        notes: list[Command] = [Note("topic.named", fields), AuditNote("topic.named", fields)]
+        fault = fault_of(decision.plan, self._recorder_fault)
+        if fault is not None:
+            return [*notes, *self._permission.fail(fault, now)]
+        return [*notes, *self._permission.named(now)]
 
     def _no_media(self, event: MediaUnavailable, now: float) -> list[Command]:
         if self._reoffers.awaits_ports:

@@ -170,6 +170,15 @@ class Permission:
             return self.fail("a party is on hold", now)
         return notice.announce(now)
 
+    def named(self, now: float) -> list[Command]:
+        """It is known what the call is for, and it goes on already: nobody speaks before all were told."""
+        if self.notice.state is not Notice.DUE or self._history.answered_at is None:
+            return []  # staff begin it by a key, or it is told with the answer
+        if not self._media.codecs and not self._media.delayed:
+            return self.fail("no codec that can be recorded was agreed", now)
+        shut: list[Command] = [SetGate(opened=False)]
+        return [*shut, *self.confirmed(now)] if self._legs.is_up else shut
+
     def answered(self, now: float) -> list[Command]:
         """The callee answered: nothing can be announced in codecs that are not agreed on."""
         if self.notice.state not in {Notice.WAITING, Notice.DUE} or self._media.codecs:

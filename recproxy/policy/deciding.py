@@ -139,7 +139,16 @@ class Policy:
         if taking:
             return Record(self._plan(taking, line, question))
         given = {verdict.passed for verdict in verdicts}
-        return Pass(next((why for why in _REASONS if why in given), PassReason.NO_RULE))
+        why = next((why for why in _REASONS if why in given), PassReason.NO_RULE)
+        return Pass(why, () if question.topic else tuple(self._nameable(line, question)))
+
+    def _nameable(self, line: LineName, question: CallQuestion) -> Iterator[str]:
+        """Purposes that would record the call if a program named them."""
+        for name, purpose in self.purposes.items():
+            if purpose.selection.topic_api:
+                verdicts = self.verdicts(line, replace(question, topic=name))
+                if any(verdict.passed is None for verdict in verdicts):
+                    yield name
 
     def named(self, question: CallQuestion) -> CallQuestion:
         """The question of a call whose purpose was dialled first: without the code, and named."""

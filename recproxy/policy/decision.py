@@ -432,9 +432,15 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """The call passes, unannounced and unrecorded."""
+    """The call passes, unannounced and unrecorded.
+
+    Attributes:
+        why: Why.
+        topics: Purposes that would record it if a program named one of them while it goes on.
+    """
 
     why: PassReason
+    topics: tuple[str, ...] = ()
 
 
 Decision: TypeAlias = Record | Pass

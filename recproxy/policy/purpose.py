@@ -165,6 +165,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         rate: The share.
         criteria: By what people choose, for the notice.
         topic: Only calls that a header of the PBX or a code names this purpose for.
+        topic_api: A program may name it too, over the HTTP API, while a call goes on.
         code: What is dialled first to name it.
         keys: Key strings with which staff start a recording.
         stop_keys: Key strings with which staff end it; what was recorded stays.
@@ -174,6 +175,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     rate: Share | None = None
     criteria: str = ""
     topic: bool = False
+    topic_api: bool = False
     code: Annotated[str, Meta(pattern=r"^([*#][0-9*#]{1,8})?$", description='a code such as "*81"')] = ""
     keys: tuple[str, ...] = ()
     stop_keys: tuple[str, ...] = ()

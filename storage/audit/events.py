@@ -86,6 +86,8 @@ EVENTS: Final[Mapping[str, str]] = {
     "store.started": "The recorder started and completed what was open.",
     "tombstone.purged": "Tombstones whose time was over became totals by month.",
     "tombstone.written": "The tombstone stands in place of the row.",
+    "topic.asked": "A program said what a call is for.",
+    "topic.named": "It became known what a call is for; the announcement is due.",
 }
 """By name: what happened."""
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Body, Depends, Path
+from pydantic import BaseModel, ConfigDict, Field
 
 from recproxy.api.gate import actor, authorise
 from recproxy.api.live import LiveCall, LiveRecording
 from recproxy.api.models import Call, Calls
 from recproxy.api.parts import ApiParts, Parts, Who
 from recproxy.api.problems import Problem
-from recproxy.call.events import PauseAsked, ResumeAsked
+from recproxy.call.events import PauseAsked, ResumeAsked, TopicNamed
 from recproxy.jsonform import Json, instant
 from recproxy.policy import Policy, PurposeName
 
@@ -64,6 +65,35 @@ def resume(ref: Ref, parts: Parts, who: Who) -> dict[str, Json]:
     if call is None:
         raise Problem(409, "the call has ended", "see GET /v1/calls")
     return _document(call, parts.policy())
+
+
+class NameRequest(BaseModel):
+    """What a call is for."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    purpose: str = Field(min_length=1, max_length=63, description="Id of a purpose with selection.topic_api")
+
+
+@router.post("/{ref}/purpose", operation_id="calls.name", response_model=Call)
+def name(ref: Ref, parts: Parts, who: Who, asked: Annotated[NameRequest, Body()]) -> dict[str, Json]:
+    """Say what a call is for that is not recorded: it is announced now, and recorded after that.
+
+    Nothing that was said before is. Once, and not while a party is on hold.
+    """
+    call, policy = _live(parts, ref), parts.policy()
+    purpose = policy.purposes.get(PurposeName(asked.purpose))
+    if purpose is None or not purpose.selection.topic_api:
+        raise Problem(403, f"no program may name {asked.purpose!r}", "set selection.topic_api in the policy")
+    if call.purpose:
+        raise Problem(409, f"the call is for {call.purpose} already", "see GET /v1/calls")
+    parts.chain.append("topic.asked", actor(who.name), {"call": ref, "purpose": asked.purpose})
+    parts.post(ref, TopicNamed(asked.purpose))
+    found = parts.live.wait_named(ref, _CONFIRM_S)
+    if found is None or not found.purpose:
+        mend = "it may have ended, be on hold, or be no call that the purpose is for: see policy explain"
+        raise Problem(409, "the call did not become one to be recorded", mend)
+    return _document(found, policy)
 
 
 def _live(parts: ApiParts, ref: str) -> LiveCall:

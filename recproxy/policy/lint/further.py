@@ -112,6 +112,10 @@ def _check_topic(lint: Lint, name: PurposeName, purpose: Purpose) -> None:
         lint.error(
             "E006", (*key, "topic"), "picks calls by what they are about; a draw does not: take it out"
         )
+    if selection.topic_api and not selection.topic:
+        lint.error(
+            "E001", (*key, "topic_api"), "means nothing without topic; set topic: true, or take it out"
+        )
     code = selection.code
     if not code:
         return
