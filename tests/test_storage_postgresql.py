@@ -40,6 +40,9 @@ from storage import (
     CatalogueError,
     ClockGuard,
     ClockReading,
+    DerivedKind,
+    DerivedSource,
+    DerivedStore,
     ForeignRecording,
     HeldRecording,
     OpenRequest,
@@ -398,6 +401,36 @@ def test_two_nodes_that_start_at_once_make_the_tables_once(url: str) -> None:
     assert len(made) == 4
     for node in made:
         node.catalogue.close()
+
+
+def test_a_catalogue_of_an_earlier_version_gets_room_for_transcripts(url: str) -> None:
+    before = Node(url, "node-a")
+    with before.catalogue._engine.begin() as connection:
+        connection.execute(sa.text("DROP TABLE derived_files"))
+        for table in ("key_wraps", "tombstones", "gone_by_month"):
+            connection.execute(sa.text(f"ALTER TABLE {table} ALTER COLUMN purpose TYPE VARCHAR(63)"))
+    before.catalogue.close()
+    node = Node(url, "node-a", files=before.files)
+    longest = "p" * 63
+    made = replace(tags(1, expiry=NOW + 30 * DAY), node="node-a", purpose=longest)
+    writer = node.start().open(made, PARTIES, AUDIO, NOW)
+    writer.write(audio(1, 500))
+    writer.seal(seal_facts())
+    source = DerivedSource(
+        recording=made.recording,
+        kind=DerivedKind.TRANSCRIPT,
+        purpose=longest,
+        expiry=NOW + 2 * DAY,
+        language="nl",
+        form="text/plain",
+        origin="",
+        recipients=[IDENTITY.recipient],
+    )
+    DerivedStore(node.files, node.catalogue, node.audit).add(source, b"een woord", NOW)
+    (stone,) = node.sweep(3 * DAY).derived_ended
+    assert stone.purpose == f"{longest}.transcript"
+    assert len(node.sweep(30 * DAY).shredded) == 1
+    node.catalogue.close()
 
 
 WORKER = """
