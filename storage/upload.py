@@ -99,7 +99,7 @@ class Uploader:
                 except RecordingDamaged as err:
                     failed.append((recording, str(err)))
             self._audit.flush()
-        return UploadReport(tuple(moved), size, tuple(failed), broken_off)
+        return UploadReport(tuple(dict.fromkeys(moved)), size, tuple(failed), broken_off)
 
     def _sealed(self) -> Iterator[tuple[RecordingId, _Body]]:
         """Rows of the bodies that are here and final: of recordings, and of what was made from them."""

@@ -17,6 +17,9 @@ from storage import (
     BodyMissing,
     ClockGuard,
     ClockReading,
+    DerivedKind,
+    DerivedSource,
+    DerivedStore,
     FileFault,
     Objects,
     Reader,
@@ -113,6 +116,32 @@ def test_a_moved_body_is_read_from_the_store() -> None:
     assert b"".join(reader(machine, objects).wav(ONE, [IDENTITY])) == before
     assert events(machine.files).count("rec.body_moved") == 2
     assert run(machine, objects) == UploadReport((), 0, (), None)
+    assert find_orphans(machine.files, machine.catalogue, objects) == ()
+
+
+def test_a_transcript_is_moved_with_its_recording_and_goes_with_it() -> None:
+    machine, objects = machine_with_two(), MemoryObjects()
+    source = DerivedSource(
+        recording=ONE,
+        kind=DerivedKind.TRANSCRIPT,
+        purpose="training",
+        expiry=NOW + timedelta(days=9),
+        language="nl",
+        form="text/plain",
+        origin="",
+        recipients=[IDENTITY.recipient],
+    )
+    DerivedStore(machine.files, machine.catalogue, machine.audit).add(source, b"een woord", NOW)
+    (file,) = machine.catalogue.derived.all()
+    report = run(machine, objects)
+    assert sorted(report.moved, key=str) == sorted((ONE, TWO), key=str)
+    assert set(objects.held) == {body(1), body(2), f"{file.body}.age"}
+    assert machine.files.size(f"{file.body}.age") is None
+    assert reader(machine, objects).derived(file, [IDENTITY]) == b"een woord"
+    assert "transcript too" in reader(machine, objects).verify(ONE, [IDENTITY]).reason
+    assert find_orphans(machine.files, machine.catalogue, objects) == ()
+    Shredder(machine.files, machine.catalogue, machine.audit, objects).shred(ONE, "erase", NOW)
+    assert set(objects.held) == {body(2)}
     assert find_orphans(machine.files, machine.catalogue, objects) == ()
 
 
