@@ -199,9 +199,22 @@ def test_metadata_alone_is_taken_and_a_refresh_is_answered(make_rig: Callable[..
     assert call.caller.request("UPDATE", partial, kind="application/rs-metadata+xml").code == 200
     broken = call.caller.request("UPDATE", b"<recording>", kind="application/rs-metadata+xml")
     assert broken.code == 400
+    three = offer(
+        call.left.address,
+        (call.left.port, call.right.port, 9),
+        labels=("1", "2", "3"),
+        directions=("sendonly",) * 3,
+        more=("",) * 3,
+        version=2,
+    )
+    third = metadata(Voice("p-3", "sip:third@sbc.example", "s-3", "3"), mode="partial")
+    kind, body = forked(three, third)
+    answered = targets(call.caller.request("INVITE", body, kind=kind).body)
+    assert answered[:2] == targets(call.caller.remote_sdp)
+    assert answered[2][1] == 0, "a third voice is refused, not mixed into another's channel"
     alone = call.caller.request("INVITE", partial, kind="application/rs-metadata+xml")
     assert alone.code == 200
-    assert targets(alone.body) == targets(call.caller.remote_sdp), "what stands, as an offer of ours"
+    assert targets(alone.body) == answered, "what stands, as an offer of ours"
     said_for(call, 25)
     call.caller.bye()
     call.silence()
