@@ -17,7 +17,16 @@ from test_recproxy_recorder_purposes import DAY, headers
 from recproxy.call.commands import FurtherPurpose, OpenRecording
 from recproxy.call.events import RecordingFailed, RecordingOpened
 from rtp import Side
-from storage import LegalBasis, RecordingId, State
+from storage import (
+    ClockBounds,
+    ClockGuard,
+    ClockReading,
+    LegalBasis,
+    OsFiles,
+    RecordingId,
+    Retention,
+    State,
+)
 
 SILENCE = b"\xff"
 
@@ -163,6 +172,27 @@ def test_a_no_reaches_what_was_closed_before(stage: Stage) -> None:
     stage.recorder.forget("c1")
     stage.work()
     assert stage.catalogue.get(RecordingId(second)).state is State.SHREDDING
+
+
+def test_what_a_no_took_the_key_of_is_gone_wholly_after_the_next_run_of_retention(stage: Stage) -> None:
+    opened(stage, guard_ms=0)
+    run(stage, 300)
+    part(stage, with_agreements(stage))
+    run(stage, 600)
+    first, second = of_call(stage)
+    seal(stage)
+    stage.recorder.drop("c1", ("training",), "opt_out")
+    run(stage, 100)
+    now = stage.clock.utcnow()
+    files = OsFiles(stage.root)
+    sweeper = Retention(files, stage.catalogue, stage.audit, ClockGuard(files, ClockBounds()))
+    report = sweeper.sweep(ClockReading(now, now.timestamp(), "b"))
+    assert (report.stood_still, report.failed) == (None, ())
+    stone = stage.catalogue.tombstone(RecordingId(first))
+    assert stone is not None
+    assert (stone.purpose, stone.cause, stone.verified) == ("training", "opt_out", True)
+    assert [path.stem for path in stage.root.rglob("*.age")] == [second]
+    assert stage.sound_verdict(second)
 
 
 def test_what_one_party_lets_stay_stays_in_what_was_closed(stage: Stage) -> None:
