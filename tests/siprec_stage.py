@@ -12,7 +12,7 @@ import yaml
 from daemon import Purpose, Settings
 from listening import unmistakable
 from parties import eventually
-from rig import Call, Rig
+from rig import NUMBER, Call, Rig
 from rtp_peer import RtpPeer
 from siprec_client import CALLEE, CALLER, fork, metadata, offer, targets
 from softphone import Dialog
@@ -29,9 +29,16 @@ DECLARED = {
 }
 
 
-def fork_rig(make_rig: Callable[..., Rig], more: dict[str, Any] | None = None, **trunk: Any) -> Rig:
+def fork_rig(
+    make_rig: Callable[..., Rig],
+    more: dict[str, Any] | None = None,
+    beside: dict[str, Purpose] | None = None,
+    **trunk: Any,
+) -> Rig:
     """A daemon whose only peer is a recording client at the caller's address."""
-    made = make_rig(Settings(purposes={"training": Purpose(more=ASSERTED if more is None else more)}))
+    line = ("*",) if beside is None else (NUMBER,)
+    training = Purpose(match=line, more=ASSERTED if more is None else more)
+    made = make_rig(Settings(purposes={"training": training, **(beside or {})}))
     document = yaml.safe_load(made.daemon.config.read_text())
     document["trunks"] = {
         "sbc": {

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import sdp_bodies
+from daemon import Purpose
 from listening import find_runs, read_wave, unmistakable
 from peers import Sipp
 from rig import Call, Rig, compare
@@ -357,6 +358,38 @@ def test_a_key_of_a_party_destroys_the_recording_and_ends_the_fork(make_rig: Cal
     rig.daemon.wait("call.ended", call_ref=ref)
     rig.daemon.wait("recording.discarded", call_ref=ref)
     rig.keeps_nothing_of(call)
+
+
+def test_a_fork_for_two_purposes_has_two_headers_and_a_no_that_stops_ends_one_there(
+    make_rig: Callable[..., Rig],
+) -> None:
+    scope = {"scope__lines": ["training"]}
+    orders = Purpose(retention="P400D", match=("+31999999999",), more=DECLARED | scope)
+    stopping = {"choice": {"mode": "opt_out", "keys": ["9"], "effect": "stop"}}
+    rig = fork_rig(make_rig, DECLARED | stopping, {"orders": orders})
+    left, right = rig.peer(rig.caller.address), rig.peer(rig.caller.address)
+    codecs = (sdp_bodies.PCMU, sdp_bodies.TELEPHONE_EVENT)
+    sdp = offer(left.address, (left.port, right.port), codecs=codecs)
+    dialog = fork(rig.caller, rig.daemon.sip, sdp, metadata(CALLER, CALLEE))
+    dialog.wait_answer()
+    ref = str(rig.daemon.wait("call.answered")["call_ref"])
+    first, second = targets(dialog.remote_sdp)
+    call = speak(rig, dialog, ref, left, right, (first, second), 1)
+    both = rig.daemon.wait("recording.opened", call_ref=ref)
+    assert both["purpose"] == "orders,training"
+    said_for(call, 50)
+    start = rig.daemon.mark
+    left.press("9", first)
+    alone = rig.daemon.wait("recording.opened", call_ref=ref, start=start)
+    assert alone["purpose"] == "orders"
+    said_for(call, 50)
+    call.caller.bye()
+    call.silence()
+    rig.daemon.wait("recording.sealed", call_ref=ref, recording=alone.recording)
+    names = {path.name for path in (rig.daemon.data / "keys").glob("*")}
+    assert names == {f"{both.recording}.orders", f"{both.recording}.training", f"{alone.recording}.orders"}
+    before, after = (compare(call, rig.wave(one.recording)).right for one in (both, alone))
+    assert before[-1].sent + before[-1].samples == after[0].sent, "not a sample lost or doubled"
 
 
 def test_srtp_with_keys_in_the_sdp_is_opened(make_rig: Callable[..., Rig]) -> None:

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from call_values import notice, open_recording
 from recorder_stage import MS, Stage, noise, staged
+from storage_machine import legal_hold
 from test_recproxy_recorder import audit_events, seal
 
 from recproxy.call.commands import FurtherPurpose
 from recproxy.call.events import RecordingFailed, RecordingOpened
 from rtp import Side
-from storage import LegalBasis, State
+from storage import LegalBasis, RecordingId, State
 
 DAY = timedelta(days=1)
 
@@ -114,3 +115,21 @@ def test_a_refusal_that_overtakes_nothing_waits_for_the_opening(stage: Stage) ->
     recording = stage.journal.of(RecordingOpened, "c1")[-1].recording
     assert headers(stage) == {"training"}
     assert stage.row(recording).tags.purpose == "training"
+
+
+def test_a_hold_on_what_is_being_recorded_delays_the_end_of_a_purpose_and_no_longer(stage: Stage) -> None:
+    recording = opened(stage)
+    hold = legal_hold(RecordingId(recording))
+    stage.catalogue.holds.add(hold)
+    stage.recorder.drop("c1", ("training",), "opt_out")
+    for _ in range(3):
+        stage.turn(400)
+    assert headers(stage) == {"training", "sample"}
+    (told,) = stage.journal.noted("disk.failed")
+    assert "held" in str(told["why"])
+    seal(stage)
+    assert headers(stage) == {"training", "sample"}
+    stage.catalogue.holds.release(hold.id, "user:anna", stage.clock.utcnow())
+    stage.turn(400)
+    assert headers(stage) == {"sample"}
+    assert stage.row(recording).tags.purpose == "sample"
