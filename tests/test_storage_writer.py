@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 from faulty_files import Crash, Fault, FaultPlan
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -49,6 +49,7 @@ from storage import (
     recover,
 )
 from storage.wal import keyed_recordings, segment_numbers
+from storage.writer.unsealed import Unsealed
 
 
 def test_the_order_of_open_is_row_header_keys_body_audit() -> None:
@@ -470,3 +471,32 @@ def test_whatever_happens_the_promises_hold(examples: int) -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+@given(
+    st.binary(max_size=9),
+    st.lists(
+        st.tuples(st.sampled_from(["add", "last", "first", "forget"]), st.binary(max_size=9)), max_size=90
+    ),
+)
+def test_pieces_that_no_chunk_holds_are_one_row_of_bytes(
+    header: bytes, steps: list[tuple[str, bytes]]
+) -> None:
+    unsealed, model = Unsealed(header), header
+    for what, data in steps:
+        count = min(len(data), len(model))
+        match what:
+            case "add":
+                unsealed.add(data)
+                model += data
+            case "last":
+                assert unsealed.last(count) == model[len(model) - count :]
+            case "first":
+                assert unsealed.first(count) == model[:count]
+            case _:
+                unsealed.forget(count)
+                model = model[count:]
+        assert bytes(unsealed) == model
+        assert len(unsealed) == len(model)
+    unsealed.clear()
+    assert bytes(unsealed) == b""

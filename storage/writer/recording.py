@@ -19,6 +19,7 @@ from storage.tags import RecordingId, RecordingTags, SealFacts
 from storage.wal import RecordingKeys, SealMark, Tail
 from storage.writer.parts import StoreParts, erase_purpose, erase_unsealed
 from storage.writer.sealing import SealedRecording, seal_together
+from storage.writer.unsealed import Unsealed
 
 _LOG_AT_BYTES: Final = 32 * 1024
 
@@ -59,7 +60,7 @@ class RecordingWriter:
         self._body = body
         self._path = keys.body
         self._header_bytes = len(header)
-        self._tail = bytearray(header)
+        self._tail = Unsealed(header)
         self._total = len(header)
         self._logged = 0
         self._durable = 0
@@ -115,7 +116,7 @@ class RecordingWriter:
             raise ValueError(f"{len(frames)} bytes are not whole frames of {self._audio.frame_bytes}")
         if self._mark is not None:
             raise WriterClosed(f"recording {self.recording} is being sealed")
-        self._tail += frames
+        self._tail.add(frames)
         self._total += len(frames)
         if self._total - self._logged >= _LOG_AT_BYTES:
             self._log(keys)
@@ -326,9 +327,8 @@ class RecordingWriter:
         fresh = self._total - self._logged
         if not fresh:
             return
-        data = bytes(memoryview(self._tail)[len(self._tail) - fresh :])
         try:
-            self._parts.wal.append(keys, self._logged, data)
+            self._parts.wal.append(keys, self._logged, self._tail.last(fresh))
         except StorageError as err:
             self.fail(err)
             raise
@@ -337,6 +337,5 @@ class RecordingWriter:
     def _seal_durable_chunks(self) -> None:
         """Every full chunk behind which more is durable; the last may have to be final."""
         while self._durable - self._body.sealed_bytes > CHUNK_BYTES:
-            chunk = bytes(memoryview(self._tail)[:CHUNK_BYTES])
-            self._body.append(chunk, final=False)
-            del self._tail[:CHUNK_BYTES]
+            self._body.append(self._tail.first(CHUNK_BYTES), final=False)
+            self._tail.forget(CHUNK_BYTES)
