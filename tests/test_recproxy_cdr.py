@@ -189,6 +189,23 @@ def test_a_recorded_call_is_written_once_its_recording_is_closed() -> None:
     assert "192.0.2.1" not in one.json_line().decode()
 
 
+def test_recordings_in_sequence_are_in_one_record_once_all_are_closed() -> None:
+    calls = Calls()
+    calls.invite()
+    calls.answer()
+    calls.note("recording.opened", recording="a" * 32)
+    calls.note("recording.sealed", recording="a" * 32, **SEALED)
+    calls.note("notice.left_off", purpose="agreements", why="put on hold")
+    calls.note("recording.opened", recording="b" * 32)
+    calls.end(recording=f"{'a' * 32},{'b' * 32}")
+    assert calls.wrote == [], "the second is not closed"
+    calls.note("recording.sealed", recording="b" * 32, **{**SEALED, "caller_jitter_ms": 0.9})
+    one = calls.only
+    assert (one.recording_result, one.recording) == (RecordingResult.OK, f"{'a' * 32},{'b' * 32}")
+    assert (one.caller_lost, one.caller_late, one.dropped) == (4, 2, 0)
+    assert (one.caller_jitter_ms, one.callee_jitter_ms) == (0.9, 0.5)
+
+
 @pytest.mark.parametrize(
     ("ended", "before", "result"),
     [

@@ -27,6 +27,7 @@ from recproxy.call.commands import (
     AllocateMedia,
     ConnectMedia,
     DiscardRecording,
+    PartRecording,
     PauseRecording,
     PlayTone,
     ReleaseMedia,
@@ -436,6 +437,26 @@ def test_a_seal_tells_what_the_ring_could_not_hold_and_comes_once() -> None:
     stage.media.execute("c1", SealRecording("hangup"))
     assert [sealed[3] for sealed in stage.sink.sealed] == [7]
     stage.media.execute("never", SealRecording("hangup"))
+
+
+def test_a_recording_that_goes_on_counts_its_own_losses_and_begins_behind_the_guard_if_it_must() -> None:
+    stage, relay = scripted_stage()
+    stage.allocate()
+    stage.media.execute("c1", open_recording())
+    relay.dropped = 3
+    stage.media.execute("c1", PartRecording("purpose_ended", open_recording(), guarded=False))
+    relay.dropped = 8
+    stage.media.execute("c1", PartRecording("purpose_began", open_recording(), guarded=True))
+    stage.media.execute("c1", SealRecording("hangup"))
+    assert [(reason, dropped) for _, _, reason, dropped, _ in stage.sink.parted] == [
+        ("purpose_ended", 3),
+        ("purpose_began", 5),
+    ]
+    assert [sealed[3] for sealed in stage.sink.sealed] == [0]
+    stage.media.execute("c1", PartRecording("purpose_began", open_recording(), guarded=True))
+    assert stage.journal.of(RecordingFailed, "c1"), "there is nothing to go on from"
+    stage.media.execute("c1", ReleaseMedia())
+    assert stage.sink.forgotten == ["c1"]
 
 
 def test_a_fork_that_cannot_start_is_a_recording_that_failed() -> None:
