@@ -133,8 +133,9 @@ def show(recording: Id, parts: Parts, who: Who) -> dict[str, Json]:
     derived: list[Json] = [
         dict(of_derived(file)) for file in parts.catalogue.derived.of(found.tags.recording)
     ]
+    parts_of_call: list[Json] = [row.tags.recording.text for row in parts.catalogue.of_call(found)]
     own: dict[str, Json] = {"uses": list(uses), "playable": playable, "tag": tag, "pauses": list(pauses)}
-    return {**of_row(found), **own, "derived": derived}
+    return {**of_row(found), "recordings_of_call": parts_of_call, **own, "derived": derived}
 
 
 @router.get(
