@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from recproxy.cli.archive import Archive, actor, load_identity_files, open_archive, person, user
 from recproxy.cli.display import Json, instant, print_json, size, table, tick
-from recproxy.cli.options import config_option, identity_option, json_option
+from recproxy.cli.options import config_option, identity_option, json_option, output_option
 from recproxy.cli.policy.reading import surroundings
 from recproxy.cli.recordings.outfile import PrivateFile
 from recproxy.cli.subject.muting import described, mute_option, mutes_by_recording
@@ -127,14 +127,7 @@ def review(order_id: str, config: Path, refuse: bool, only: tuple[str, ...], as_
 @click.argument("order_id", metavar="ORDER")
 @config_option
 @identity_option(required=True)
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="FILE",
-    help="Archive to make, mode 0600: a tar file that the passphrase opens (age -d FILE | tar x).",
-)
+@output_option("Archive to make, mode 0600: a tar file that the passphrase opens (age -d FILE | tar x).")
 @mute_option
 def exporting(
     order_id: str, config: Path, identities: tuple[Path, ...], output: Path, mutes: tuple[str, ...]

@@ -8,7 +8,15 @@ from typing import Any, Final, TypeVar
 
 import click
 
-__all__ = ["DEFAULT_CONFIG", "FILE", "config_option", "identity_option", "json_option", "why_option"]
+__all__ = [
+    "DEFAULT_CONFIG",
+    "FILE",
+    "config_option",
+    "identity_option",
+    "json_option",
+    "output_option",
+    "why_option",
+]
 
 DEFAULT_CONFIG: Final = Path("/etc/recproxy/recproxy.yaml")
 FILE: Final = click.Path(path_type=Path)
@@ -41,6 +49,24 @@ def identity_option(*, required: bool) -> Callable[[_Command], _Command]:
         required=required,
         metavar="FILE",
         help="age identity file; - reads it from standard input. May be repeated.",
+    )
+
+
+def output_option(text: str, *, required: bool = True, dash: bool = False) -> Callable[[_Command], _Command]:
+    """``--output``: the file to make.
+
+    Args:
+        text: Of the help.
+        required: Whether there must be one.
+        dash: Whether ``-`` is standard output.
+    """
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Path(path_type=Path, allow_dash=dash),
+        required=required,
+        metavar="FILE",
+        help=text,
     )
 
 

@@ -13,7 +13,7 @@ import click
 
 from recproxy.cli.archive import Archive, actor, load_identity_files, open_archive
 from recproxy.cli.display import console, length, progress, size, tick
-from recproxy.cli.options import config_option, identity_option, why_option
+from recproxy.cli.options import config_option, identity_option, output_option, why_option
 from recproxy.cli.recordings.outfile import PrivateFile
 from recproxy.cli.recordings.permitting import Leave, permitted, use_option
 from recproxy.errors import RecproxyError, UsageError
@@ -54,14 +54,7 @@ class _Job:
 @click.argument("recording")
 @config_option
 @identity_option(required=True)
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path, allow_dash=True),
-    required=True,
-    metavar="FILE",
-    help="File to make, mode 0600; - is standard output.",
-)
+@output_option("File to make, mode 0600; - is standard output.", dash=True)
 @click.option(
     "--format",
     "form",

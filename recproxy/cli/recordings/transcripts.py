@@ -14,7 +14,7 @@ import click
 
 from recproxy.cli.archive import Archive, actor, load_identity_files, open_archive
 from recproxy.cli.display import instant, print_json, size, table, tick
-from recproxy.cli.options import config_option, identity_option, json_option, why_option
+from recproxy.cli.options import config_option, identity_option, json_option, output_option, why_option
 from recproxy.cli.policy.reading import surroundings
 from recproxy.cli.recordings.outfile import PrivateFile
 from recproxy.cli.recordings.permitting import Leave, permitted, use_option
@@ -104,14 +104,7 @@ def show(recording: str, config: Path, identities: tuple[Path, ...], use: str, w
 @click.argument("recording")
 @config_option
 @identity_option(required=True)
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    required=True,
-    metavar="FILE",
-    help="File to make, mode 0600.",
-)
+@output_option("File to make, mode 0600.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @use_option(required=True)
 @why_option

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from recproxy.cli.archive import actor, load_identity_files
 from recproxy.cli.display import size, tick
-from recproxy.cli.options import config_option, identity_option
+from recproxy.cli.options import config_option, identity_option, output_option
 from recproxy.cli.recordings.outfile import PrivateFile
 from recproxy.cli.subject.desk import Desk, language_option, open_desk
 from recproxy.cli.subject.muting import described, mute_option, mutes_by_recording
@@ -76,13 +76,10 @@ class _Filled:
 @click.argument("case_id", metavar="CASE")
 @config_option
 @identity_option(required=True)
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Archive to make, mode 0600, yours to delete. Default: beside the cases, where retention "
+@output_option(
+    "Archive to make, mode 0600, yours to delete. Default: beside the cases, where retention "
     "destroys it after 30 days.",
+    required=False,
 )
 @click.option(
     "--recipient",

@@ -4,7 +4,6 @@ from recproxy.policy.lint.findings import ERRORS, WARNINGS, Lint, Surroundings
 from recproxy.policy.lint.further import check_further
 from recproxy.policy.lint.purposes import check_purpose
 from recproxy.policy.lint.text import check_tree
-from recproxy.policy.lint.unwired import check_unwired
 from recproxy.policy.lint.warnings import warn
 from recproxy.policy.lint.whole import check_whole
 
@@ -17,5 +16,4 @@ def check_all(lint: Lint) -> None:
         check_purpose(lint, name)
     check_further(lint)
     check_whole(lint)
-    check_unwired(lint)
     warn(lint)

@@ -36,7 +36,6 @@ ERRORS: Final[Mapping[str, str]] = {
     "E019": "backups of keys that outlive the term",
     "E020": "a secret in the policy, or nobody to ask",
     "E021": "a call forked to us whose announcement nobody vouches for",
-    "E100": "a feature that this version does not have yet",
 }
 WARNINGS: Final[Mapping[str, str]] = {
     "W101": "every call recorded on a legitimate interest",
