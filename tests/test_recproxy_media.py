@@ -242,7 +242,7 @@ def test_an_announcement_is_heard_on_both_legs_to_its_last_frame(stage: Stage) -
         assert all(later - earlier == 1 for earlier, later in pairwise(sequences))
     assert heard[CALLER][0][8:12] != heard[CALLEE][0][8:12], "each leg has an SSRC of its own"
     stage.idle()
-    assert stage.media._playbacks == {}
+    assert stage.media._announcements._playbacks == {}
 
 
 def test_an_announcement_passes_a_shut_gate(stage: Stage) -> None:
@@ -263,7 +263,7 @@ def test_it_is_complete_only_when_both_have_heard_it(order: tuple[LegName, LegNa
         stage.media.poll()
         assert len(stage.journal.of(PromptCompleted)) == completions
     assert stage.journal.of(PromptCompleted)[0].heard_by == BOTH
-    assert stage.media._playbacks == {}
+    assert stage.media._announcements._playbacks == {}
 
 
 @pytest.mark.parametrize("state", [PlaybackState.FAILED, PlaybackState.STOPPED])
@@ -355,7 +355,7 @@ def test_one_that_is_stopped_midway_is_never_complete() -> None:
         stage.idle()
         assert not stage.journal.of(PromptCompleted)
         assert not stage.journal.of(PromptFailed), "who stopped it knows"
-        assert stage.media._playbacks == {}
+        assert stage.media._announcements._playbacks == {}
         stage.media.execute("c1", play())
         assert len(stage.journal.of(PromptStarted)) == 2, "both sides are free again"
 
@@ -367,7 +367,7 @@ def test_one_whose_call_is_released_midway_leaves_nothing_behind() -> None:
         stage.media.execute("c1", play())
         stage.media.execute("c1", ReleaseMedia())
         stage.idle()
-        assert stage.media._playbacks == {}
+        assert stage.media._announcements._playbacks == {}
         assert not stage.journal.of(PromptCompleted)
         assert not stage.journal.of(PromptFailed)
         assert stage.pool.free == stage.pool.size

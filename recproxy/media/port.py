@@ -11,10 +11,9 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Final, Protocol, assert_never
+from typing import Final, assert_never
 
-from announcer import EncodedPrompt, PromptError, PromptSet, playout, tone
+from announcer import PromptSet
 from recproxy.call.commands import (
     AllocateMedia,
     ConnectMedia,
@@ -38,7 +37,6 @@ from recproxy.call.commands import (
 )
 from recproxy.call.events import (
     SRTP_SECRET_BYTES,
-    Codec,
     Event,
     LegFault,
     LegName,
@@ -46,17 +44,13 @@ from recproxy.call.events import (
     MediaAllocated,
     MediaRenewed,
     MediaUnavailable,
-    PromptCompleted,
-    PromptFailed,
-    PromptStarted,
     RecordingFailed,
     StreamFacts,
 )
+from recproxy.media.announcements import SIDES, Announcements
+from recproxy.media.sink import Clock, RecordingSink
 from rtp import (
     Latch,
-    PlaybackEvent,
-    PlaybackState,
-    Playout,
     PortPair,
     PortPool,
     PortsExhausted,
@@ -70,72 +64,8 @@ from rtp import (
 )
 from rtp.codecs import TELEPHONE_EVENT
 
-_SIDES: Final = {LegName.CALLER: Side.CALLER, LegName.CALLEE: Side.CALLEE}
 _UNSPECIFIED: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104 - an old way to say hold (RFC 3264 section 8.4)
 _COUNTS: Final = ("received", "relayed", "foreign", "malformed", "gated", "send_errors", "fork_dropped")
-_PTIMES_MS: Final = frozenset({10, 20, 30, 40, 60})
-# An announcement is made for these clocks; at another it would be heard too fast to be understood.
-_CLOCKS_HZ: Final = {"PCMU": 8000, "PCMA": 8000, "G722": 8000, "G729": 8000, "OPUS": 48000}
-
-
-class Clock(Protocol):
-    """Time, passed in."""
-
-    def monotonic_ns(self) -> int:
-        """CLOCK_MONOTONIC, as the engine stamps arrivals."""
-        ...
-
-    def utcnow(self) -> datetime:
-        """Aware UTC wall time."""
-        ...
-
-
-class RecordingSink(Protocol):
-    """The recorder, as the media side sees it. Every call returns at once."""
-
-    def open(self, call: str, stream: int, start_ns: int, plan: OpenRecording) -> None:
-        """Record ``stream`` from ``start_ns``; answered by an event."""
-        ...
-
-    def pause(self, call: str, at_ns: int) -> None:
-        """Silence from ``at_ns``."""
-        ...
-
-    def resume(self, call: str, at_ns: int, codecs: tuple[Codec, ...]) -> None:
-        """Audio again from ``at_ns``, in these codecs."""
-        ...
-
-    def seal(self, call: str, end_ns: int, reason: str, dropped: int) -> None:
-        """Nothing arrives after ``end_ns``: close for good; ``dropped`` packets never reached the ring."""
-        ...
-
-    def part(self, call: str, at_ns: int, reason: str, dropped: int, plan: OpenRecording) -> None:
-        """Close the recording at ``at_ns`` and go on in another from then; answered by an event."""
-        ...
-
-    def discard(self, call: str, reason: str, purposes: tuple[str, ...] | None) -> None:
-        """Destroy what there is of the recording, at once; of closed ones for these purposes, or all."""
-        ...
-
-    def drop(self, call: str, purposes: tuple[str, ...], reason: str, *, earlier: bool) -> None:
-        """Destroy the keys for some of its purposes, at once, of closed ones too if ``earlier``."""
-        ...
-
-    def forget(self, call: str) -> None:
-        """The call is over: nothing more is said of its recordings."""
-        ...
-
-    def listen(self, call: str, stream: int, payload_types: frozenset[int]) -> None:
-        """Tell the keys pressed in ``stream``, by these payload types; none: no longer."""
-        ...
-
-    def swap(self, call: str, stream: int, at_ns: int, *, swapped: bool) -> None:
-        """From ``at_ns`` on, each voice of a stream comes by the other's side, or by its own again."""
-        ...
-
-    def fault(self, purpose: str = "") -> str | None:
-        """Why nothing can be recorded at present, or nothing for this purpose."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,15 +108,6 @@ class _Stream:
 
 
 @dataclass(slots=True)
-class _Prompt:
-    waiting: dict[int, LegName]
-    heard: list[LegName]
-    sha256: str
-    name: str
-    language: str
-
-
-@dataclass(slots=True)
 class _Call:
     places: dict[LegName, MediaPlace]
     latches: dict[LegName, Latch]
@@ -196,7 +117,6 @@ class _Call:
     keys: dict[tuple[int, LegName], StreamKeys] = field(default_factory=dict)
     left: set[tuple[int, LegName, str]] = field(default_factory=set)
     events: dict[tuple[int, LegName], frozenset[int]] = field(default_factory=dict)
-    prompt: _Prompt | None = None
     recorded: int | None = None
     swapped: bool = False
     dropped: int = 0
@@ -236,16 +156,16 @@ class Media:
         """
         self._relay = relay
         self._trunks = trunks
-        self._prompts = prompts
+        self._announcements = Announcements(
+            relay=relay, prompts=prompts, clock=clock, random32=random32, post=post, note=note
+        )
         self._recorder = recorder
         self._guard_ns = guard_ns
         self._clock = clock
-        self._random32 = random32
         self._random_bytes = random_bytes
         self._post = post
         self._note = note
         self._calls: dict[str, _Call] = {}
-        self._playbacks: dict[int, str] = {}
 
     def fault(self, purpose: str = "") -> str | None:
         """Why nothing can be recorded at present, or nothing for this purpose; None if it can."""
@@ -264,11 +184,11 @@ class Media:
                 for stream in self._streams(call):
                     self._relay.set_gate(stream.number, opened=command.opened)
             case PlayPrompt():
-                self._play(call, command)
+                self._announcements.play(call, self._stream(call, command.stream).number, command)
             case StopPrompt():
-                self._stop_prompt(call)
+                self._announcements.stop(call)
             case PlayTone():
-                self._play_tone(call, command)
+                self._announcements.play_tone(call, self._stream(call, command.stream).number, command)
             case OpenRecording():
                 self._open(call, command)
             case PartRecording():
@@ -296,25 +216,25 @@ class Media:
 
     def use_prompts(self, prompts: PromptSet) -> None:
         """Play these from now on; what is being played goes on."""
-        self._prompts = prompts
+        self._announcements.use(prompts)
 
     @property
     def playing(self) -> bool:
         """Whether an announcement is on the wire, whose end is waited for."""
-        return bool(self._playbacks)
+        return self._announcements.playing
 
     def poll(self) -> None:
         """Turn the engine's playback reports into events; call it often."""
-        for report in self._relay.poll_playbacks():
-            call = self._playbacks.pop(report.playback, None)
-            if call is not None:
-                self._played(call, report)
+        self._announcements.poll()
 
     # ------------------------------------------------------------- commands
 
     def _streams(self, call: str) -> list[_Stream]:
         state = self._calls.get(call)
         return state.streams if state is not None else []
+
+    def _stream(self, call: str, index: int) -> _Stream:
+        return self._calls[call].streams[index]
 
     def _allocate(self, call: str, command: AllocateMedia) -> None:
         state = self._calls.get(call)
@@ -369,7 +289,7 @@ class Media:
 
     def _connect(self, call: str, command: ConnectMedia) -> None:
         state = self._calls[call]
-        side, latch = _SIDES[command.leg], state.latches[command.leg]
+        side, latch = SIDES[command.leg], state.latches[command.leg]
         keys = command.keys or (None,) * len(command.streams)
         for stream, facts, key in zip(state.streams, command.streams, keys, strict=False):
             remote = _remote(facts)
@@ -395,7 +315,7 @@ class Media:
         for stream in state.streams:
             place = (stream.number, leg)
             try:
-                self._relay.set_remote(stream.number, _SIDES[leg], None, state.latches[leg])
+                self._relay.set_remote(stream.number, SIDES[leg], None, state.latches[leg])
             except RelayError as err:
                 self._post(call, LegFault(leg.other, str(err)))
                 return
@@ -448,80 +368,9 @@ class Media:
             raise RelayError(f"SRTP: the {leg.value} went back to {keys.suite}, whose key is spent")
         suite = SrtpSuite[keys.suite]
         self._relay.set_crypto(
-            number, _SIDES[leg], inbound=SrtpKey(suite, keys.inbound), outbound=SrtpKey(suite, keys.outbound)
+            number, SIDES[leg], inbound=SrtpKey(suite, keys.inbound), outbound=SrtpKey(suite, keys.outbound)
         )
         state.keys[place] = keys
-
-    def _play(self, call: str, command: PlayPrompt) -> None:
-        state = self._calls[call]
-        number = state.streams[command.stream].number
-        try:
-            prompt = self._prompts.get(command.prompt, command.language)
-            encoded = prompt.encoded(_speakable(command.codec), _frame_ms(command.ptime_ms))
-        except PromptError as err:
-            self._post(call, PromptFailed(str(err)))
-            return
-        state.prompt = _Prompt({}, [], prompt.sha256, command.prompt, command.language)
-        for leg in command.legs:
-            try:
-                playback = self._relay.play(number, _SIDES[leg], self._playout(encoded, command.codec))
-            except RelayError as err:
-                self._stop_prompt(call)
-                self._post(call, PromptFailed(str(err)))
-                return
-            state.prompt.waiting[playback] = leg
-            self._playbacks[playback] = call
-        self._post(call, PromptStarted(self._clock.utcnow()))
-
-    def _playout(self, encoded: EncodedPrompt, codec: Codec) -> Playout:
-        return playout(
-            encoded,
-            payload_type=codec.payload_type,
-            ssrc=self._random32(),
-            sequence=self._random32() & 0xFFFF,
-            timestamp=self._random32(),
-        )
-
-    def _play_tone(self, call: str, command: PlayTone) -> None:
-        number = self._calls[call].streams[command.stream].number
-        try:
-            form = (_speakable(command.codec), _frame_ms(command.ptime_ms))
-            words = command.words
-            encoded = self._prompts.get(words.prompt, words.language).encoded(*form) if words else tone(*form)
-            self._relay.play(number, _SIDES[command.leg], self._playout(encoded, command.codec))
-        except (PromptError, RelayError) as err:
-            what = ("what", "tone")
-            self._note(call, Note("media.failed", (("leg", command.leg.value), what, ("why", str(err)))))
-
-    def _played(self, call: str, report: PlaybackEvent) -> None:
-        state = self._calls.get(call)
-        prompt = state.prompt if state is not None else None
-        if state is None or prompt is None or report.playback not in prompt.waiting:
-            return
-        leg = prompt.waiting.pop(report.playback)
-        if report.state is not PlaybackState.COMPLETED:
-            self._stop_prompt(call)
-            what = "stopped" if report.state is PlaybackState.STOPPED else "could not be sent"
-            self._post(
-                call,
-                PromptFailed(f"announcement to the {leg.value} {what} after {report.frames_sent} frames"),
-            )
-            return
-        prompt.heard.append(leg)
-        if not prompt.waiting:
-            state.prompt = None
-            heard = tuple(name for name in LegName if name in prompt.heard)
-            at = self._wall(report.at_ns)
-            self._post(call, PromptCompleted(at, prompt.name, prompt.sha256, prompt.language, heard))
-
-    def _stop_prompt(self, call: str) -> None:
-        state = self._calls.get(call)
-        if state is None or state.prompt is None:
-            return
-        for playback in state.prompt.waiting:
-            self._playbacks.pop(playback, None)
-            self._relay.stop_play(playback)
-        state.prompt = None
 
     def _open(self, call: str, command: OpenRecording) -> None:
         state = self._calls[call]
@@ -581,6 +430,7 @@ class Media:
         state = self._calls.pop(call, None)
         if state is None:
             return
+        self._announcements.forget(call)
         self._recorder.forget(call)
         for stream in state.streams:
             if self._events(state, stream.number):
@@ -592,30 +442,6 @@ class Media:
                 for name in _COUNTS
             ]
             self._note(call, Note("media.released", tuple(fields)))
-
-    def _wall(self, at_ns: int) -> datetime:
-        """Wall time of a monotonic instant in the recent past."""
-        ago = self._clock.monotonic_ns() - at_ns
-        return self._clock.utcnow() - timedelta(microseconds=ago // 1000)
-
-
-def _speakable(codec: Codec) -> str:
-    """Name of a codec that an announcement can be made in.
-
-    Raises:
-        PromptError: Its clock or its channels are not those that its name stands for.
-    """
-    mono = codec.channels == 1 or codec.name == "OPUS"  # which says 2, whatever it carries (RFC 7587)
-    if codec.clock_hz != _CLOCKS_HZ.get(codec.name) or not mono:
-        raise PromptError(
-            f"no announcement can be made in {codec.name}/{codec.clock_hz}/{codec.channels}; "
-            "agree on PCMU, PCMA, G722 or G729 at 8000 Hz or opus at 48000 Hz"
-        )
-    return codec.name
-
-
-def _frame_ms(ptime_ms: int) -> int:
-    return ptime_ms if ptime_ms in _PTIMES_MS else 20
 
 
 def _remote(facts: StreamFacts | None) -> Remote | None:
