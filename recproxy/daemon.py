@@ -19,13 +19,11 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from datetime import datetime
 from functools import partial
-from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Final
 
-from announcer import BUILT_IN, PromptSet, PromptSpec, encodable_codecs
+from announcer import PromptSet
 from recproxy import config as settings
 from recproxy.call import Driver, Limits, Ports
 from recproxy.cdr import CallDetails
@@ -33,33 +31,30 @@ from recproxy.certificates import ExpiryWatch, expiries
 from recproxy.clock import ClockWatch, SystemClock, is_synchronised
 from recproxy.config import Config
 from recproxy.epochkeys import EpochKeys
-from recproxy.errors import AlreadyRunning, ConfigError, RecproxyError, StartError
+from recproxy.errors import ConfigError, RecproxyError, StartError
 from recproxy.eventlog import EventLog
 from recproxy.forwarding import forwarded
 from recproxy.media import Media, MediaPlace
 from recproxy.observers import Observers, call_details, onward
-from recproxy.policy import Policy, Surroundings, load_policy
+from recproxy.opening import (
+    CurrentPolicy,
+    heard,
+    load_prompts,
+    open_api,
+    open_index,
+    open_relay,
+    open_store,
+    read_key,
+    surroundings,
+)
+from recproxy.policy import Policy, load_policy
 from recproxy.recorder import Recorder, RecorderConfig
 from recproxy.sdnotify import ServiceManager
 from recproxy.sip.endpoint import SipEndpoint, SipSettings
-from recproxy.stores import open_catalogue, open_objects
-from recproxy.subject import NumberIndexer
 from recproxy.wiring import emergency_callbacks, media_places, media_trunks, sip_settings
-from rtp import Fork, Relay, RtpError, ring_bytes_for
+from rtp import Fork, RtpError
 from storage import (
-    AuditLog,
-    FileFault,
-    Files,
-    KeyFileError,
-    NumberIndex,
-    OsFiles,
-    RecordingStore,
-    StorageError,
-    StoreLocked,
     load_recipients,
-    load_root_key,
-    load_signing_key,
-    recover,
 )
 
 if TYPE_CHECKING:  # at run time it is loaded if it is configured
@@ -74,16 +69,7 @@ _SWITCH_S: Final = (
 )
 _TIDY_S: Final = 60.0
 _END_GRACE_S: Final = 45.0
-_LOG_SEGMENT_BYTES: Final = 64 << 20  # 20 s of 200 calls: a new segment syncs the body of each of them
-_RING_S: Final = 4.0  # so long the recorder's thread may stand still
-_RING_SPARE_S: Final = 2.0  # of that for the disk, where it waits for the catalogue besides
 _PR_SET_DUMPABLE: Final = 4  # linux/prctl.h
-_Key = TypeVar("_Key")
-_IO: Final[Mapping[settings.MediaIo, Literal["auto", "epoll", "io_uring"]]] = {
-    settings.MediaIo.AUTO: "auto",
-    settings.MediaIo.EPOLL: "epoll",
-    settings.MediaIo.IO_URING: "io_uring",
-}
 
 
 @dataclass(slots=True)
@@ -164,10 +150,10 @@ def _build(
 ) -> _Daemon:
     policy = load_policy(config.policy, surroundings(config, clock.utcnow()))
     log.emit("policy.loaded", version=policy.version, purposes=len(policy.purposes), lines=len(policy.lines))
-    store = _open_store(config, log, clock, stack)
+    store = open_store(config, log, clock, stack)
     prompts = load_prompts(config, policy, log)
     try:
-        relay = stack.enter_context(_relay(config))
+        relay = stack.enter_context(open_relay(config))
         places = media_places(config)
     except RtpError as err:
         raise StartError(f"media: {err}") from err
@@ -175,7 +161,7 @@ def _build(
     sink = Observers(log)
     needed = config.storage.clock is settings.ClockNeed.SYNCHRONISED
     watch = ClockWatch(is_synchronised, partial(sink.note, ""), partial(sink.audit, ""), needed=needed)
-    current = _CurrentPolicy(policy)
+    current = CurrentPolicy(policy)
     driver = Driver(current.get, Limits(), clock.monotonic)
     # One drain for each sync: what is drained sooner is not safer, and costs.
     interval_s = config.storage.sync_interval_ms / 1000
@@ -188,15 +174,15 @@ def _build(
         new_id=lambda: secrets.token_hex(16),
         post=driver.post,
         note=sink.note,
-        index=_indexer(config, store, current),
+        index=open_index(config, store, current),
         epochs=epochs,
         clock_fault=watch.fault,
     )
     sink.recorder = recorder
     watch.look()
-    api = _api(config, log, store, recorder, driver, current, epochs)
+    api = open_api(config, log, store, recorder, driver, current, epochs)
     sink.api = api
-    recipients = partial(_key, "storage.recipients", config.storage.recipients, load_recipients)
+    recipients = partial(read_key, "storage.recipients", config.storage.recipients, load_recipients)
     sink.details = call_details(config, sink.note, recipients, clock.utcnow, stack)
     media = Media(
         relay=relay,
@@ -234,161 +220,6 @@ def _build(
     )
 
 
-def _api(
-    config: Config,
-    log: EventLog,
-    store: RecordingStore,
-    recorder: Recorder,
-    driver: Driver,
-    policy: _CurrentPolicy,
-    epochs: EpochKeys,
-) -> ApiService | None:
-    """The HTTP API, not started yet; None if none is configured."""
-    if not config.api.listen:
-        return None
-    from recproxy.api.service import ApiService, Outside  # noqa: PLC0415 - who has no API pays nothing for it
-
-    places = config.storage
-    index = None
-    if places.index_key is not None:
-        index = NumberIndex(store.parts.files, _key("storage.index_key", places.index_key, load_root_key))
-    outside = Outside(
-        node=config.node,
-        files=store.parts.files,
-        catalogue=store.parts.catalogue,
-        audit_key=_key("storage.audit_key", places.audit_key, load_signing_key),
-        index=index,
-        policy=policy.get,
-        post=driver.post,
-        recorder_fault=recorder.fault,
-        keys_until=epochs.covered_until,
-        sync_age_s=recorder.sync_age_s,
-        failed=lambda why: log.emit("api.failed", why=why),
-        objects=open_objects(places),
-    )
-    return ApiService(config.api, outside)
-
-
-def _open_store(config: Config, log: EventLog, clock: SystemClock, stack: ExitStack) -> RecordingStore:
-    """Open the store and complete what an earlier run left open."""
-    places = config.storage
-    recipients = _key("storage.recipients", places.recipients, load_recipients)
-    signing_key = _key("storage.audit_key", places.audit_key, load_signing_key)
-    files = OsFiles(places.directory)
-    try:
-        files.prepare()
-    except StorageError as err:
-        raise StartError(
-            f"storage.directory: {err}",
-            hint="make the directory, owned by the user that recproxy runs as, mode 0700",
-        ) from err
-    try:
-        catalogue = open_catalogue(places, config.node, files, hurried=True)
-        stack.callback(catalogue.close)
-        audit = AuditLog(files, signing_key, config.node, clock.utcnow)
-        store = RecordingStore(files, catalogue, audit, recipients, segment_bytes=_LOG_SEGMENT_BYTES)
-        stack.callback(_close, store, log)
-        for found in recover(store, clock.utcnow()):
-            log.emit(
-                "recording.recovered",
-                recording=found.recording.text,
-                outcome=found.outcome.value,
-                frames=found.frames,
-                why=found.detail,
-            )
-    except StoreLocked as err:
-        raise AlreadyRunning(f"storage.directory: {err}") from err
-    except StorageError as err:
-        raise StartError(f"storage: {err}") from err
-    return store
-
-
-def _indexer(config: Config, store: RecordingStore, policy: _CurrentPolicy) -> NumberIndexer | None:
-    """What makes recordings findable by number; None if no key is configured for it."""
-    place = config.storage.index_key
-    if place is None:
-        return None
-    root = _key("storage.index_key", place, load_root_key)
-    return NumberIndexer(NumberIndex(store.parts.files, root), policy.get)
-
-
-def _key(name: str, path: Path, read: Callable[[Files, str], _Key]) -> _Key:
-    """Read a key file that the configuration names."""
-    try:
-        return read(OsFiles(path.parent), path.name)
-    except FileFault as err:
-        why = os.strerror(err.code)
-        raise ConfigError(f'{name}: {path}: {why}; make the keys with "recproxy keys generate"') from err
-    except KeyFileError as err:
-        raise ConfigError(f"{name}: {path.parent}/{err}") from err
-
-
-def _close(store: RecordingStore, log: EventLog) -> None:
-    try:
-        store.close()
-    except StorageError as err:  # nothing is lost: the next start completes what is open
-        _failed(log, "closing the store", str(err))
-
-
-def surroundings(config: Config, now: datetime) -> Surroundings:
-    """What the rules of a policy go by besides itself."""
-    return Surroundings(now.date(), trunks=tuple(config.trunks), built_in=BUILT_IN)
-
-
-def heard(around: Surroundings, prompts: PromptSet) -> Surroundings:
-    """The same, with how long each announcement lasts and what is wrong with it."""
-    return replace(
-        around,
-        seconds={key: prompt.duration_s for key, prompt in prompts.prompts.items()},
-        faults={(broken.name, broken.language): broken.why for broken in prompts.broken},
-    )
-
-
-def load_prompts(config: Config, policy: Policy, log: EventLog) -> PromptSet:
-    """Make every announcement of the policy ready; one that cannot be is said and left out."""
-    specs = [
-        PromptSpec(
-            said.name,
-            said.language,
-            text=said.text,
-            file=config.policy.parent / said.file if said.file is not None else None,
-        )
-        for said in policy.prompts()
-    ]
-    prompts = PromptSet.load(config.announcer.directory, specs, encodable_codecs())
-    for broken in prompts.broken:
-        log.emit("prompt.failed", prompt=broken.name, language=broken.language, why=broken.why)
-    return prompts
-
-
-def _relay(config: Config) -> Relay:
-    media, places = config.media, config.storage
-    still_s = _RING_S
-    if places.catalogue_file is None:
-        still_s = max(still_s, places.catalogue_timeout.total_seconds() + _RING_SPARE_S)
-    return Relay(
-        threads=media.threads,
-        ring_bytes=ring_bytes_for(config.sip.max_calls, threads=media.threads, seconds=still_s),
-        dscp=media.dscp,
-        io=_IO[media.io],
-    )
-
-
-class _CurrentPolicy:
-    """The policy in force; calls keep the one they began with."""
-
-    def __init__(self, policy: Policy) -> None:
-        self._policy = policy
-
-    def get(self) -> Policy:
-        """For a new call."""
-        return self._policy
-
-    def replace(self, policy: Policy) -> None:
-        """From now on."""
-        self._policy = policy
-
-
 class _ConfigRejectedError(ConfigError):
     """``recproxy.yaml``, not the policy, is why a reload was refused."""
 
@@ -415,7 +246,7 @@ class _Daemon:
         driver: Driver,
         endpoint: SipEndpoint,
         media: Media,
-        policy: _CurrentPolicy,
+        policy: CurrentPolicy,
         reread: Callable[[], Config],
         places: Mapping[int, MediaPlace],
         api: ApiService | None,

@@ -27,7 +27,7 @@ from rig import Rig
 
 from announcer import PromptSet
 from recproxy import daemon as roof
-from recproxy import wiring
+from recproxy import opening, wiring
 from recproxy.call import Driver
 from recproxy.clock import ClockWatch, SystemClock
 from recproxy.config import Config, load
@@ -187,7 +187,7 @@ def test_a_relay_that_cannot_start_is_one_message(
         raise RelayError("the relay cannot start: Cannot allocate memory")
 
     rig = make_rig()
-    monkeypatch.setattr(*((roof, "Relay") if thing == "relay" else (wiring, "PortPool")), fail)
+    monkeypatch.setattr(*((opening, "Relay") if thing == "relay" else (wiring, "PortPool")), fail)
     monkeypatch.setattr(roof, "harden", lambda: None)
     with pytest.raises(StartError, match="media: the relay cannot start"):
         roof.run(load(rig.daemon.config), {}, lambda: load(rig.daemon.config))
@@ -446,8 +446,8 @@ class Whole:
         self.endpoint = SlowEndpoint(self.clock)
         self.media = QuietMedia()
         self.driver = CountingDriver()
-        self.policy = roof._CurrentPolicy(
-            load_policy(config.policy, roof.surroundings(config, self.clock.utcnow()))
+        self.policy = opening.CurrentPolicy(
+            load_policy(config.policy, opening.surroundings(config, self.clock.utcnow()))
         )
         clock: Any = self.clock  # the daemon's is the system's
         self.config = config
@@ -595,7 +595,7 @@ def test_cyclic_garbage_is_collected_on_the_signalling_thread_only(whole: Whole)
 def test_a_policy_is_read_beside_the_calls(whole: Whole, monkeypatch: pytest.MonkeyPatch) -> None:
     """Polls go on while a new policy's announcements are spoken."""
     go_on, old = threading.Event(), whole.policy.get()
-    load_now = roof.load_prompts
+    load_now = opening.load_prompts
 
     def slow(config: Config, policy: Policy, log: EventLog) -> PromptSet:
         go_on.wait()
@@ -716,5 +716,5 @@ def test_a_store_that_cannot_be_closed_is_said_and_left_to_the_next_start(
     close = RecordingStore.close
     monkeypatch.setattr(RecordingStore, "close", fail)
     with ExitStack() as stack:
-        roof._open_store(load(rig.daemon.config), log, clock, stack)
+        opening.open_store(load(rig.daemon.config), log, clock, stack)
     assert json.loads(written.getvalue())["why"] == "fsync wal: Input/output error"
