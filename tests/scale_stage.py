@@ -93,6 +93,15 @@ class Fleet:
         """Until Kamailio gives no calls to a node."""
         self.kamailio.wait_said(f"{side.daemon.sip[0]}:5060 is down", start=start)
 
+    def restart(self, side: Rig) -> None:
+        """Stop a node and start it: Kamailio says that it is up only if it saw that it was down."""
+        mark = self.kamailio.mark
+        side.daemon.stop()
+        self.wait_down(side, mark)
+        mark = self.kamailio.mark
+        side.daemon.start()
+        self.wait_up(side, mark)
+
 
 @contextlib.contextmanager
 def fleet(

@@ -65,10 +65,7 @@ def test_a_node_that_drains_keeps_its_calls_and_gets_no_new_ones(both: Fleet) ->
     one, two = both.sides
     document = one.daemon.config.read_text()
     one.daemon.config.write_text(document.replace("drain: PT1S", "drain: PT60S"))
-    one.daemon.stop()
-    mark = both.kamailio.mark
-    one.daemon.start()
-    both.wait_up(one, mark)
+    both.restart(one)
     call = both.dial_at(one)
     recording = one.recorded(call)
     mark = both.kamailio.mark
@@ -106,10 +103,7 @@ def test_a_lost_node_costs_its_calls_only_and_completes_them_when_it_returns(bot
         kept = side.recorded(other)
         other.hang_up()
         side.sealed(other)
-    two.daemon.stop()
-    mark = both.kamailio.mark
-    two.daemon.start()  # a start of another node does not touch what the lost one left
-    both.wait_up(two, mark)
+    both.restart(two)  # a start of another node does not touch what the lost one left
     assert listed(two.daemon)[recording]["state"] == "open"
     assert listed(two.daemon)[kept]["state"] == "sealed"
     mark = both.kamailio.mark
