@@ -112,7 +112,8 @@ def test_early_media_of_asterisk_reaches_the_caller_unrecorded(pbx: Stage) -> No
     assert heard in pbx.spoken
     dialog.cancel()
     assert dialog.wait_response(200).code == 487
-    ended = pbx.rig.daemon.wait("call.ended", start=start)
+    offered = pbx.rig.daemon.wait("call.offered", start=start)  # the call before may end meanwhile
+    ended = pbx.rig.daemon.wait("call.ended", start=start, call_ref=offered["call_ref"])
     assert (ended["outcome"], ended.recording) == ("cancelled", "")
 
 

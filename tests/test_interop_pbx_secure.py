@@ -128,4 +128,6 @@ def test_the_provider_acknowledges_reliable_ringing_of_asterisk(tmp_path: Path, 
             assert dialog.request("PRACK", headers=(rack,)).code == 200
         dialog.cancel()
         assert dialog.wait_response(200).code == 487
-        assert pbx.rig.daemon.wait("call.ended", start=start)["outcome"] == "cancelled"
+        offered = pbx.rig.daemon.wait("call.offered", start=start)
+        ended = pbx.rig.daemon.wait("call.ended", start=start, call_ref=offered["call_ref"])
+        assert ended["outcome"] == "cancelled"
