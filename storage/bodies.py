@@ -293,33 +293,42 @@ class Bodies:
         Returns:
             Those of which there was something, and what went wrong, by path: repeat.
         """
-        found: set[str] = set()
+        here: set[str] = set()
+        stored: set[str] = set()
         faults: dict[str, StorageError] = {}
         unlinked: list[str] = []
         for path in paths:
             try:
                 if self._unlink_here(path):
-                    found.add(path)
+                    here.add(path)
                 if self._objects is not None and self._objects.delete(path + SEALED_SUFFIX):
-                    found.add(path)
+                    stored.add(path)
             except StorageError as err:
                 faults[path] = err
             else:
                 unlinked.append(path)
-        return found, faults | self._sync_parents(unlinked, found)
+        return here | stored, faults | self._sync_parents(unlinked, here)
 
-    def _sync_parents(self, paths: Iterable[str], found: set[str]) -> dict[str, StorageError]:
-        """Make removals durable; a directory that does not exist is not synced. What went wrong, by path."""
+    def _sync_parents(self, paths: Iterable[str], removed: set[str]) -> dict[str, StorageError]:
+        """Make removals from here durable; a directory that does not exist is not synced.
+
+        Args:
+            paths: Paths without suffix.
+            removed: Those of which a file was removed here, not from the object store alone.
+
+        Returns:
+            What went wrong, by path.
+        """
         places: dict[str, list[str]] = {}
         for path in paths:
             places.setdefault(parent(path), []).append(path)
         faults: dict[str, StorageError] = {}
-        for place, here in places.items():
+        for place, within in places.items():
             try:
-                if not found.isdisjoint(here) or self._files.names(place):
+                if not removed.isdisjoint(within) or self._files.names(place):
                     self._files.sync_directory(place)
             except StorageError as err:
-                faults |= dict.fromkeys(here, err)
+                faults |= dict.fromkeys(within, err)
         return faults
 
     def _unlink_here(self, path: str) -> bool:

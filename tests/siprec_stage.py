@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 from daemon import Purpose, Settings
-from listening import unmistakable
+from listening import read_wave, unmistakable
 from parties import eventually
-from rig import NUMBER, Call, Rig
+from rig import NUMBER, Call, Compared, Rig, compare
 from rtp_peer import RtpPeer
 from siprec_client import CALLEE, CALLER, fork, metadata, offer, targets
 from softphone import Dialog
@@ -107,3 +107,12 @@ def said_for(call: Call, frames: int) -> None:
     for talk in (call.left_talk, call.right_talk):
         count = len(talk.sent_ns) + frames
         eventually(partial(len, talk.sent_ns), partial(operator.le, count))
+
+
+def compared_after(rig: Rig, call: Call, recording: str, frames: int) -> Compared:
+    """Let both voices say so much more, end the fork, and hold its recording against what was sent."""
+    said_for(call, frames)
+    call.caller.bye()
+    call.silence()
+    rig.sealed(call)
+    return compare(call, read_wave(rig.daemon.open_with_age(recording)))

@@ -29,7 +29,7 @@ from siprec_client import (
     offer,
     targets,
 )
-from siprec_stage import ASSERTED, DECLARED, audit, begin, fork_rig, said_for, speak
+from siprec_stage import ASSERTED, DECLARED, audit, begin, compared_after, fork_rig, said_for, speak
 from srtp_model import SrtpModel
 
 from rtp.endpoints import SrtpKey, SrtpSuite
@@ -101,11 +101,7 @@ def test_labels_decide_who_is_left_not_the_order_of_the_sections(make_rig: Calla
     rig = fork_rig(make_rig)
     call = begin(rig, TOLD, swapped=True)
     recording = rig.recorded(call)
-    said_for(call, 60)
-    call.caller.bye()
-    call.silence()
-    rig.sealed(call)
-    compared = compare(call, read_wave(rig.daemon.open_with_age(recording)))
+    compared = compared_after(rig, call, recording, 60)
     assert compared.left
     assert compared.right
 
@@ -138,11 +134,7 @@ def test_the_recording_begins_when_the_client_says_that_the_announcement_was_hea
     response = call.caller.request("UPDATE", headers=(TOLD,))
     assert response.code == 200
     recording = rig.recorded(call)
-    said_for(call, 50)
-    call.caller.bye()
-    call.silence()
-    rig.sealed(call)
-    compared = compare(call, read_wave(rig.daemon.open_with_age(recording)))
+    compared = compared_after(rig, call, recording, 50)
     assert compared.left[0].sent >= before - 160, "not a sample from before"
 
 
@@ -408,11 +400,7 @@ def test_srtp_with_keys_in_the_sdp_is_opened(make_rig: Callable[..., Rig]) -> No
     ]
     call = Call(ref, dialog, dialog, left, right, talks[0], talks[1])
     recording = rig.recorded(call)
-    said_for(call, 75)
-    dialog.bye()
-    call.silence()
-    rig.sealed(call)
-    compared = compare(call, read_wave(rig.daemon.open_with_age(recording)))
+    compared = compared_after(rig, call, recording, 75)
     assert compared.left
     assert compared.right
 

@@ -21,7 +21,7 @@ from rig import Rig, compare
 from rtp_peer import FRAME_SAMPLES, Talk, packet
 from sip_message import SipMessage, inner_uri
 from siprec_client import CALLEE, CALLER, SIPREC, TOLD, fork, forked, metadata, offer, targets
-from siprec_stage import ASSERTED, begin, fork_rig, said_for, speak
+from siprec_stage import ASSERTED, begin, compared_after, fork_rig, said_for, speak
 from softphone import Softphone
 
 pytestmark = pytest.mark.interop
@@ -174,11 +174,7 @@ def test_a_fork_over_ipv6_has_to_know_the_password(make_rig: Callable[..., Rig])
         first, second = targets(dialog.remote_sdp)
         call = speak(rig, dialog, ref, left, right, (first, second), 1)
         recording = rig.recorded(call)
-        said_for(call, 50)
-        dialog.bye()
-        call.silence()
-        rig.sealed(call)
-        compared = compare(call, read_wave(rig.daemon.open_with_age(recording)))
+        compared = compared_after(rig, call, recording, 50)
         assert compared.left
         assert compared.right
 

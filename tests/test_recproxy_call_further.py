@@ -86,18 +86,10 @@ def serves(command: Command) -> list[str]:
 
 def begun(*purposes: PurposePlan) -> CallMachine:
     """A call whose staff asked for the agreements, which were announced."""
-    m = recorded_first(*purposes)
+    m = recorded(*purposes)
     m.receive(START, 10.0)
     told(m, "agreements")
     m.receive(NEXT, 15.0)
-    assert m.recording is Recording.ON
-    return m
-
-
-def recorded_first(*purposes: PurposePlan) -> CallMachine:
-    m, _ = answered(*purposes)
-    told(m, *(one.prompt for one in purposes if not one.start))
-    m.receive(OPENED, 4.1)
     assert m.recording is Recording.ON
     return m
 
@@ -152,7 +144,7 @@ def test_staff_ask_for_it_and_nothing_is_kept_for_it_before_it_was_announced() -
     ],
 )
 def test_what_is_not_announced_to_its_end_is_not_recorded_and_the_first_goes_on(event: Event) -> None:
-    m = recorded_first(TRAINING, ALSO)
+    m = recorded(TRAINING, ALSO)
     m.receive(START, 10.0)
     m.receive(STARTED, 11.0)
     commands = m.receive(event, 12.0)
@@ -192,7 +184,7 @@ def test_a_no_is_for_its_purpose_in_all_recordings_of_the_call() -> None:
 
 
 def test_who_refuses_the_first_can_be_asked_for_the_other() -> None:
-    m = recorded_first(TRAINING, ALSO)
+    m = recorded(TRAINING, ALSO)
     assert of(m.receive(NO, 9.0), DiscardRecording) == [DiscardRecording("opt_out")]
     assert (m.recording, m.notice) == (Recording.OFF, Notice.WAITING)
     assert of(m.receive(START, 10.0), PlayPrompt)
@@ -208,14 +200,14 @@ def test_effect_stop_of_one_purpose_alone_ends_it_there_and_keeps_what_was_befor
 
 
 def test_a_yes_that_it_needs_is_waited_for_while_the_first_goes_on() -> None:
-    m = recorded_first(TRAINING, ASKED)
+    m = recorded(TRAINING, ASKED)
     m.receive(START, 10.0)
     last = told(m, "agreements")
     assert of(last, SetGate, PartRecording) == [SetGate(opened=True)]
     assert m.recording is Recording.ON
     (part,) = of(m.receive(YES, 6.0), PartRecording)
     assert serves(part) == ["training", "agreements"]
-    m = recorded_first(TRAINING, ASKED)
+    m = recorded(TRAINING, ASKED)
     m.receive(START, 10.0)
     told(m, "agreements")
     assert of(m.expire(99.0), PartRecording, DropPurposes, SealRecording) == []
@@ -223,7 +215,7 @@ def test_a_yes_that_it_needs_is_waited_for_while_the_first_goes_on() -> None:
 
 
 def test_somebody_who_joins_meanwhile_hears_all_and_then_it_begins() -> None:
-    m = recorded_first(TRAINING, ALSO)
+    m = recorded(TRAINING, ALSO)
     m.receive(START, 10.0)
     m.receive(STARTED, 11.0)
     m.receive(PartyJoined(CALLER, STRANGER), 11.5)

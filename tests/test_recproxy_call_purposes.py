@@ -124,8 +124,9 @@ def of(commands: list[Command], *kinds: type[Command]) -> list[Command]:
 
 
 def recorded(*purposes: PurposePlan) -> CallMachine:
+    """A call that is recorded for all of these but those that staff start."""
     m, _ = answered(*purposes)
-    told(m, *(one.prompt for one in purposes))
+    told(m, *(one.prompt for one in purposes if not one.start))
     m.receive(OPENED, 4.1)
     assert m.recording is Recording.ON
     return m

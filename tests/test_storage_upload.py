@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import pytest
 from faulty_files import Crash, Fault, FaultPlan, FaultyFiles
-from simulated_files import Loss
+from simulated_files import Loss, SimulatedFiles
 from storage_machine import AUDIO, IDENTITY, NOW, PARTIES, Machine, audio, events, seal_facts, tags
 
 from storage import (
@@ -32,6 +32,7 @@ from storage import (
     UploadReport,
     find_orphans,
 )
+from storage.bodies import Bodies
 from storage.objects import ReadPart
 from storage.places import header_path
 
@@ -99,6 +100,15 @@ def body(number: int) -> str:
 
 def reader(machine: Machine, objects: Objects) -> Reader:
     return Reader(machine.files, machine.catalogue, objects)
+
+
+def test_a_body_in_the_store_goes_where_its_directory_never_was_here() -> None:
+    """As with the keys of a lost node, whose bodies are in the bucket."""
+    machine, objects = machine_with_two(), MemoryObjects()
+    run(machine, objects)
+    elsewhere = Bodies(SimulatedFiles(), objects)
+    assert elsewhere.unlink(body(1).removesuffix(".age"))
+    assert body(1) not in objects.held
 
 
 def test_a_moved_body_is_read_from_the_store() -> None:
