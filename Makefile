@@ -68,20 +68,20 @@ unit: dev ## tests without peers
 	$(PYTEST) -q -n 2 -m "not interop and not faults and not load"
 
 interop: dev ## tests against sipp, baresip and the age binary
-	$(PYTEST) -q -n 2 -m "interop and not faults and not load"
+	@tools/peer-tests.sh $(BIN)/pytest "interop and not faults and not load" -n 2
 
 pbx: dev ## tests against Asterisk and Kamailio in a root of their own (made in a minute, by root)
 	@if [ "$$(id -u)" -eq 0 ]; then bench/setup.sh; fi
-	$(PYTEST) -q -n 2 -rs -m pbx
+	@tools/peer-tests.sh $(BIN)/pytest pbx -n 2 -rs
 
 law-tests: dev ## the twelve tests of what the law wants; docs/law.md says which law
 	$(PYTEST) -v -m law
 
 faults: dev ## kill -9, full disk, clock jumps
-	$(PYTEST) -q -n 2 -m "faults and not load"
+	@tools/peer-tests.sh $(BIN)/pytest "faults and not load" -n 2
 
 load: dev ## 50 calls at once for a minute
-	$(PYTEST) -q -m load
+	@tools/peer-tests.sh $(BIN)/pytest load
 
 soak: dev ## 20,000 calls, and 40 that stand for an hour; RECPROXY_SOAK_SECONDS, _STANDING, _CALLS, _RATE
 	$(PYTEST) -q -s -m soak

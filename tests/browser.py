@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
 import recproxy
 
@@ -39,14 +39,12 @@ class Visit:
         page: The tab.
         base: Where the console is served.
         sent: All that the tab sent: method, address, headers and body of each request.
-        got: All that the API answered, by path.
         faults: Errors of the page: exceptions, what the policy of contents forbade.
     """
 
     page: Page
     base: str
     sent: list[str] = field(default_factory=list)
-    got: list[tuple[str, Response]] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
     def sign_in(self, token: str) -> None:
@@ -166,18 +164,11 @@ def _listen(visit: Visit) -> None:
     def sent(request: Request) -> None:
         visit.sent.append(f"{request.method} {request.url} {request.headers} {request.post_data or ''}")
 
-    def got(request: Request) -> None:
-        answer = request.response()
-        path = request.url.removeprefix(visit.base)
-        if answer is not None and path.startswith("/v1/"):
-            visit.got.append((path, answer))
-
     def said(message: ConsoleMessage) -> None:
         refused = message.text.startswith("Failed to load resource")  # an answer that the console shows
         if message.type in {"error", "warning"} and not refused:
             visit.faults.append(message.text)
 
     visit.page.on("request", sent)
-    visit.page.on("requestfinished", got)
     visit.page.on("pageerror", lambda error: visit.faults.append(str(error)))
     visit.page.on("console", said)

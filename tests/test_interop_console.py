@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 import yaml
@@ -84,8 +85,7 @@ def test_a_real_call_is_found_by_number_and_opened_in_the_browser_alone(make_rig
         frames = np.stack([mulaw_decode(bytes(wave.channel(side))) for side in (0, 1)], axis=1)
         assert decoded == digest(frames)
 
-        opened = [answer.body() for path, answer in visit.got if path.split("?")[0].endswith("/file")]
-        assert opened == [rig.daemon.key(recording).read_bytes() + rig.daemon.body(recording).read_bytes()]
+        (asked,) = (line.split(" ")[1] for line in visit.sent if "/file?" in line.split(" ")[1])
         said = "\n".join(visit.sent)
         assert token in said, "the requests were not written down"
         assert secret not in said
@@ -104,6 +104,8 @@ def test_a_real_call_is_found_by_number_and_opened_in_the_browser_alone(make_rig
         line["actor"] for line in read_events(OsFiles(rig.daemon.data)) if line["event"] == "playback.opened"
     ]
     assert opened_by == ["token:officer"]
+    given = httpx.get(asked, headers={"Authorization": f"Bearer {token}"})
+    assert given.content == rig.daemon.key(recording).read_bytes() + rig.daemon.body(recording).read_bytes()
     assert token not in rig.daemon.everything_said
 
 

@@ -105,7 +105,9 @@ def test_what_cannot_be_opened_says_why(made: Shelf, visit: Visit) -> None:
     assert visit.complaint() == "This is no age identity (AGE-SECRET-KEY-…)."
     visit.open_recording("")
     assert visit.complaint() == "Give an identity file or paste it."
-    assert not [path for path, _ in visit.got if "/file" in path], "nothing is fetched without an identity"
+    assert not [line for line in visit.sent if "/file" in line.split(" ")[1]], (
+        "nothing is fetched without an identity"
+    )
     visit.open_recording(X25519Identity.generate().secret_text())
     assert "was made for another" in visit.complaint()
 
