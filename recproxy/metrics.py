@@ -210,7 +210,6 @@ _FAULTS: Final = frozenset(
         "audit.failed",
         "media.failed",
         "media.unavailable",
-        "sip.failed",
         "policy.rejected",
         "config.rejected",
         "registration.failed",

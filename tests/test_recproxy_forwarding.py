@@ -96,7 +96,7 @@ def test_every_line_is_sent_on_with_its_severity(tmp_path: Path, transport: str)
         log.emit("call.offered", call_ref="c1", caller="+31612345678")
         with log.gathered():
             log.emit("call.refused", call_ref="c1", code=404)
-        log.emit("sip.failed", what="x")
+        log.emit("leg.failed", what="x")
         log.emit("sip.logged", what="below the level")
     log.emit("daemon.stopped")
     got = [listener.next() for _ in range(4)]
@@ -104,7 +104,7 @@ def test_every_line_is_sent_on_with_its_severity(tmp_path: Path, transport: str)
         (30, "daemon.started"),
         (30, "call.offered"),
         (28, "call.refused"),
-        (27, "sip.failed"),
+        (27, "leg.failed"),
     ]
     lines = out.getvalue().splitlines()
     assert [text for _, _, text in got] == lines[:4], "word for word as on standard output"

@@ -12,9 +12,11 @@ from sdp_bodies import audio
 from sip_bench import Bench, Dialog, Wire, bench
 from sip_message import SipMessage
 
+from recproxy.call.commands import Note
 from recproxy.call.events import InviteReceived
 from recproxy.sip.limits import Limits
 from recproxy.sip.native import SipStackError
+from recproxy.sip.strangers import Strangers
 from recproxy.sip.targets import Target
 from recproxy.sip.trunks import Trunk
 from storage.tags import Direction
@@ -54,6 +56,17 @@ def test_a_stranger_is_refused_before_a_call_exists(stage: Bench, stranger: Wire
     assert _reply(stage, stranger).code == 403
     assert stage.endpoint.counters()["refused_address"] == 1
     assert not stage.mirror.events
+    stage.until(lambda: Note("peer.refused", (("count", 1),)) in stage.told, "the line in the log")
+
+
+def test_many_strangers_are_one_line_a_minute() -> None:
+    strangers = Strangers()
+    assert [strangers.fresh(refused, now) for refused, now in ((0, 0.0), (1, 1.0), (9, 2.0), (9, 60.9))] == [
+        *(0, 1, 0, 0)
+    ]
+    assert [strangers.fresh(refused, now) for refused, now in ((9, 61.0), (9, 200.0), (10, 201.0))] == [
+        *(8, 0, 1)
+    ]
 
 
 def test_a_stranger_may_be_met_with_silence(stage: Bench, stranger: Wire) -> None:

@@ -65,6 +65,7 @@ from recproxy.sip.registering import Registrations
 from recproxy.sip.servers import Servers
 from recproxy.sip.session_id import Ends, LoopMark, made_session_id, session_uuid
 from recproxy.sip.stack import Arrivals, Log, SipSettings, Stack
+from recproxy.sip.strangers import Strangers
 from recproxy.sip.targets import Below
 from recproxy.sip.transfers import Transfers
 from recproxy.sip.translation import received
@@ -126,6 +127,7 @@ class SipEndpoint:
         self._limits.replace(self._trunks.limits)
         self._authentication = Authentication(secrets.token_bytes)
         self._load = Load(settings.busy_s)
+        self._strangers = Strangers()
         self._is_emergency = is_emergency
         self._emergency: tuple[str, ...] = ()
         self._callbacks = callbacks or CallBacks(b"", lambda: None, str)
@@ -186,6 +188,9 @@ class SipEndpoint:
             self._stack.poll(timeout_ms)
         for number, raw in native.held():
             self._transfers.held(number, raw)
+        strangers = self._strangers.fresh(native.strangers(), self._monotonic())
+        if strangers:
+            self._tell(Note("peer.refused", (("count", strangers),)))
         self._challenge()
         self._outgoing.tend(self._bridges.get)
         self._servers.tend()

@@ -41,6 +41,7 @@ __all__ = [
     "restart_tls",
     "set_challenge",
     "start",
+    "strangers",
     "tell",
     "unresolved",
 ]
@@ -301,6 +302,11 @@ def pass_on(number: int, call_id: str, ours: str, theirs: str, passed: str) -> N
 def counters() -> dict[str, int]:
     """What the module refused, answered and replaced since ``start``."""
     return {name: pj.recproxy_counter_get(getattr(pj, constant)) for name, constant in _COUNTERS.items()}
+
+
+def strangers() -> int:
+    """Requests that were refused since ``start`` because their address is in no trunk."""
+    return int(pj.recproxy_counter_get(pj.RECPROXY_REFUSED_ADDRESS))
 
 
 def trim_memory() -> None:
