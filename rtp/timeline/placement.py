@@ -200,7 +200,7 @@ class Placement:
         samples = np.empty(len(payloads), self._audio.dtype)
         owner = np.repeat(packets.payload_type, packets.length)
         converted = 0
-        for payload_type in np.unique(packets.payload_type).tolist():
+        for payload_type in set(packets.payload_type.tolist()):  # np.unique would load numpy.ma, 1.2 MB
             table = self._types.tables[payload_type]
             which = owner == payload_type
             if table is None or table.lookup is None:
