@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Final
 
 from announcer import PromptSet
 from recproxy import config as settings
+from recproxy.allocation import return_large_blocks
 from recproxy.call import Driver, Limits, Ports
 from recproxy.cdr import CallDetails
 from recproxy.certificates import ExpiryWatch, expiries
@@ -118,6 +119,7 @@ def run(config: Config, environment: Mapping[str, str], reread: Callable[[], Con
         RecproxyError: It cannot start; the message says why and the hint what to do.
     """
     harden()
+    return_large_blocks()
     _check_descriptors(config)
     log = EventLog.to_stdout(config.log)
     clock = SystemClock()
