@@ -22,6 +22,7 @@ from recproxy.policy import Policy, Surroundings
 from recproxy.recorder import Recorder
 from recproxy.stores import open_catalogue, open_objects
 from recproxy.subject import NumberIndexer
+from recproxy.transcribing import RecipientPlaces
 from rtp import Relay, ring_bytes_for
 from storage import (
     AuditLog,
@@ -198,6 +199,7 @@ def open_api(
         keys_until=epochs.covered_until,
         sync_age_s=recorder.sync_age_s,
         failed=lambda why: log.emit("api.failed", why=why),
+        recipients=RecipientPlaces(places.recipients, places.epochs),
         objects=open_objects(places),
     )
     return ApiService(config.api, outside)

@@ -14,10 +14,14 @@ from typing import Final
 
 from recproxy.errors import RecproxyError
 
-__all__ = ["LONGEST_BYTES", "Form", "Transcript", "read_transcript"]
+__all__ = ["LANGUAGE", "LONGEST_BYTES", "ORIGIN", "Form", "Transcript", "TranscriptError", "read_transcript"]
 
 LONGEST_BYTES: Final = 1 << 20
 """Of a transcript: some sixteen hours of talk."""
+LANGUAGE: Final = re.compile(r"[a-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}\Z")
+"""Tag of the language of one, such as ``nl`` or ``en-GB``."""
+ORIGIN: Final = re.compile(r"(?!.*[0-9]{7})[^\x00-\x1f\x7f]{0,64}\Z")
+"""Who or what wrote one: no telephone number of a party."""
 _BOM: Final = "\ufeff"
 _LAYOUT: Final = frozenset("\n\t")
 _INSTANT: Final = r"(?:(\d{2,}):)?([0-5]\d):([0-5]\d)\.(\d{3})"

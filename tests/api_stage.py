@@ -24,6 +24,7 @@ from recproxy.call.events import Event
 from recproxy.config import ApiListen, IpAddress
 from recproxy.metrics import Metrics
 from recproxy.policy import Policy
+from recproxy.transcribing import RecipientPlaces
 from storage import (
     AuditLog,
     Catalogue,
@@ -148,6 +149,7 @@ def stage(
         new_id=lambda: f"{next(ids):032x}",
         console=console,
         failed=failures.append,
+        recipients=RecipientPlaces(shelf.root / "recipients.txt", None),
     )
     directory = Path(tempfile.mkdtemp())  # the path of a socket may not be long
     listen = ApiListen(unix=directory / "api")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, MutableMapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -16,17 +17,31 @@ from recproxy.api.access import Failures
 from recproxy.api.models import ProblemDocument
 from recproxy.api.parts import ApiParts
 from recproxy.api.problems import Problem
-from recproxy.api.routes import audit, calls, health, holds, policy, recordings, retention, tags, tickets
+from recproxy.api.routes import (
+    audit,
+    calls,
+    health,
+    holds,
+    policy,
+    recordings,
+    retention,
+    tags,
+    tickets,
+    transcripts,
+)
+from recproxy.transcripts import LONGEST_BYTES
 
 __all__ = ["application", "openapi"]
 
 MAX_BODY_BYTES: Final = 64 << 10
+_TRANSCRIPT: Final = re.compile(r"/v1/recordings/[0-9a-f]{32}/transcript\Z")
 _ROUTERS: Final[tuple[APIRouter, ...]] = (
     health.open_to_all,
     health.measured,
     calls.router,
     recordings.router,
     tags.router,
+    transcripts.router,
     retention.router,
     holds.router,
     tickets.router,
@@ -154,8 +169,7 @@ def _too_large(scope: Scope) -> Problem | None:
     length = headers.get(b"content-length", b"0")
     if b"transfer-encoding" in headers:
         return Problem(HTTPStatus.LENGTH_REQUIRED, "a body of unknown length", "send Content-Length")
-    if not length.isdigit() or int(length) > MAX_BODY_BYTES:
-        return Problem(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is too large", f"up to {MAX_BODY_BYTES} bytes"
-        )
+    most = LONGEST_BYTES if _TRANSCRIPT.match(scope["path"]) else MAX_BODY_BYTES
+    if not length.isdigit() or int(length) > most:
+        return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "the body is too large", f"up to {most} bytes")
     return None

@@ -116,6 +116,22 @@ class Pause(Answer):
     why: str
 
 
+class DerivedDocument(Answer):
+    """What was made from a recording, such as a transcript: none of its words."""
+
+    recording: Hex
+    kind: str
+    purpose: str
+    state: str
+    language: str
+    form: str
+    by: str
+    added: Instant
+    expiry: Instant
+    bytes: int
+    sha256: str
+
+
 class RecordingFacts(RecordingSummary):
     """All of a recording but who called whom, which is encrypted."""
 
@@ -137,7 +153,7 @@ class RecordingFacts(RecordingSummary):
     playable: bool
     tag: str
     pauses: list[Pause]
-    derived: list[dict[str, Any]]
+    derived: list[DerivedDocument]
 
 
 class Bucket(Answer):

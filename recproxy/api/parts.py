@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from recproxy.api.tokens import Token
 from recproxy.call.events import Event
 from recproxy.metrics import Metrics
 from recproxy.policy import Policy
+from recproxy.transcribing import RecipientPlaces
 from storage import AuditLog, Catalogue, Files, NumberIndex, Objects
 
 __all__ = ["ApiParts", "Chain", "Parts", "TokenSource", "Who"]
@@ -55,6 +57,19 @@ class Chain:
             self._log.append(event, {"actor": actor, **fields})
             self._log.flush()
 
+    @contextmanager
+    def acting(self, actor: str) -> Iterator[AuditLog]:
+        """The chain for what appends by itself, in the name of somebody; durable at the end.
+
+        Raises:
+            StorageError: It could not be written.
+        """
+        log = self._log.acting(actor)
+        try:
+            yield log
+        finally:
+            log.close()
+
     def close(self) -> None:
         """Release the file."""
         with self._lock:
@@ -82,6 +97,7 @@ class ApiParts:
         new_id: Gives 32 random hex digits.
         console: Directory of the web console; None if there is none.
         failed: Told of what is our fault.
+        recipients: Whom a transcript is encrypted to.
         objects: Where sealed bodies may be instead; None if they are all in the data directory.
     """
 
@@ -101,6 +117,7 @@ class ApiParts:
     new_id: Callable[[], str]
     console: Path | None
     failed: Callable[[str], None]
+    recipients: RecipientPlaces
     objects: Objects | None = None
 
 

@@ -25,6 +25,7 @@ from recproxy.call.events import Event
 from recproxy.config import ApiConfig
 from recproxy.metrics import KeptFigures, Metrics, StoreFigures
 from recproxy.policy import Policy
+from recproxy.transcribing import RecipientPlaces
 from storage import AuditLog, Catalogue, CatalogueError, Files, NumberIndex, Objects, State
 
 __all__ = ["ApiService", "Outside"]
@@ -48,6 +49,7 @@ class Outside:
         keys_until: When the keys of each key group that changes its key pair run out, asked of an instant.
         sync_age_s: Seconds since the write-ahead log was last synced.
         failed: Told of what goes wrong; any thread.
+        recipients: Whom a transcript is encrypted to.
         objects: Where sealed bodies may be instead; None if they are all in the data directory.
     """
 
@@ -62,6 +64,7 @@ class Outside:
     keys_until: Callable[[datetime], Mapping[str, datetime]]
     sync_age_s: Callable[[], float]
     failed: Callable[[str], None]
+    recipients: RecipientPlaces
     objects: Objects | None = None
 
 
@@ -106,6 +109,7 @@ class ApiService:
                 new_id=lambda: secrets.token_hex(16),
                 console=_CONSOLE if _CONSOLE.is_dir() else None,
                 failed=outside.failed,
+                recipients=outside.recipients,
                 objects=outside.objects,
             )
         )

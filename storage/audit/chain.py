@@ -105,6 +105,10 @@ class AuditLog:
         """The key that verifies the chain."""
         return self._public
 
+    def acting(self, actor: str) -> AuditLog:
+        """The same chain for somebody else who acts; an object of its own, to be closed."""
+        return AuditLog(self._files, self._key, self._node, self._clock, actor)
+
     def append(
         self, event: str, fields: Mapping[str, AuditValue] | None = None, *, durable: bool = True
     ) -> AuditEntry:

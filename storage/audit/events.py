@@ -33,7 +33,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "clock.unsynced": "The clock is not believed; nothing is shredded, or nothing new is recorded.",
     "consent.withdrawn": "Consent was withdrawn, by key or in a case.",
     "derived.added": "What was made from a recording, such as a transcript, is kept with it.",
-    "derived.opened": "What was made from a recording was decrypted, to be read.",
+    "derived.opened": "What was made from a recording was decrypted, or given encrypted, to be read.",
     "derived.shredded": "The key of what was made from a recording was destroyed, and its body.",
     "dsr.bundle_created": "The answer to a request for access was made.",
     "dsr.bundle_destroyed": "An answer that waited to be fetched was destroyed when its time was over.",

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Body, Depends, Path, Query, Response
@@ -13,17 +12,17 @@ from fastapi.responses import StreamingResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from recproxy.api.gate import actor, authorise
-from recproxy.api.leave import leave, refusal
+from recproxy.api.leave import leave, refusal, usable
 from recproxy.api.models import RecordingFacts, Recordings, TombstoneDocument
 from recproxy.api.parts import ApiParts, Parts, Who
 from recproxy.api.pauses import pauses_of
 from recproxy.api.problems import Problem
+from recproxy.api.sealed import Sealed, sealed_answer
 from recproxy.documents import body_path, of_derived, of_row, of_tombstone, summary
 from recproxy.jsonform import Json
 from recproxy.policy.playback import uses_of
 from recproxy.subject.finding import by_number
-from storage import CatalogueRow, KeyStore, RecordingId, State, Tombstone, read_events
-from storage.bodies import Bodies
+from storage import CatalogueRow, State, Tombstone, read_events
 
 __all__ = ["router"]
 
@@ -149,47 +148,16 @@ def file(recording: Id, use: Use, parts: Parts, who: Who) -> StreamingResponse:
 
     Header and body as they are stored: only an identity of its recipients opens it.
     """
-    row = _playable(parts, recording)
+    row = usable(parts, recording)
     facts = leave(parts, row, who, use)
-    header = KeyStore(parts.files).get(row.tags.recording, facts["purpose"])
-    body = Bodies(parts.files, parts.objects).pieces(body_path(row))
-    first = next(body, b"")
-    parts.chain.append("playback.opened", actor(who.name), facts)
-    return StreamingResponse(
-        _stream(header, first, body),
-        media_type="application/octet-stream",
-        headers={
-            "Content-Length": str(len(header) + row.size_bytes),
-            "Content-Disposition": f'attachment; filename="{recording}.wav.age"',
-        },
-    )
+    sealed = Sealed(facts["purpose"], body_path(row), row.size_bytes, f"{recording}.wav.age")
+    return sealed_answer(parts, row.tags.recording, sealed, "playback.opened", actor(who.name), facts)
 
 
 def _is_findable(parts: ApiParts, row: CatalogueRow, purpose: str | None) -> bool:
     """Whether a number may find a recording for a purpose: one without an index finds nobody by it."""
     findable = parts.catalogue.findable_for(row.tags.recording)
     return purpose is None or findable is None or purpose in findable
-
-
-def _stream(header: bytes, first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    return chain((header, first), rest)
-
-
-def _playable(parts: ApiParts, recording: str) -> CatalogueRow:
-    found = parts.catalogue.find(recording)
-    if isinstance(found, Tombstone):
-        raise Problem(
-            410,
-            f"the recording is {found.state.value} since {found.gone_at:%Y-%m-%d} ({found.cause})",
-            "nothing opens it any more",
-        )
-    if found.state is not State.SEALED:
-        raise Problem(409, f"the recording is {found.state.value}", "it can be had once it is sealed")
-    parts.catalogue.check_own(found)
-    restriction = parts.catalogue.holds.restricted(RecordingId(recording))
-    if restriction is not None:
-        raise Problem(409, f"its use is restricted ({restriction.case_ref})", "the case file says until when")
-    return found
 
 
 def _page(rows: Sequence[CatalogueRow], stones: Sequence[Tombstone], limit: int) -> dict[str, Json]:

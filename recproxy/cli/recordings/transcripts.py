@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import sys
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -17,30 +15,23 @@ from recproxy.cli.display import instant, print_json, size, table, tick
 from recproxy.cli.options import config_option, identity_option, json_option, output_option, why_option
 from recproxy.cli.policy.reading import surroundings
 from recproxy.cli.recordings.outfile import PrivateFile
-from recproxy.cli.recordings.permitting import Leave, permitted, use_option
+from recproxy.cli.recordings.permitting import permitted, use_option
 from recproxy.documents import of_derived
 from recproxy.errors import RecproxyError, UsageError
-from recproxy.policy import Purpose, PurposeName, load_policy
-from recproxy.policy.purpose import Transcript as Writing
-from recproxy.transcripts import LONGEST_BYTES, Form, read_transcript
+from recproxy.policy import PolicyFile, load_policy
+from recproxy.transcribing import RecipientPlaces, Written, check_allowed, transcript_source
+from recproxy.transcripts import LANGUAGE, LONGEST_BYTES, ORIGIN, read_transcript
 from storage import (
     CatalogueRow,
     DerivedFile,
     DerivedKind,
-    DerivedSource,
     DerivedStore,
-    EpochShelf,
-    OsFiles,
     Tombstone,
-    load_recipients,
 )
-from storage.age import Recipient
 
 __all__ = ["add", "export", "listing", "remove", "show"]
 
 _KIND: Final = DerivedKind.TRANSCRIPT
-_LANGUAGE: Final = re.compile(r"[a-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3}\Z")
-_ORIGIN: Final = re.compile(r"(?!.*[0-9]{7})[^\x00-\x1f\x7f]{0,64}\Z")
 
 
 @click.command("add", short_help="Keep a transcript, from standard input.")
@@ -59,9 +50,9 @@ def add(recording: str, config: Path, use: str, language: str, origin: str) -> N
     goes when its time is over or the recording goes. The purpose must allow it:
     derived.transcript. A recording has one transcript: remove it to replace it.
     """
-    if not _LANGUAGE.match(language):
+    if not LANGUAGE.match(language):
         raise UsageError(f"--language {language!r} is no language", hint="such as nl or en-GB")
-    if not _ORIGIN.match(origin):
+    if not ORIGIN.match(origin):
         raise UsageError(
             "--by is more than 64 characters, or has seven digits in a row", hint="name a program or a firm"
         )
@@ -69,10 +60,14 @@ def add(recording: str, config: Path, use: str, language: str, origin: str) -> N
         row = _row(archive, recording)
         archive.catalogue.check_own(row)
         leave = permitted(archive, row, use, audio=False)
-        _purpose(archive, leave.purpose)
+        policy = _policy(archive)
+        check_allowed(policy, leave.purpose)
         found = read_transcript(sys.stdin.buffer.read(LONGEST_BYTES + 1))
         now = datetime.now(UTC)
-        source = _source(archive, row, leave, (found.form, language, origin), now)
+        wrap = archive.catalogue.wraps.of(row.tags.recording).get(leave.purpose)
+        places = RecipientPlaces(archive.config.storage.recipients, archive.config.storage.epochs)
+        written = Written(found, language, origin)
+        source = transcript_source(policy, row, leave.purpose, wrap, places, written, now)
         with archive.audit(actor()) as chain:
             store = DerivedStore(archive.files, archive.catalogue, chain, archive.objects)
             kept = store.add(source, found.text.encode(), now)
@@ -192,68 +187,9 @@ def _reason(why: str) -> dict[str, str]:
     return {"reason": why or "none given"}
 
 
-def _source(
-    archive: Archive, row: CatalogueRow, leave: Leave, written: tuple[Form, str, str], now: datetime
-) -> DerivedSource:
-    """What is kept, until when and for whom, as the purpose says.
-
-    Raises:
-        RecproxyError: The purpose allows no transcript, or its time is over.
-    """
-    form, language, origin = written
-    term = next(term for term in row.tags.terms if term.purpose == leave.purpose)
-    keep = _purpose(archive, leave.purpose).derived.transcript_keep
-    if keep is None:
-        raise RecproxyError(f"the purpose {leave.purpose} says no transcript_keep")
-    expiry = min(row.tags.started + keep, term.expiry)
-    if expiry <= now:
-        raise RecproxyError(
-            f"recording {row.tags.recording}: a transcript was to be gone by {instant(expiry)}",
-            hint=f"purposes.{leave.purpose}.derived.transcript_keep says so",
-        )
-    recipients, epoch = _recipients(archive, row, leave.purpose)
-    return DerivedSource(
-        recording=row.tags.recording,
-        kind=_KIND,
-        purpose=leave.purpose,
-        expiry=expiry,
-        language=language,
-        form=form.value,
-        origin=origin,
-        recipients=recipients,
-        epoch=epoch,
-    )
-
-
-def _purpose(archive: Archive, name: str) -> Purpose:
+def _policy(archive: Archive) -> PolicyFile:
     settings = archive.config
-    policy = load_policy(settings.policy, surroundings(tuple(settings.trunks)))
-    purpose = policy.file.purposes[PurposeName(name)]
-    if purpose.derived.transcript is not Writing.ON:
-        raise RecproxyError(
-            f"the purpose {name} allows no transcript: callers were not told of one",
-            hint=f"purposes.{name}.derived.transcript",
-        )
-    return purpose
-
-
-def _recipients(
-    archive: Archive, row: CatalogueRow, purpose: str
-) -> tuple[Sequence[Recipient], tuple[str, str]]:
-    """Those of the recording's own key: with it they lose theirs."""
-    places = archive.config.storage
-    wrap = archive.catalogue.wraps.of(row.tags.recording).get(purpose)
-    if wrap is not None and wrap.epoch and places.epochs is not None:
-        shelf = EpochShelf(OsFiles(places.epochs))
-        return shelf.recipients(wrap.key_group, wrap.epoch), (wrap.key_group, wrap.epoch)
-    if wrap is not None and wrap.epoch:
-        raise RecproxyError(
-            f"recording {row.tags.recording} is wrapped to {wrap.key_group} {wrap.epoch}, and "
-            "storage.epochs names no directory of keys",
-            hint='or wrap it to the long-lived key: "recproxy recordings rewrap"',
-        )
-    files = OsFiles(places.recipients.parent)
-    return load_recipients(files, places.recipients.name), ("" if wrap is None else wrap.key_group, "")
+    return load_policy(settings.policy, surroundings(tuple(settings.trunks))).file
 
 
 def _opened(
