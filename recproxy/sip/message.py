@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from recproxy.errors import SipError
@@ -32,7 +32,8 @@ MAX_HEADER_BYTES: Final = 8_192
 MAX_PARTS: Final = 16
 _MAX_DEPTH: Final = 2  # multipart/alternative inside multipart/mixed
 _SDP: Final = frozenset({"application/sdp"})
-_NAME: Final = re.compile(rb"([A-Za-z0-9\-.!%*_+`'~]+)[ \t]*:[ \t]*(.*)\Z", re.DOTALL)
+_NAME: Final = re.compile(r"([A-Za-z0-9\-.!%*_+`'~]+)[ \t]*:[ \t]*(.*)\Z", re.DOTALL)
+_END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
 _REQUEST: Final = re.compile(r"([A-Za-z0-9\-.!%*_+`'~]{1,32}) (\S+) SIP/2\.0\Z", re.IGNORECASE)
 _STATUS: Final = re.compile(r"SIP/2\.0 ([1-6][0-9]{2})(?: (.*))?\Z", re.IGNORECASE)
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -158,14 +159,14 @@ def read_message(raw: bytes) -> Message:
         raise SipError("message", f"{len(raw)} bytes, more than {MAX_MESSAGE_BYTES}", code=513)
     lines, body = _split_head(raw.lstrip(b"\r\n"))
     start = _start(_text("start line", lines[0]))
-    headers = tuple(_headers(lines[1:]))
-    length = next((header.value for header in headers if header.name.lower() == "content-length"), None)
+    message = Message(start, tuple(_headers(lines[1:])), body)
+    length = message.first("Content-Length")
     if length is None:
-        return Message(start, headers, body)
+        return message
     size = whole_number("Content-Length", length)
     if size > len(body):
         raise SipError("header Content-Length", f"{size}, but only {len(body)} bytes of body came")
-    return Message(start, headers, body[:size])
+    return message if size == len(body) else replace(message, body=body[:size])
 
 
 def sdp_body(message: Message) -> bytes | None:
@@ -217,27 +218,31 @@ def whole_number(name: str, value: str) -> int:
 # Reading a message.
 
 
-def _split_head(raw: bytes) -> tuple[list[bytes], bytes]:
+def _split_head(raw: bytes) -> tuple[list[str], bytes]:
     """Unfolded lines up to the empty line, and what follows it."""
-    lines: list[bytes] = []
-    at = 0
-    while True:
-        end = raw.find(b"\n", at)
-        if end < 0:
-            raise SipError("message", "no empty line after the headers")
-        line = raw[at:end].removesuffix(b"\r")
-        at = end + 1
-        if not line:
-            break
-        if line[:1] in {b" ", b"\t"} and len(lines) > 1:
-            lines[-1] = lines[-1].rstrip(b" \t") + b" " + line.strip(b" \t")
+    end = _END_OF_HEAD.search(raw)
+    if end is None:
+        raise SipError("message", "no empty line after the headers")
+    head = raw[: end.start()].removesuffix(b"\r").replace(b"\r\n", b"\n")
+    lines = head.split(b"\n")
+    if b"\n " in head or b"\n\t" in head:
+        lines = _unfolded(lines)
+    if len(lines) > MAX_HEADERS + 1:
+        raise SipError("message", f"more than {MAX_HEADERS} headers", code=513)
+    if max(map(len, lines)) > MAX_HEADER_BYTES:
+        raise SipError("message", f"a header longer than {MAX_HEADER_BYTES} bytes", code=513)
+    return b"\n".join(lines).decode("utf-8", "replace").split("\n"), raw[end.end() :]
+
+
+def _unfolded(lines: list[bytes]) -> list[bytes]:
+    """Each header on a line of its own; nothing goes on with the start line."""
+    found = lines[:1]
+    for line in lines[1:]:
+        if line[:1] in {b" ", b"\t"} and len(found) > 1:
+            found[-1] = found[-1].rstrip(b" \t") + b" " + line.strip(b" \t")
         else:
-            lines.append(line)
-        if len(lines) > MAX_HEADERS + 1:
-            raise SipError("message", f"more than {MAX_HEADERS} headers", code=513)
-        if len(lines[-1]) > MAX_HEADER_BYTES:
-            raise SipError("message", f"a header longer than {MAX_HEADER_BYTES} bytes", code=513)
-    return lines, raw[at:]
+            found.append(line)
+    return found
 
 
 def _start(line: str) -> RequestLine | StatusLine:
@@ -250,18 +255,19 @@ def _start(line: str) -> RequestLine | StatusLine:
     raise SipError("start line", "neither a request nor a response of SIP/2.0", shown(line))
 
 
-def _headers(lines: list[bytes]) -> Iterator[Header]:
+def _headers(lines: list[str]) -> Iterator[Header]:
     for line in lines:
         found = _NAME.match(line)
         if found is None:
-            raise SipError("message", "a line that is no header", shown(line.decode("latin-1")))
-        written = found[1].decode("ascii")
-        name = _COMPACT.get(written.lower(), written)
-        yield Header(name, _text(f"header {name}", found[2]))
+            raise SipError("message", "a line that is no header", shown(line))
+        name, value = found.groups()
+        if len(name) == 1:
+            name = _COMPACT.get(name.lower(), name)
+        yield Header(name, _text(f"header {name}", value))
 
 
-def _text(where: str, raw: bytes) -> str:
-    text = raw.decode("utf-8", "replace").strip()
+def _text(where: str, raw: str) -> str:
+    text = raw.strip()
     if not text.isprintable() and _CONTROL.search(text):
         raise SipError(where, "a control character", shown(text))
     return text
