@@ -519,7 +519,8 @@ _OF_KIND: Final[Mapping[Kind, Callable[[Value], Value | None]]] = {
     Kind.PHONE: _phone,
 }
 _CLEANERS: Final = {key: _OF_KIND[kind] for key, kind in KEYS.items()}
-_to_json: Final = json.JSONEncoder().encode
+_quickly: Final = msgspec.json.Encoder().encode
+_to_ascii: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def _stamp(now: Now) -> _Processor:
@@ -532,13 +533,21 @@ def _stamp(now: Now) -> _Processor:
     return stamp
 
 
+def _json(entry: _Entry) -> str:
+    """One object in ASCII, which every terminal and every collector takes."""
+    try:
+        return _quickly(entry).decode("ascii")
+    except UnicodeError:  # a character of more than seven bits, or half of one
+        return _to_ascii(entry)
+
+
 def _for_people(_logger: object, _method: str, entry: _Entry) -> str:
     fields = " ".join(f"{key}={value}" for key, value in entry.items() if key not in {"ts", "level", "event"})
     return f"{entry['ts']} {entry['level']:<7} {entry['event']:<20} {fields}".rstrip()
 
 
 _RENDERERS: Final[Mapping[LogFormat, _Processor]] = {
-    LogFormat.JSON: structlog.processors.JSONRenderer(serializer=lambda entry, **_: _to_json(entry)),
+    LogFormat.JSON: structlog.processors.JSONRenderer(serializer=lambda entry, **_: _json(entry)),
     LogFormat.CONSOLE: _for_people,
 }
 

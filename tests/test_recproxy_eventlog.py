@@ -49,8 +49,8 @@ def test_an_event_is_one_json_line_with_utc_milliseconds_first() -> None:
     written, stream = log()
     written.emit("call.answered", call_ref="c0ffee", setup_s=1.5)
     assert stream.getvalue() == (
-        '{"ts": "2026-03-01T12:30:15.123Z", "level": "info", "event": "call.answered", '
-        '"call_ref": "c0ffee", "setup_s": 1.5}\n'
+        '{"ts":"2026-03-01T12:30:15.123Z","level":"info","event":"call.answered",'
+        '"call_ref":"c0ffee","setup_s":1.5}\n'
     )
 
 
