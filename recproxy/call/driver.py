@@ -118,6 +118,7 @@ class Driver:
         self._queue: queue.SimpleQueue[tuple[str, Event]] = queue.SimpleQueue()
         self._calls: dict[str, CallMachine | ForkedCall] = {}
         self._due: list[tuple[float, str]] = []  # a heap; what a machine no longer waits for stays in it
+        self._watched: dict[str, float] = {}  # of each call, what was put there last and is there still
         self._unreported = 0
         self._ports: Ports | None = None
 
@@ -152,8 +153,6 @@ class Driver:
             if machine is None or deadline is None or deadline > now:
                 continue  # the call has ended, or what it waited for has come
             self._advance(call, machine, "deadline", partial(machine.expire, now))
-            if call in self._calls and machine.deadline() == deadline:
-                heapq.heappush(self._due, (deadline, call))  # the step failed; again at the next pump
         return count
 
     def drain(self) -> None:
@@ -172,11 +171,15 @@ class Driver:
         """Calls of which a deadline, perhaps an old one, has passed."""
         passed = []
         while self._due and self._due[0][0] <= now:
-            passed.append(heapq.heappop(self._due)[1])
+            deadline, call = heapq.heappop(self._due)
+            if self._watched.get(call) == deadline:
+                del self._watched[call]
+            passed.append(call)
         return passed
 
     def _watch(self, call: str, deadline: float) -> None:
         """Look at ``call`` again at its new deadline."""
+        self._watched[call] = deadline
         heapq.heappush(self._due, (deadline, call))
         if len(self._due) > 2 * len(self._calls) + _SPARE_DEADLINES:
             self._due = [
@@ -184,6 +187,7 @@ class Driver:
                 for name, machine in self._calls.items()
                 if (waiting := machine.deadline()) is not None
             ]
+            self._watched = {name: waiting for waiting, name in self._due}
             heapq.heapify(self._due)
 
     def _treat(self, call: str, event: Event) -> None:
@@ -200,7 +204,6 @@ class Driver:
         self, call: str, machine: CallMachine | ForkedCall, what: str, step: Callable[[], list[Command]]
     ) -> None:
         """Let the machine take a step and carry out what it says; a step that fails ends the call."""
-        before = machine.deadline()
         try:
             commands = step()
         except Exception as err:  # noqa: BLE001 - the boundary: one call's fault ends that call only
@@ -217,7 +220,7 @@ class Driver:
             self._drop(call)
             return
         deadline = machine.deadline()
-        if deadline is not None and deadline != before:
+        if deadline is not None and deadline != self._watched.get(call):
             self._watch(call, deadline)
 
     def _carry_out(self, call: str, commands: list[Command]) -> None:
@@ -233,6 +236,7 @@ class Driver:
 
     def _drop(self, call: str) -> None:
         del self._calls[call]
+        self._watched.pop(call, None)
         try:
             self._out.sip.forget(call)
         except Exception as err:  # noqa: BLE001 - the boundary: the call is over in any case

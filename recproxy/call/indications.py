@@ -38,7 +38,7 @@ class Indications:
     @property
     def until(self) -> float | None:
         """When somebody is to be told again, monotonic seconds; None for never."""
-        return min(self._at.values(), default=None)
+        return min(self._at.values()) if self._at else None
 
     def tell(self, recording: Recording) -> list[Command]:
         """Tell what has changed, and what was refused and is due again.

@@ -204,8 +204,8 @@ class CallMachine:
     def deadline(self) -> float | None:
         """When ``expire`` must be called, in monotonic seconds; None for never."""
         own = (self._setup.until, self._ending.until, self._diversion.until, self._told.until)
-        instants = (*own, *self._permission.instants)
-        return min((instant for instant in instants if instant is not None), default=None)
+        awaited = [instant for instant in (*own, *self._permission.instants) if instant is not None]
+        return min(awaited) if awaited else None
 
     # ------------------------------------------------------------------ events
 
