@@ -18,7 +18,8 @@ from command_line import Done, recproxy
 from policies import one_purpose, policy_text, whole
 from recorded import Shelf, Take, copy_of, make_shelf, record
 
-from recproxy.cli.retention import Result, Sweeper, serve
+from recproxy.cli.retention import Result, Sweeper
+from recproxy.cli.rounds import serve
 from recproxy.eventlog import EventLog, LogConfig
 from storage import (
     CatalogueBusy,
@@ -169,7 +170,7 @@ def test_standing_still_says_why() -> None:
 
 def test_a_store_that_cannot_be_used_is_told_and_tried_again() -> None:
     stage = _stage(CatalogueBusy("locked"), _report(shredded=1))
-    assert serve(stage.sweeper, _waits(None, signal.SIGTERM), 60) == signal.SIGTERM
+    assert serve(stage.sweeper.sweep, _waits(None, signal.SIGTERM), 60) == signal.SIGTERM
     assert stage.names == ["retention.failed", "recording.shredded", "retention.swept"]
 
 
@@ -189,7 +190,7 @@ def test_the_loop_waits_the_interval_between_sweeps_and_says_that_it_lives() -> 
     def live() -> None:
         alive[0] += 1
 
-    assert serve(stage.sweeper, wait, 600, live) == signal.SIGINT
+    assert serve(stage.sweeper.sweep, wait, 600, live) == signal.SIGINT
     assert max(waited) == 60, "the service manager hears of it in time"
     assert alive[0] >= sum(waited) / 60
     assert len(stage.script.asked) == 4
@@ -202,7 +203,7 @@ def test_a_signal_in_mid_sweep_ends_the_loop_without_waiting() -> None:
         waited.append(seconds)
         return signal.SIGTERM
 
-    assert serve(stage.sweeper, wait, 600) == signal.SIGTERM
+    assert serve(stage.sweeper.sweep, wait, 600) == signal.SIGTERM
     assert waited == [0]
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -20,9 +19,9 @@ from recproxy.cli.aging import Aging
 from recproxy.cli.archive import Archive, actor, open_archive
 from recproxy.cli.epochwatch import EpochWatch
 from recproxy.cli.options import config_option
+from recproxy.cli.rounds import ENDS, exit_code, read_interval, serve, signals_blocked, wait_for_signal
 from recproxy.cli.shortening import Shortening
 from recproxy.cli.trimming import Trimming
-from recproxy.config import parse_duration
 from recproxy.errors import PartlyDone, RecproxyError
 from recproxy.eventlog import EventLog
 from recproxy.forwarding import forwarded
@@ -44,13 +43,9 @@ from storage import (
 )
 from storage.audit import read_head
 
-__all__ = ["Result", "Sweeper", "Wait", "retention", "serve", "signals_blocked", "wait_for_signal"]
+__all__ = ["Result", "Sweeper", "retention"]
 
 BATCH: Final = 100
-INTERRUPTED: Final = 130
-_PIECE_S: Final = 60.0  # WatchdogSec= of the unit is five times this
-_ENDS: Final = (signal.SIGTERM, signal.SIGINT)
-_SIGNALS: Final = (*_ENDS, signal.SIGHUP)
 
 
 class Result(Enum):
@@ -60,13 +55,6 @@ class Result(Enum):
     PARTLY = "some recordings could not be shredded"
     STOOD_STILL = "the clock is not trusted"
     FAILED = "the store cannot be used"
-
-
-class Wait(Protocol):
-    """Waits for a signal to end."""
-
-    def __call__(self, seconds: float) -> int | None:
-        """Wait so long; returns the signal that came, or None."""
 
 
 class Sweep(Protocol):
@@ -178,76 +166,6 @@ class Sweeper:
         )
 
 
-def serve(
-    sweeper: Sweeper,
-    wait: Wait,
-    interval_s: float,
-    alive: Callable[[], None] = _silent,
-    reload: Callable[[], None] = _silent,
-) -> int:
-    """Sweep now and then until a signal ends it; SIGHUP reads the policy again and sweeps at once.
-
-    Args:
-        sweeper: Sweeps.
-        wait: Waits.
-        interval_s: Seconds between the end of a sweep and the next.
-        alive: Called between batches and at least every minute of a wait.
-        reload: Called on SIGHUP.
-
-    Returns:
-        The signal that ended it.
-    """
-    ended: list[int] = []
-
-    def stopping() -> bool:
-        alive()
-        came = wait(0)
-        if came == signal.SIGHUP:
-            reload()
-        elif came is not None:
-            ended.append(came)
-        return bool(ended)
-
-    while True:
-        sweeper.sweep(stopping)
-        came = ended[0] if ended else _wait(wait, interval_s, alive)
-        if came == signal.SIGHUP:
-            reload()
-        elif came is not None:
-            return came
-
-
-def _wait(wait: Wait, seconds: float, alive: Callable[[], None]) -> int | None:
-    """Wait in pieces, so that a long pause is no silence."""
-    while seconds > 0:
-        alive()
-        piece = min(seconds, _PIECE_S)
-        came = wait(piece)
-        if came is not None:
-            return came
-        seconds -= piece
-    return None
-
-
-def wait_for_signal(seconds: float) -> int | None:
-    """Wait for SIGTERM, SIGINT or SIGHUP, which are blocked and so cannot break into a sweep."""
-    came = signal.sigtimedwait(_SIGNALS, seconds)
-    return None if came is None else came.si_signo
-
-
-def read_interval(ctx: click.Context, param: click.Parameter, value: str | None) -> timedelta | None:
-    """Read ``--interval``; for every command that goes round. None if it was not given."""
-    if value is None:
-        return None
-    try:
-        found = parse_duration(value)
-    except ValueError as err:
-        raise click.BadParameter(f"{value!r} {err}", ctx, param) from err
-    if not timedelta(seconds=1) <= found <= timedelta(hours=1):
-        raise click.BadParameter(f"{value!r} is not from PT1S to PT1H", ctx, param)
-    return found
-
-
 @click.command("retention", short_help="Shred recordings when they expire, until SIGTERM.")
 @config_option
 @click.option("--once", is_flag=True, help="Sweep once, then end: 0 done, 3 partly done, 1 nothing done.")
@@ -302,26 +220,16 @@ def retention(config: Path, once: bool, interval: timedelta | None, accept_clock
             manager = ServiceManager(os.environ, lambda why: log.emit("retention.failed", why=why))
             manager.ready()
             ended_by = serve(
-                sweeper, wait_for_signal, pause.total_seconds(), manager.watchdog, shortening.load
+                sweeper.sweep, wait_for_signal, pause.total_seconds(), manager.watchdog, shortening.load
             )
             manager.stopping()
-            code = 0 if ended_by == signal.SIGTERM else INTERRUPTED
+            code = exit_code(ended_by)
             log.emit("retention.stopped", code=code)
             return code
 
 
-@contextmanager
-def signals_blocked() -> Iterator[None]:
-    """Keep SIGTERM, SIGINT and SIGHUP waiting until they are asked for: no shredding is cut short."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def _once(sweeper: Sweeper) -> int:
-    result = sweeper.sweep(lambda: wait_for_signal(0) in _ENDS)
+    result = sweeper.sweep(lambda: wait_for_signal(0) in ENDS)
     match result:
         case Result.DONE:
             return 0

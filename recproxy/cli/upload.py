@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import os
-import signal
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import Final
 
 import click
 
 from recproxy.cli.archive import open_archive
 from recproxy.cli.options import config_option
-from recproxy.cli.retention import read_interval, signals_blocked, wait_for_signal
+from recproxy.cli.rounds import exit_code, read_interval, serve, signals_blocked, wait_for_signal
 from recproxy.errors import ConfigError, PartlyDone, RecproxyError
 from recproxy.eventlog import EventLog
 from recproxy.sdnotify import ServiceManager
 from storage import StorageError, Uploader, UploadReport
 
 __all__ = ["upload"]
-
-_INTERRUPTED: Final = 130
-_PIECE_S: Final = 60.0  # WatchdogSec= of the unit is five times this
 
 
 @click.command("upload", short_help="Move sealed bodies into the object store, until SIGTERM.")
@@ -53,35 +50,20 @@ def upload(config: Path, once: bool, interval: timedelta) -> int:
             return _once(uploader, log)
         manager = ServiceManager(os.environ, lambda why: log.emit("upload.failed", why=why))
         manager.ready()
-        ended_by = _serve(uploader, log, interval.total_seconds(), manager)
+        ended_by = serve(
+            partial(_go, uploader, log), wait_for_signal, interval.total_seconds(), manager.watchdog
+        )
         manager.stopping()
-        code = 0 if ended_by == signal.SIGTERM else _INTERRUPTED
+        code = exit_code(ended_by)
         log.emit("upload.stopped", code=code)
         return code
 
 
-def _serve(uploader: Uploader, log: EventLog, interval_s: float, manager: ServiceManager) -> int:
-    """Go round until a signal ends it; returns the signal."""
-    ended: list[int] = []
-
-    def stopping(seconds: float = 0.0) -> bool:
-        manager.watchdog()
-        came = wait_for_signal(seconds)
-        if came is not None and came != signal.SIGHUP:
-            ended.append(came)
-        return bool(ended)
-
-    while True:
-        try:
-            _tell(uploader.run(stopping), log)
-        except StorageError as err:
-            log.emit("upload.failed", why=str(err))
-        left = interval_s
-        while not ended and left > 0:
-            stopping(min(left, _PIECE_S))
-            left -= _PIECE_S
-        if ended:
-            return ended[0]
+def _go(uploader: Uploader, log: EventLog, stopping: Callable[[], bool]) -> None:
+    try:
+        _tell(uploader.run(stopping), log)
+    except StorageError as err:
+        log.emit("upload.failed", why=str(err))
 
 
 def _once(uploader: Uploader, log: EventLog) -> int:

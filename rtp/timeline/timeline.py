@@ -83,11 +83,6 @@ class Timeline:
             for side in (Side.CALLER, Side.CALLEE)
         )
 
-    @property
-    def frames_taken(self) -> int:
-        """Frames given out so far."""
-        return self._canvas.taken
-
     def push(self, records: npt.NDArray[np.void], data: npt.NDArray[np.uint8]) -> None:
         """Place packets of this call.
 

@@ -23,7 +23,6 @@ from storage.age.errors import (
 from storage.age.stanza import check_file_key, hkdf
 
 PAYLOAD_NONCE_BYTES: Final = 16
-PAYLOAD_KEY_BYTES: Final = 32
 CHUNK_BYTES: Final = 65536
 TAG_BYTES: Final = 16
 SEALED_CHUNK_BYTES: Final = CHUNK_BYTES + TAG_BYTES

@@ -17,7 +17,6 @@ __all__ = ["router"]
 
 router = APIRouter(prefix="/v1/retention", tags=["retention"], dependencies=[Depends(authorise)])
 
-_WEEK: Final = timedelta(days=7)
 _BOUNDS: Final = {
     "P1D": timedelta(days=1),
     **{f"P{days}D": timedelta(days=days) for days in (7, 14, 21, 28, 56, 91, 182, 365)},
