@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from recproxy.call.commands import AuditNote, Note, NoticeFacts, OpenRecording
 from recproxy.call.events import CallFacts, Codec, Event, LegName
+from recproxy.policy import Audience, OnFailure, RecordPlan
 from storage.tags import Direction, LegalBasis
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -17,6 +18,16 @@ PCMA = Codec(8, "PCMA", 8000)
 OPUS = Codec(111, "OPUS", 48000, 2)
 DTMF = Codec(101, "TELEPHONE-EVENT", 8000)
 FACTS = CallFacts("carrier", Direction.INBOUND, NUMBER, "100", False, False, "cid-a", NOW)
+PLAN = RecordPlan(
+    purpose="training",
+    legal_basis=LegalBasis.LEGITIMATE_INTEREST,
+    retention=timedelta(days=30),
+    prompt="training",
+    language="nl",
+    audience=Audience.BOTH,
+    on_failure=OnFailure.CONTINUE,
+    policy_version="0" * 64,
+)
 PATIENCE_S = 20.0  # bound of a wait that fails; no test passes by it
 _E = TypeVar("_E", bound=Event)
 

@@ -21,10 +21,11 @@ ON_REQUEST = ("soak", "pbx")
 if TYPE_CHECKING:
     import sqlalchemy as sa
     from daemon import Settings
+    from parties import Call as RelayedCall
     from postgres import Postgres
     from rig import Call, Rig
 
-    from rtp.relay import IoChoice
+    from rtp.relay import IoChoice, Relay
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -106,3 +107,22 @@ def io(request: pytest.FixtureRequest) -> IoChoice:
     except RelayError as error:
         pytest.skip(str(error))
     return wanted
+
+
+@pytest.fixture
+def relay(io: IoChoice) -> Iterator[Relay]:
+    """A relay without streams."""
+    from rtp.relay import Relay  # noqa: PLC0415 - most tests need no engine
+
+    with Relay(ring_bytes=1 << 20, io=io) as opened:
+        yield opened
+
+
+@pytest.fixture
+def call(relay: Relay) -> Iterator[RelayedCall]:
+    """A call through the relay, with a telephone at each end."""
+    import parties  # noqa: PLC0415 - on the path only since this file put it there
+
+    made = parties.Call(relay, parties.pool())
+    yield made
+    made.close()

@@ -20,10 +20,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import yaml
+from closing import Closing
 from loopback import Addresses
 from policies import one_line, one_purpose, policy_text, whole
 from processes import Process, ProcessError
@@ -113,7 +113,7 @@ class Said:
         return str(self.fields.get("recording", ""))
 
 
-class Daemon:
+class Daemon(Closing):
     """A configured recproxy; started, stopped and killed as often as a test likes."""
 
     def __init__(self, directory: Path, addresses: Addresses, prompts: Path, settings: Settings) -> None:
@@ -303,14 +303,6 @@ class Daemon:
         """End it if it runs."""
         if self._process is not None:
             self._process.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     # ---- parts -----------------------------------------------------------
     def _running(self) -> Process:

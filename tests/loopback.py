@@ -11,8 +11,8 @@ import itertools
 import os
 import socket
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
+
+from closing import Closing
 
 _LEASE_PORT = 9
 _turn = itertools.count()
@@ -43,7 +43,7 @@ class Addresses:
 
 
 @dataclass(slots=True)
-class Lease:
+class Lease(Closing):
     """One /24 of the loopback network, held until closed."""
 
     addresses: Addresses
@@ -73,11 +73,3 @@ class Lease:
     def close(self) -> None:
         """Give the /24 back."""
         self._holder.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()

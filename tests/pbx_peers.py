@@ -11,10 +11,9 @@ import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import pytest
+from closing import Closing
 from peers import bound
 from processes import Process, ProcessError
 
@@ -65,7 +64,7 @@ def peers_root() -> Path:
     return root
 
 
-class Resident:
+class Resident(Closing):
     """A program of the root of the peers, with its files in a directory of the test. A context manager."""
 
     def __init__(self, name: str, directory: Path, files: Mapping[str, str | bytes], *argv: str) -> None:
@@ -115,14 +114,6 @@ class Resident:
     def close(self) -> None:
         """End it."""
         self.process.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class Asterisk(Resident):

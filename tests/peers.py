@@ -13,9 +13,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
-from types import TracebackType
-from typing import Self
 
+from closing import Closing
 from processes import Process, ProcessError
 
 SCENARIOS = Path(__file__).parent / "interop"
@@ -51,7 +50,7 @@ class Speech:
         return f'<nop><action><exec rtp_stream="{play}"/></action></nop>'
 
 
-class Sipp:
+class Sipp(Closing):
     """One sipp process that runs one scenario once. A context manager.
 
     Without ``speech`` it signals only, and its SDP names ``media_port``: whoever
@@ -129,14 +128,6 @@ class Sipp:
         """End it if it still runs."""
         self._process.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _report(self) -> str:
         if self._errors.exists():
             return f":\n{self._errors.read_text(errors='replace')[:3000]}"
@@ -169,7 +160,7 @@ module menu.so
 """
 
 
-class Baresip:
+class Baresip(Closing):
     """A baresip process that answers (or places) a call with a WAV as its microphone.
 
     It sends RTP from a wildcard socket, so on loopback its packets come from
@@ -233,14 +224,6 @@ class Baresip:
     def close(self) -> None:
         """End it."""
         self._process.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _baresip_modules() -> Path:

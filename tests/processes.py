@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+
+from closing import Closing
 
 
 class ProcessError(AssertionError):
@@ -21,7 +23,7 @@ def resident_kib(pid: int) -> int:
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
 
 
-class Process:
+class Process(Closing):
     """A running program whose output is collected. A context manager: leaving it ends it."""
 
     def __init__(
@@ -143,14 +145,6 @@ class Process:
             if pipe is not None:
                 pipe.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _tail(self) -> str:
         return "".join(f"\n    {line}" for line in [*self._lines[-15:], *self._errors[-15:]])
 
@@ -169,3 +163,36 @@ class Process:
         for line in self._process.stderr:
             with self._said:
                 self._errors.append(line.rstrip("\n"))
+
+
+def race(script: str, *arguments: str) -> list[list[int]]:
+    """Run a script in two processes that begin together; returns the numbers that each printed.
+
+    Args:
+        script: Python. It says ``ready``, waits for a line, does its work, and prints its numbers.
+        arguments: Its ``sys.argv``, before the directory of the tests.
+
+    Raises:
+        AssertionError: One was not ready, or failed.
+    """
+    tests = str(Path(__file__).parent)
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, *arguments, tests],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONWARNINGS": "error"},
+        )
+        for _ in range(2)
+    ]
+    for one in both:
+        assert one.stdout is not None
+        assert one.stdout.readline() == "ready\n"
+    for one in both:
+        assert one.stdin is not None
+        one.stdin.write("\n")
+        one.stdin.flush()
+    told = [one.communicate()[0].split() for one in both]
+    assert [one.returncode for one in both] == [0, 0]
+    return [[int(number) for number in each] for each in told]

@@ -13,8 +13,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
+
+from closing import Closing
 
 FRAME_NS = 20_000_000
 FRAME_SAMPLES = 160
@@ -143,7 +143,7 @@ class Talk:
             self.sent_ns.append(sent_ns)
 
 
-class RtpPeer:
+class RtpPeer(Closing):
     """A UDP socket that speaks and hears RTP. A context manager."""
 
     def __init__(self, address: str, port: int = 0) -> None:
@@ -263,14 +263,6 @@ class RtpPeer:
             self._socket.sendto(b"", (self.address, self.port))  # wakes the listener
             self._listener.join()
             self._socket.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _listen(self) -> None:
         while True:

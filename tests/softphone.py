@@ -15,10 +15,9 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
 
 import sdp_bodies
+from closing import Closing
 from sip_message import SipMessage, inner_uri, parameter
 
 T1_S = 0.5
@@ -203,7 +202,7 @@ class Dialog:
         self.phone.respond(self.invite, code, reason, body, to_tag=self.to_tag, headers=headers)
 
 
-class Softphone:
+class Softphone(Closing):
     """A user agent on one UDP address. A context manager."""
 
     def __init__(self, address: str, port: int = 5060) -> None:
@@ -404,14 +403,6 @@ class Softphone:
             self._socket.sendto(b"", (self.address, self.port))  # wakes the listener
             self._listener.join()
             self._socket.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     # ---- the listener's thread -------------------------------------------
     def _listen(self) -> None:

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 from call_values import DTMF, FACTS, NOW, PCMU
+from call_values import PLAN as ORDINARY
 from hypothesis import given
 from hypothesis import strategies as st
 from siprec_client import offer
@@ -67,7 +68,6 @@ from recproxy.policy import (
     Decision,
     ForkAnnouncement,
     Newcomer,
-    OnFailure,
     Pass,
     PassReason,
     PausePlan,
@@ -75,22 +75,12 @@ from recproxy.policy import (
     RecordPlan,
 )
 from recproxy.sip import sdp
-from storage.tags import Direction, LegalBasis
+from storage.tags import Direction
 
 CALLER, CALLEE = LegName.CALLER, LegName.CALLEE
 ASSERTED = ForkAnnouncement(declared=False, prompts=frozenset({"training"}))
 DECLARED = ForkAnnouncement(declared=True, prompts=frozenset({"training"}), ref="DOC-1", sha256="ab" * 32)
-PLAN = RecordPlan(
-    purpose="training",
-    legal_basis=LegalBasis.LEGITIMATE_INTEREST,
-    retention=timedelta(days=30),
-    prompt="training",
-    language="nl",
-    audience=Audience.BOTH,
-    on_failure=OnFailure.CONTINUE,
-    policy_version="0" * 64,
-    fork=ASSERTED,
-)
+PLAN = replace(ORDINARY, fork=ASSERTED)
 TOLD = ForkNotice(
     True, "training", "nl", (CALLER, CALLEE), "completed;prompt=training;language=nl;heard-by=both"
 )

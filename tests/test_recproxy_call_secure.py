@@ -1,9 +1,10 @@
 """SRTP in the machine: each leg by itself, in recorded calls alone."""
 
 import itertools
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
+from call_values import PLAN
 
 from recproxy.call.commands import (
     AnswerCaller,
@@ -40,17 +41,14 @@ from recproxy.call.events import (
 )
 from recproxy.call.machine import CallMachine, Limits
 from recproxy.policy import (
-    Audience,
     CallQuestion,
     Decision,
     Newcomer,
-    OnFailure,
     Pass,
     PassReason,
     Record,
-    RecordPlan,
 )
-from storage.tags import Direction, LegalBasis
+from storage.tags import Direction
 
 _bodies = itertools.count(1)  # no two bodies are alike: nothing is a mere refresh
 CALLER, CALLEE = LegName.CALLER, LegName.CALLEE
@@ -60,16 +58,6 @@ FACTS = CallFacts(
 )
 NEAR = LocalMedia("127.0.0.1", 20000, bytes(k % 241 for k in range(SRTP_SECRET_BYTES)))
 FAR = LocalMedia("127.0.0.1", 20002, bytes(k % 239 for k in range(SRTP_SECRET_BYTES)))
-PLAN = RecordPlan(
-    purpose="training",
-    legal_basis=LegalBasis.LEGITIMATE_INTEREST,
-    retention=timedelta(days=30),
-    prompt="training",
-    language="nl",
-    audience=Audience.BOTH,
-    on_failure=OnFailure.CONTINUE,
-    policy_version="0" * 64,
-)
 
 
 class Always:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
-from call_values import FACTS, NOW, Journal, ManualClock
+from call_values import FACTS, NOW, PLAN, Journal, ManualClock
 
 from recproxy.call.commands import (
     AllocateMedia,
@@ -51,17 +51,13 @@ from recproxy.call.events import (
 )
 from recproxy.call.machine import CallMachine, Limits
 from recproxy.policy import (
-    Audience,
     CallQuestion,
     Decision,
     Newcomer,
-    OnFailure,
     Pass,
     PassReason,
     Record,
-    RecordPlan,
 )
-from storage.tags import LegalBasis
 
 CALLER, CALLEE = LegName.CALLER, LegName.CALLEE
 STREAM = StreamFacts(
@@ -69,16 +65,6 @@ STREAM = StreamFacts(
 )
 SDP = Sdp(b"v=0", (STREAM,))
 INVITE = InviteReceived(FACTS, SDP)
-PLAN = RecordPlan(
-    purpose="training",
-    legal_basis=LegalBasis.LEGITIMATE_INTEREST,
-    retention=timedelta(days=30),
-    prompt="training",
-    language="nl",
-    audience=Audience.BOTH,
-    on_failure=OnFailure.CONTINUE,
-    policy_version="0" * 64,
-)
 HEARD = PromptCompleted(NOW + timedelta(seconds=3), "training", "ab" * 32, "nl", (CALLER, CALLEE))
 LIMITS = Limits()
 

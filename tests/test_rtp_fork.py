@@ -1,7 +1,6 @@
 import itertools
 import threading
 import time
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -13,19 +12,6 @@ from rtp.errors import RelayError
 from rtp.fork import FORK_DTYPE, Fork, ForkBatch, ring_bytes_for
 from rtp.packet import Extension, RtpPacket, serialise
 from rtp.relay import IoChoice, Relay
-
-
-@pytest.fixture
-def relay(io: IoChoice) -> Iterator[Relay]:
-    with Relay(ring_bytes=1 << 20, io=io) as opened:
-        yield opened
-
-
-@pytest.fixture
-def call(relay: Relay) -> Iterator[Call]:
-    made = Call(relay, pool())
-    yield made
-    made.close()
 
 
 def _send_through(call: Call, side: Side, data: bytes) -> None:

@@ -1,6 +1,5 @@
 import os
 import socket
-from collections.abc import Iterator
 
 import pytest
 from parties import (
@@ -24,19 +23,6 @@ _T38 = bytes.fromhex("000006c0018000000000")
 _STUN = bytes.fromhex("000100002112a442") + bytes(12)
 _RTCP_MULTIPLEXED = bytes.fromhex("80c90001 00000001")
 _BROKEN = b"\x8f\x00" + bytes(12)
-
-
-@pytest.fixture
-def relay(io: IoChoice) -> Iterator[Relay]:
-    with Relay(ring_bytes=1 << 20, io=io) as opened:
-        yield opened
-
-
-@pytest.fixture
-def call(relay: Relay) -> Iterator[Call]:
-    made = Call(relay, pool())
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize("side", Side)

@@ -2,7 +2,6 @@ import itertools
 import resource
 import threading
 import typing
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ from parties import (
     Call,
     eventually,
     pair,
-    pool,
     rtp,
     udp,
 )
@@ -22,19 +20,6 @@ from rtp.endpoints import Latch, Remote, Side
 from rtp.errors import RelayError
 from rtp.ports import PortPool
 from rtp.relay import IoChoice, Relay
-
-
-@pytest.fixture
-def relay(io: IoChoice) -> Iterator[Relay]:
-    with Relay(ring_bytes=1 << 20, io=io) as opened:
-        yield opened
-
-
-@pytest.fixture
-def call(relay: Relay) -> Iterator[Call]:
-    made = Call(relay, pool())
-    yield made
-    made.close()
 
 
 def test_a_taken_port_is_named_with_the_mend_and_nothing_stays_open(relay: Relay) -> None:

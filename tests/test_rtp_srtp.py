@@ -2,7 +2,6 @@
 
 import struct
 import time
-from collections.abc import Iterator
 
 import pytest
 from cryptography.exceptions import InvalidTag
@@ -13,7 +12,7 @@ from rtp.endpoints import Latch, Side, SrtpKey, SrtpSuite
 from rtp.errors import RelayError
 from rtp.fork import Fork
 from rtp.playback import PlaybackState, Playout
-from rtp.relay import IoChoice, Relay
+from rtp.relay import Relay
 
 SUITES = pytest.mark.parametrize("suite", SrtpSuite)
 
@@ -25,19 +24,6 @@ def key(suite: SrtpSuite = SrtpSuite.AES_CM_128_HMAC_SHA1_80, seed: int = 1) -> 
 def report(ssrc: int = 1) -> bytes:
     """An RTCP receiver report without blocks, and a BYE."""
     return struct.pack("!BBHI", 0x80, 201, 1, ssrc) + struct.pack("!BBHI", 0x81, 203, 1, ssrc)
-
-
-@pytest.fixture
-def relay(io: IoChoice) -> Iterator[Relay]:
-    with Relay(ring_bytes=1 << 20, io=io) as opened:
-        yield opened
-
-
-@pytest.fixture
-def call(relay: Relay) -> Iterator[Call]:
-    made = Call(relay, pool())
-    yield made
-    made.close()
 
 
 def secure(call: Call, suite: SrtpSuite = SrtpSuite.AES_CM_128_HMAC_SHA1_80) -> tuple[SrtpModel, SrtpModel]:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -19,6 +16,7 @@ import postgres as servers
 import pytest
 import sqlalchemy as sa
 from postgres import PASSWORD, Postgres
+from processes import race
 from simulated_files import Loss, SimulatedFiles
 from storage_machine import (
     AUDIO,
@@ -437,7 +435,7 @@ WORKER = """
 import sys
 from datetime import timedelta
 from pathlib import Path
-sys.path.insert(0, sys.argv[3])
+sys.path.insert(0, sys.argv[-1])
 from postgres import PASSWORD
 from storage_machine import NOW, SIGNING_KEY
 from storage import *
@@ -449,7 +447,7 @@ print("ready", flush=True)
 sys.stdin.readline()
 done = 0
 reading = ClockReading(NOW + timedelta(days=2), 10.0, "boot")
-while (report := sweeper.sweep(reading, limit=int(sys.argv[4]))).due:
+while (report := sweeper.sweep(reading, limit=int(sys.argv[3]))).due:
     assert not report.failed, report.failed
     done += len(report.shredded)
 print(done)
@@ -490,25 +488,7 @@ def test_two_workers_shred_each_recording_once(in_memory: Path, url: str, record
         assert not [each for each in sealed if isinstance(each, StorageError)]
     store.close()
     batch = str(min(100, recordings // 6))
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(files.root), url, str(Path(__file__).parent), batch],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONWARNINGS": "error"},
-        )
-        for _ in range(2)
-    ]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
-    counts = [int(out or -1) for out in [process.communicate()[0] for process in processes]]
-    assert [process.returncode for process in processes] == [0, 0]
+    counts = [shredded for (shredded,) in race(WORKER, str(files.root), url, batch)]
     assert min(counts) > 0, "both had their share"
     assert sum(counts) == recordings
     assert node.catalogue.count(State.SHREDDED) == recordings

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from faulty_files import Fault
+from processes import race
 from simulated_files import Loss
 from storage_machine import (
     AUDIO,
@@ -180,7 +178,7 @@ AGER = """
 import sys
 from datetime import timedelta
 from pathlib import Path
-sys.path.insert(0, sys.argv[2])
+sys.path.insert(0, sys.argv[-1])
 from storage_machine import NOW, SIGNING_KEY
 from storage import *
 files = OsFiles(Path(sys.argv[1]))
@@ -212,26 +210,8 @@ def test_two_processes_let_each_tombstone_age_once(tmp_path: Path) -> None:
         store.open(tags(number), PARTIES, AUDIO, NOW).seal(seal_facts())
         shredder.shred(tags(number).recording, "erase", NOW)
     store.close()
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", AGER, str(files.root), str(Path(__file__).parent)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONWARNINGS": "error"},
-        )
-        for _ in range(2)
-    ]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
-    told = [process.communicate()[0].split() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0]
-    assert [sum(int(one[place]) for one in told) for place in (0, 1)] == [40, 40]
+    told = race(AGER, str(files.root))
+    assert [sum(of) for of in zip(*told, strict=True)] == [40, 40]
     assert [total.count for total in catalogue.stones.totals()] == [40]
     assert catalogue.tombstones() == ()
     assert events(files).count("backup.horizon_passed") == 40

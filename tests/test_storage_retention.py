@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +11,7 @@ import pytest
 from faulty_files import Fault, FaultPlan
 from hypothesis import given
 from hypothesis import strategies as st
+from processes import race
 from storage_machine import (
     AUDIO,
     IDENTITY,
@@ -477,7 +475,7 @@ SWEEPER = """
 import sys
 from datetime import timedelta
 from pathlib import Path
-sys.path.insert(0, sys.argv[2])
+sys.path.insert(0, sys.argv[-1])
 from storage_machine import NOW, SIGNING_KEY
 from storage import *
 files = OsFiles(Path(sys.argv[1]))
@@ -509,25 +507,7 @@ def test_two_processes_shred_each_recording_once(tmp_path: Path, recordings: int
     for number in range(recordings):
         store.open(tags(number, expiry=NOW + DAY), PARTIES, AUDIO, NOW).seal(seal_facts())
     store.close()
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", SWEEPER, str(files.root), str(Path(__file__).parent)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONWARNINGS": "error"},
-        )
-        for _ in range(2)
-    ]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write("\n")
-        process.stdin.flush()
-    counts = [int(out or -1) for out in [process.communicate()[0] for process in processes]]
-    assert [process.returncode for process in processes] == [0, 0]
+    counts = [shredded for (shredded,) in race(SWEEPER, str(files.root))]
     assert sum(counts) == recordings
     assert catalogue.count(State.SHREDDED) == recordings
     assert catalogue.count(State.SEALED) == 0
