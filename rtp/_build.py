@@ -23,6 +23,7 @@ _SOURCES = (
     "ring.c",
     "pages.c",
     "priority.c",
+    "pace.c",
     "runs.c",
 )
 _HEADERS = (
@@ -33,6 +34,7 @@ _HEADERS = (
     "ring.h",
     "pages.h",
     "priority.h",
+    "pace.h",
     "uring.h",
     "uring_side.h",
     "srtp.h",

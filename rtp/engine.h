@@ -7,6 +7,7 @@
 #ifndef RECPROXY_ENGINE_H
 #define RECPROXY_ENGINE_H
 
+#include "pace.h"
 #include "pages.h"
 #include "party.h"
 #include "priority.h"
@@ -114,6 +115,7 @@ struct worker {
     bool started;
     int wake_fd;
     struct priority priority; /* of the thread */
+    struct pace pace;         /* of the thread */
     struct ring ring;
     struct pages io_pages; /* holds what the io keeps, packets in transit among it */
     void *io_side;

@@ -12,7 +12,6 @@ enum {
     ROUNDS = 4,   /* batches of one socket before the others have their turn */
     EVENTS = 256, /* sockets told ready at a time */
     NANOSECONDS = 1000000000,
-    MIN_WAIT_NS = 400000,
 };
 
 struct epoll_side {
@@ -110,12 +109,12 @@ static void serve_ready(struct worker *worker, uint64_t number, const struct ins
     }
 }
 
-/* Waking up costs more than a packet: while turns follow closely, each gathers what comes within
- * MIN_WAIT_NS. A packet after a quiet moment is handled at once. */
-static void gather(int64_t last_ns, int64_t turn_ns)
+/* Waking up costs more than a packet: while turns follow closely, what comes within a wait after
+ * each is gathered. A packet after a quiet moment is handled at once. */
+static void gather(int64_t wait_ns, int64_t last_ns, int64_t turn_ns)
 {
-    if (turn_ns - last_ns < 2 * MIN_WAIT_NS) {
-        int64_t until_ns = turn_ns + MIN_WAIT_NS;
+    if (turn_ns - last_ns < 2 * wait_ns) {
+        int64_t until_ns = relay_now_ns() + wait_ns;
         struct timespec until = {.tv_sec = until_ns / NANOSECONDS,
                                  .tv_nsec = until_ns % NANOSECONDS};
         clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
@@ -136,8 +135,10 @@ static void run(struct worker *worker)
             }
             serve_ready(worker, number, &instant);
         }
-        priority_review(&worker->priority, instant.now_ns);
-        gather(last_ns, instant.now_ns);
+        if (pace_review(&worker->pace, instant.now_ns)) {
+            priority_review(&worker->priority, worker->pace.percent);
+        }
+        gather(worker->pace.wait_ns, last_ns, instant.now_ns);
         last_ns = instant.now_ns;
     }
 }

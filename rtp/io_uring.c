@@ -1,6 +1,6 @@
 /* Reading and sending by io_uring: one armed request a socket delivers all that comes to it into
  * buffers of the thread, and one system call a turn sends what the last turn forwarded and waits
- * for the next packets. Waking up costs more than a packet: within MIN_WAIT_US of the last turn a
+ * for the next packets. Waking up costs more than a packet: for a while after each turn (pace.h) a
  * batch is waited for. A packet after a quiet moment is handled at once. */
 #define _GNU_SOURCE
 #include "uring_side.h"
@@ -139,7 +139,10 @@ static bool reap(struct worker *worker)
         }
     }
     hold(worker, &held, 0);
-    priority_review(&worker->priority, instant.now_ns);
+    if (pace_review(&worker->pace, instant.now_ns)) {
+        priority_review(&worker->priority, worker->pace.percent);
+        side->min_wait_us = (uint32_t)(worker->pace.wait_ns / 1000);
+    }
     uring_seen(&side->uring);
     return count == TURN;
 }
@@ -167,6 +170,7 @@ static uint32_t completions_wanted(const struct uring_side *side)
 static void run(struct worker *worker)
 {
     struct uring_side *side = worker->io_side;
+    side->min_wait_us = (uint32_t)(worker->pace.wait_ns / 1000);
     if (uring_enable(&side->uring) != 0) {
         abort(); /* a ring of ours that is not asleep: our mistake, and no call would have media */
     }

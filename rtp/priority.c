@@ -4,16 +4,14 @@
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { NANOSECONDS = 1000000000, LOWEST = 1 }; /* real-time priority: above all that has none */
+enum { LOWEST = 1 }; /* real-time priority: above all that has none */
 
 /* Linux 6.12 takes 0.1 ms to 100 ms. A turn takes less; what counts is that a thread which asks for
  * little gets it at once, and not when the one that runs has had its 3 ms. */
 static const uint64_t SLICE_NS = 100000;
 
-static const int64_t REVIEW_NS = 200000000;
 static const int64_t BUSY_PERCENT = 75, IDLE_PERCENT = 50;
 
 /* struct sched_attr of include/uapi/linux/sched/types.h, as of Linux 3.14; glibc 2.36 has none. */
@@ -51,13 +49,6 @@ bool priority_wants_realtime(void)
     return getrlimit(RLIMIT_RTPRIO, &limit) == 0 && limit.rlim_cur >= LOWEST;
 }
 
-static int64_t worked_ns(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-    return (int64_t)time.tv_sec * NANOSECONDS + time.tv_nsec;
-}
-
 void priority_take(struct priority *priority, bool wants_realtime)
 {
     struct attributes now;
@@ -79,20 +70,14 @@ void priority_take(struct priority *priority, bool wants_realtime)
     if (wants_realtime && set_realtime()) {
         priority->reviewed = priority->realtime = true;
         priority->granted = RELAY_SCHEDULING_REALTIME;
-        priority->worked_ns = worked_ns();
-        priority->looked_ns = relay_now_ns();
     }
 }
 
-void priority_review(struct priority *priority, int64_t now_ns)
+void priority_review(struct priority *priority, int64_t percent)
 {
-    if (!priority->reviewed || now_ns - priority->looked_ns < REVIEW_NS) {
+    if (!priority->reviewed) {
         return;
     }
-    int64_t worked = worked_ns();
-    int64_t percent = (worked - priority->worked_ns) * 100 / (now_ns - priority->looked_ns);
-    priority->looked_ns = now_ns;
-    priority->worked_ns = worked;
     if (priority->realtime && percent > BUSY_PERCENT) {
         priority->realtime = !set_ordinary(priority->nice, priority->slice_ns);
     } else if (!priority->realtime && percent < IDLE_PERCENT) {

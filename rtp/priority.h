@@ -9,11 +9,9 @@
 /* A thread's own. */
 struct priority {
     enum relay_scheduling granted;
-    bool reviewed;     /* real time is ours to take and give back */
-    bool realtime;     /* now: a busy thread goes without it for a while */
-    int64_t looked_ns; /* when the thread's own time was looked at */
-    int64_t worked_ns; /* what it was then */
-    int32_t nice;      /* of before */
+    bool reviewed; /* real time is ours to take and give back */
+    bool realtime; /* now: a busy thread goes without it for a while */
+    int32_t nice;  /* of before */
     uint64_t slice_ns;
 };
 
@@ -25,8 +23,9 @@ bool priority_wants_realtime(void);
  * has another policy than SCHED_OTHER already keeps it. */
 void priority_take(struct priority *priority, bool wants_realtime);
 
-/* Once a turn: takes real time from a thread that works most of the time, whose turns would keep
- * everybody else from this processor, and gives it back when the thread is idle enough. */
-void priority_review(struct priority *priority, int64_t now_ns);
+/* With the percentage of its time that the thread works: takes real time from one that works most
+ * of it, whose turns would keep everybody else from this processor, and gives it back when the
+ * thread is idle enough. */
+void priority_review(struct priority *priority, int64_t percent);
 
 #endif

@@ -26,6 +26,7 @@ static void *run(void *argument)
 {
     struct worker *worker = argument;
     priority_take(&worker->priority, priority_wants_realtime());
+    pace_begin(&worker->pace);
     sem_post(&worker->relay->running);
     worker->relay->io->run(worker);
     return NULL;

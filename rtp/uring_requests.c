@@ -25,7 +25,7 @@ void side_fill(struct uring_side *side)
 
 void side_enter(struct uring_side *side, uint32_t wait_for)
 {
-    uring_enter(&side->uring, wait_for, MIN_WAIT_US);
+    uring_enter(&side->uring, wait_for, side->min_wait_us);
     if (uring_unsent(&side->uring) == 0) {
         for (uint32_t k = 0; k < side->used_count; k++) {
             give_buffer(side, side->used[k]);

@@ -12,7 +12,6 @@ enum {
     BUFFERS = 256, /* datagrams that may be in our hands; the others wait in their sockets */
     TURN = 128,    /* completions handled before what they forward is sent */
     BATCH = 32,    /* completions that end the wait early */
-    MIN_WAIT_US = 400,
     GROUP = 0,
     ALIGNMENT = CACHE_LINE,
 };
@@ -45,6 +44,7 @@ struct uring_side {
     uint16_t used[BUFFERS];          /* to be free once what was filled in is submitted */
     uint32_t used_count;
     uint16_t free_tail;
+    uint32_t min_wait_us; /* for a batch; never 0, which would be to wait for it without end */
     struct uring uring;
     struct msghdr shape;     /* how the kernel lays out a buffer */
     uint64_t receiving;      /* armed requests */
