@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from recproxy.eventlog import EventLog, LogConfig, LogLevel
+from recproxy.eventlog import EventLog, LogConfig
+from recproxy.logevents import LogLevel
 from recproxy.syslog import SyslogChannel, SyslogMessage, SyslogTarget
 
 __all__ = ["Forwarder", "forwarded"]

@@ -21,7 +21,7 @@ from recorded import Take, make_shelf, record
 from recproxy import errors
 from recproxy.cli.entry import program
 from recproxy.config import Config, parse_duration
-from recproxy.eventlog import EVENTS
+from recproxy.logevents import EVENTS
 from recproxy.policy import PolicyFile
 
 ROOT = Path(__file__).resolve().parents[1]

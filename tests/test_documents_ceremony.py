@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from recorded import Shelf, Take, make_shelf, record
 
-from recproxy.eventlog import EVENTS
+from recproxy.logevents import EVENTS
 
 ROOT = Path(__file__).resolve().parents[1]
 if not (ROOT / "docs").exists():

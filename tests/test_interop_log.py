@@ -19,7 +19,7 @@ from processes import Process
 from rig import CALLER_NUMBER, NUMBER, Call, Rig
 from rtp_peer import packet
 
-from recproxy.eventlog import EVENTS
+from recproxy.logevents import EVENTS
 
 pytestmark = pytest.mark.interop
 

@@ -13,7 +13,8 @@ from recproxy import config
 from recproxy.config import Config, Latch, PortRange, SipTarget, Transport
 from recproxy.config.storing import NodeName
 from recproxy.errors import ConfigError
-from recproxy.eventlog import LogFormat, LogLevel
+from recproxy.eventlog import LogFormat
+from recproxy.logevents import LogLevel
 from storage.tags import Direction
 
 ROOT = Path(__file__).parent.parent

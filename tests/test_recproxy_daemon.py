@@ -32,7 +32,8 @@ from recproxy.call import Driver
 from recproxy.clock import ClockWatch, SystemClock
 from recproxy.config import Config, load
 from recproxy.errors import AlreadyRunning, ConfigError, StartError
-from recproxy.eventlog import EventLog, LogConfig, LogLevel
+from recproxy.eventlog import EventLog, LogConfig
+from recproxy.logevents import LogLevel
 from recproxy.media import Media, TrunkMedia
 from recproxy.policy import Policy, load_policy
 from recproxy.sdnotify import ServiceManager

@@ -17,19 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import recproxy
-from recproxy import eventlog
-from recproxy.eventlog import (
-    EVENTS,
-    KEYS,
-    EventLog,
-    Kind,
-    LogConfig,
-    LogFormat,
-    LogLevel,
-    UndeclaredEvent,
-    mask_number,
-    mask_numbers,
-)
+from recproxy.eventlog import EventLog, LogConfig, LogFormat, UndeclaredEvent
+from recproxy.logevents import EVENTS, KEYS, Kind, LogLevel
+from recproxy.masking import mask_number, mask_numbers
 
 ROOT = Path(__file__).parent.parent
 AT = datetime(2026, 3, 1, 13, 30, 15, 123456, tzinfo=timezone(timedelta(hours=1)))
@@ -95,14 +85,14 @@ def test_empty_texts_are_left_out_but_zero_is_not() -> None:
 @pytest.mark.parametrize(
     ("event", "fields", "message"),
     [
-        ("call.began", {}, "call.began: event is not declared; see recproxy.eventlog"),
-        ("call.ended", {"from_uri": "a"}, "call.ended from_uri: key is not declared for this event; see recproxy.eventlog"),
-        ("call.ended", {"pid": 1}, "call.ended pid: key is not declared for this event; see recproxy.eventlog"),
-        ("call.ended", {"code": "200"}, "call.ended code: str is not count; see recproxy.eventlog"),
-        ("call.ended", {"code": True}, "call.ended code: bool is not count; see recproxy.eventlog"),
-        ("call.ended", {"code": 1.5}, "call.ended code: float is not count; see recproxy.eventlog"),
-        ("call.ended", {"talk_s": "1"}, "call.ended talk_s: str is not number; see recproxy.eventlog"),
-        ("call.ended", {"purpose": 1}, "call.ended purpose: int is not word; see recproxy.eventlog"),
+        ("call.began", {}, "call.began: event is not declared; see recproxy.logevents"),
+        ("call.ended", {"from_uri": "a"}, "call.ended from_uri: key is not declared for this event; see recproxy.logevents"),
+        ("call.ended", {"pid": 1}, "call.ended pid: key is not declared for this event; see recproxy.logevents"),
+        ("call.ended", {"code": "200"}, "call.ended code: str is not count; see recproxy.logevents"),
+        ("call.ended", {"code": True}, "call.ended code: bool is not count; see recproxy.logevents"),
+        ("call.ended", {"code": 1.5}, "call.ended code: float is not count; see recproxy.logevents"),
+        ("call.ended", {"talk_s": "1"}, "call.ended talk_s: str is not number; see recproxy.logevents"),
+        ("call.ended", {"purpose": 1}, "call.ended purpose: int is not word; see recproxy.logevents"),
     ],
 )  # fmt: skip
 def test_what_is_not_declared_raises_in_tests_and_is_counted_in_production(
@@ -345,7 +335,7 @@ def test_events_are_named_noun_and_participle_and_declare_known_keys(name: str) 
 def test_every_event_is_written_somewhere() -> None:
     """What an operator is told to look for has to come."""
     package = Path(recproxy.__file__).parent
-    sources = [path for path in package.rglob("*.py") if path.name not in {"eventlog.py", "metrics.py"}]
+    sources = [path for path in package.rglob("*.py") if path.name not in {"logevents.py", "metrics.py"}]
     written = set(re.findall(r'"([a-z]+\.[a-z_]+)"', "\n".join(map(Path.read_text, sources))))
     assert set(EVENTS) <= written
 
@@ -380,4 +370,3 @@ def test_what_recproxy_says_is_declared(where: str, call: ast.Call) -> None:
 
 def test_the_levels_are_in_order() -> None:
     assert list(LogLevel) == [LogLevel.DEBUG, LogLevel.INFO, LogLevel.WARNING, LogLevel.ERROR]
-    assert eventlog.EVENTS is EVENTS

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from recproxy.eventlog import EventLog, LogConfig, LogLevel
+from recproxy.eventlog import EventLog, LogConfig
 from recproxy.forwarding import Forwarder, forwarded
+from recproxy.logevents import LogLevel
 from recproxy.syslog import parse_target
 
 AT = datetime(2026, 12, 1, 9, 30, tzinfo=UTC)

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from recproxy.eventlog import EVENTS
+from recproxy.logevents import EVENTS
 from recproxy.metrics import _FAULTS, _PACKETS, KeptFigures, Metrics, StoreFigures
 
 ETC = Path(__file__).resolve().parents[1] / "etc"

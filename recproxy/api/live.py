@@ -14,7 +14,7 @@ from typing import Final
 
 from recproxy.call.commands import Note
 from recproxy.call.events import Event, ForkInvited, InviteReceived
-from recproxy.eventlog import mask_number
+from recproxy.masking import mask_number
 
 __all__ = ["LiveCall", "LiveCalls", "LiveRecording"]
 

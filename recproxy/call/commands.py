@@ -448,7 +448,7 @@ MediaCommand: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One line for the event log; names and keys are declared in ``recproxy.eventlog``."""
+    """One line for the event log; names and keys are declared in ``recproxy.logevents``."""
 
     event: str
     fields: tuple[tuple[str, str | int | float | bool], ...] = ()

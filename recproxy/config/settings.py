@@ -18,7 +18,8 @@ from recproxy.config.header_names import HeaderName
 from recproxy.config.http import ApiConfig, ApiListen
 from recproxy.config.numbers import NumberParty, NumberRule, NumbersConfig
 from recproxy.config.storing import ClockNeed, NodeName, StorageConfig
-from recproxy.eventlog import LogConfig, LogFormat, LogLevel
+from recproxy.eventlog import LogConfig, LogFormat
+from recproxy.logevents import LogLevel
 from recproxy.syslog import SyslogTarget
 from storage.tags import Direction
 

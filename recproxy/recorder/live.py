@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from recproxy.call.events import Codec, LegName
-from recproxy.eventlog import CHANNEL_COUNTS
+from recproxy.logevents import CHANNEL_COUNTS
 from recproxy.recorder.jobs import Part, Pause, Resume, Seal
 from rtp import CodecSpec, Run, Side, SortedBatch, Timeline, TimelineFacts
 from storage import AudioFormat, ChannelFacts, RecordingId, RecordingWriter, SealFacts
