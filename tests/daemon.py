@@ -234,6 +234,11 @@ class Daemon(Closing):
         now = [] if self._process is None else [*self._process.lines, *self._process.errors]
         return "\n".join([*self.logs, *now])
 
+    def audited(self) -> list[dict[str, Any]]:
+        """Lines of the audit chain; one that is being written is not there yet."""
+        written, _, _ = (self.data / "audit" / "chain.jsonl").read_text().rpartition("\n")
+        return [json.loads(line) for line in written.splitlines()]
+
     # ---- the command line ------------------------------------------------
     def cli(
         self, *arguments: str, check: bool = True, within_s: float = 120.0

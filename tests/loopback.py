@@ -7,6 +7,7 @@ address, and every port number is free in each.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import socket
@@ -73,3 +74,17 @@ class Lease(Closing):
     def close(self) -> None:
         """Give the /24 back."""
         self._holder.close()
+
+
+def free_port() -> int:
+    """A port of ::1, of which there is but one, that is free for UDP and TCP."""
+    while True:
+        with (
+            socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as stream,
+            socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as datagrams,
+        ):
+            stream.bind(("::1", 0))
+            port: int = stream.getsockname()[1]
+            with contextlib.suppress(OSError):
+                datagrams.bind(("::1", port))
+                return port

@@ -102,13 +102,18 @@ class Resident(Closing):
         """Number of lines said so far."""
         return len(self.process.lines)
 
-    def wait_said(self, words: str, *, start: int = 0, within_s: float = 30.0) -> str:
-        """Wait for a line with these words, from line ``start`` on.
+    def wait_said(self, *words: str, start: int = 0, within_s: float = 30.0) -> str:
+        """Wait for a line with all these words, from line ``start`` on.
 
         Raises:
             ProcessError: It did not come.
         """
-        index = self.process.wait_line(lambda line: words in line, what=words, start=start, within_s=within_s)
+        index = self.process.wait_line(
+            lambda line: all(word in line for word in words),
+            what=" … ".join(words),
+            start=start,
+            within_s=within_s,
+        )
         return self.process.lines[index]
 
     def close(self) -> None:

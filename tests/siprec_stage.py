@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import operator
 from collections.abc import Callable
 from functools import partial
@@ -98,8 +97,7 @@ def speak(
 
 def audit(rig: Rig) -> list[dict[str, Any]]:
     """Lines of the audit chain."""
-    lines = (rig.daemon.data / "audit" / "chain.jsonl").read_text().splitlines()
-    return [json.loads(line) for line in lines]
+    return rig.daemon.audited()
 
 
 def said_for(call: Call, frames: int) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 import pytest
 import sdp_bodies
 from daemon import Settings
+from loopback import free_port
 from rig import Rig, announcement_heard, compare
 from softphone import Softphone
 
 pytestmark = pytest.mark.interop
-SIP_PORT = 5360 + os.getpid() % 1000  # there is one ::1 for all that run at once
 
 
 @pytest.mark.parametrize("from_ipv6", [False, True])
@@ -20,12 +19,13 @@ def test_a_call_between_ipv4_and_ipv6_is_announced_and_recorded(
     make_rig: Callable[..., Rig], from_ipv6: bool
 ) -> None:
     with Softphone("::1", 0) as phone:
-        listen = {"transport": "udp", "address": "::1", "port": SIP_PORT}
+        here = ("::1", free_port())
+        listen = {"transport": "udp", "address": here[0], "port": here[1]}
         rig = make_rig(Settings(callee=("::1", phone.port), listen=(listen,), media=("::1",)))
         rig.callee.close()
         if from_ipv6:
             rig.callee, rig.caller = rig.caller, phone
-            rig.daemon.sip = ("::1", SIP_PORT)
+            rig.daemon.sip = here
         else:
             rig.callee = phone
         rig.daemon.start()

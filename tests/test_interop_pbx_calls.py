@@ -178,8 +178,6 @@ def test_an_invite_without_offer_is_answered_by_asterisk_and_recorded(pbx: Stage
 
 
 def test_asterisk_finds_recproxy_reachable_and_recproxy_asterisk(pbx: Stage) -> None:
-    pbx.asterisk.command("pjsip qualify provider")
-    pbx.asterisk.wait_said("is now Reachable")
     assert "Avail" in pbx.asterisk.command("pjsip show contacts")
     asked = "OPTIONS sip:127."
     pbx.asterisk.wait_said(asked)  # the keep-alive of recproxy

@@ -108,7 +108,7 @@ def _latch_by_address(document: dict[str, Any]) -> None:
 
 
 def test_asterisk_transfers_a_call_away_blindly(pbx: Stage) -> None:
-    start = pbx.rig.daemon.mark
+    start, mark = pbx.rig.daemon.mark, pbx.asterisk.mark
     call = pbx.call_in("away+31205556677")
     opened = pbx.recorded(start)
     refer = pbx.provider.next_request("REFER")
@@ -120,7 +120,7 @@ def test_asterisk_transfers_a_call_away_blindly(pbx: Stage) -> None:
         headers=(("Event", "refer"), ("Subscription-State", "terminated;reason=noresource")),
     )
     assert told.code == 200
-    pbx.asterisk.wait_said("transfer was SUCCESS")
+    pbx.asterisk.wait_said("transfer was SUCCESS", start=mark)
     call.dialog.bye()
     pbx.sealed(opened)
 

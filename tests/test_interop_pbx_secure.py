@@ -9,6 +9,7 @@ import pytest
 import sdp_bodies
 from certificates import Authority
 from listening import find_runs
+from loopback import free_port
 from pbx_stage import Stage, stage
 from rig import CALLER_NUMBER
 from sip_message import inner_uri, parameter
@@ -61,16 +62,18 @@ def test_asterisk_by_tls_and_srtp_is_recorded(tmp_path: Path, prompts: Path) -> 
 
 
 def test_asterisk_by_ipv6_is_recorded(tmp_path: Path, prompts: Path) -> None:
+    ours, its = free_port(), free_port()
+
     def six(document: dict[str, Any]) -> None:
-        document["sip"]["listen"].append({"transport": "udp", "address": "::1", "port": 5082})
+        document["sip"]["listen"].append({"transport": "udp", "address": "::1", "port": ours})
         document["media"]["address"] = [document["media"]["address"], "::1"]
-        document["trunks"]["asterisk"] |= {"peers": ["::1"], "targets": "sip:[::1]:5083;transport=udp"}
+        document["trunks"]["asterisk"] |= {"peers": ["::1"], "targets": f"sip:[::1]:{its};transport=udp"}
 
     def pjsip(text: str) -> str:
         trunk = text.replace("transport=udp\ncontext=from-provider", "transport=six\ncontext=from-provider")
-        trunk = trunk.replace("contact=sip:192.0.2.1:5060", "contact=sip:[::1]:5082")
+        trunk = trunk.replace("contact=sip:192.0.2.1:5060", f"contact=sip:[::1]:{ours}")
         trunk = trunk.replace("match=192.0.2.1\n", "match=::1\n")
-        return trunk + "\n[six]\ntype=transport\nprotocol=udp\nbind=[::1]:5083\n"
+        return trunk + f"\n[six]\ntype=transport\nprotocol=udp\nbind=[::1]:{its}\n"
 
     with stage(tmp_path, prompts, change=six, pjsip=pjsip) as pbx:
         _both_ways(pbx)

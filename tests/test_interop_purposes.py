@@ -83,8 +83,7 @@ def opens(rig: Rig, recording: str, purpose: str) -> bool:
 
 def chain(rig: Rig, *events: str) -> list[tuple[str, str]]:
     """Events of the audit chain and their purposes."""
-    lines = (rig.daemon.data / "audit" / "chain.jsonl").read_text().splitlines()
-    found = [json.loads(line) for line in lines]
+    found = rig.daemon.audited()
     return [(line["event"], line.get("purpose", "")) for line in found if line.get("event") in events]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from certificates import Authority
 from daemon import Purpose, Settings
 from digest_client import authorization
 from listening import find_runs, read_wave, unmistakable
+from loopback import free_port
 from parties import eventually
 from rig import Rig, compare
 from rtp_peer import FRAME_SAMPLES, Talk, packet
@@ -27,7 +27,6 @@ from softphone import Softphone
 pytestmark = pytest.mark.interop
 
 TLS_PORT = 5061
-IPV6_PORT = 5360 + os.getpid() % 1000  # there is one ::1 for all that run at once
 AT_ONCE = 50
 
 
@@ -138,7 +137,8 @@ def _forks(rig: Rig, client: TlsClient) -> None:
 
 
 def test_a_fork_over_ipv6_has_to_know_the_password(make_rig: Callable[..., Rig]) -> None:
-    listen = {"transport": "udp", "address": "::1", "port": IPV6_PORT}
+    here = ("::1", free_port())
+    listen = {"transport": "udp", "address": here[0], "port": here[1]}
     settings = Settings(purposes={"training": Purpose(more=ASSERTED)}, listen=(listen,), media=("::1",))
     with Softphone("::1", 0) as phone:
         rig = make_rig(settings)
@@ -159,7 +159,7 @@ def test_a_fork_over_ipv6_has_to_know_the_password(make_rig: Callable[..., Rig])
         rig.daemon.start()
         left, right = rig.peer("::1"), rig.peer("::1")
         sdp = offer("::1", (left.port, right.port)).replace(b"IN IP4", b"IN IP6")
-        to, document_sent = ("::1", IPV6_PORT), metadata(CALLER, CALLEE)
+        to, document_sent = here, metadata(CALLER, CALLEE)
         asked = fork(phone, to, sdp, document_sent, TOLD)
         challenge = asked.wait_response(300)
         assert challenge.code == 407

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from certificates import Authority, Issued
-from loopback import Lease
+from loopback import Lease, free_port
 from name_server import NameServer
 from sdp_bodies import AMR_WB, OPUS, audio
 from sip_bench import Bench, Dialog, Wire, bench
@@ -351,20 +349,6 @@ def test_each_socket_tells_its_own_address(transport: str) -> None:
 # ---- IPv6
 
 
-def _free_port() -> int:
-    """A port of ::1, of which there is but one, that is free for UDP and TCP."""
-    while True:
-        with (
-            socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as stream,
-            socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as datagrams,
-        ):
-            stream.bind(("::1", 0))
-            port: int = stream.getsockname()[1]
-            with contextlib.suppress(OSError):
-                datagrams.bind(("::1", port))
-                return port
-
-
 def _dual(transport: str, side: str, port: int, peer: int) -> Callable[[SipSettings], SipSettings]:
     """One of the neighbours is at ``peer`` of ::1, where the endpoint is at ``port``."""
 
@@ -384,7 +368,7 @@ def _dual(transport: str, side: str, port: int, peer: int) -> Callable[[SipSetti
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 @pytest.mark.parametrize("side", ["caller", "callee"])
 def test_a_call_between_ipv6_and_ipv4(transport: str, side: str) -> None:
-    port, peer = _free_port(), _free_port()
+    port, peer = free_port(), free_port()
     with bench(configure=_dual(transport, side, port, peer)) as stage:
         here, proxy = "::1", ("::1", port)
         six = (
