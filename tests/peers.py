@@ -92,7 +92,8 @@ class Sipp(Closing):
         }
         text = (SCENARIOS / f"{scenario}.xml").read_text()
         written.write_text(Template(text).safe_substitute(values))
-        argv = ["sipp", f"{remote[0]}:{remote[1]}", "-sf", str(written), "-m", "1", "-nostdin"]
+        host = f"[{remote[0]}]" if ":" in remote[0] else remote[0]
+        argv = ["sipp", f"{host}:{remote[1]}", "-sf", str(written), "-m", "1", "-nostdin"]
         argv += ["-i", at, "-p", str(port), "-t", _TRANSPORT[transport], "-mi", at]
         # sipp binds its media port whether it speaks or not: not the one that somebody else holds.
         argv += ["-mp", str(media_port if speech else _IDLE_PORT)]
@@ -136,13 +137,13 @@ class Sipp(Closing):
 
 _BARESIP = """\
 poll_method epoll
-sip_listen $address:$port
+sip_listen $host:$port
 sip_cafile
 call_local_timeout 60
 call_max_calls 4
-audio_player aufile,$heard
+audio_player aubridge,heard
 audio_source aufile,$speech
-audio_alert aufile,$heard
+audio_alert aubridge,heard
 ausrc_srate 8000
 auplay_srate 8000
 ausrc_channels 1
@@ -154,6 +155,8 @@ net_interface $address
 module_path $modules
 module g711.so
 module aufile.so
+module sndfile.so
+snd_path $directory
 module uuid.so
 module account.so
 module menu.so
@@ -164,7 +167,7 @@ class Baresip(Closing):
     """A baresip process that answers (or places) a call with a WAV as its microphone.
 
     It sends RTP from a wildcard socket, so on loopback its packets come from
-    127.0.0.1 whatever address its SDP names. It therefore lives there, on a free port.
+    127.0.0.1 whatever address its SDP names. It therefore lives there (or at ::1), on a free port.
 
     With a ``certificate`` (and its key, in one PEM file) it listens for TLS as well, on the
     next port, and speaks SRTP only.
@@ -172,27 +175,38 @@ class Baresip(Closing):
     Attributes:
         address: Where it listens.
         port: On which port.
+        directory: Of what it reads and writes.
     """
 
-    address = "127.0.0.1"
+    address: str = "127.0.0.1"
 
     def __init__(
-        self, *, directory: Path, speech: Path, dial: str = "", certificate: Path | None = None
+        self,
+        *,
+        directory: Path,
+        speech: Path,
+        dial: str = "",
+        certificate: Path | None = None,
+        address: str = address,
     ) -> None:
         modules = _baresip_modules()
         directory.mkdir(parents=True, exist_ok=True)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        self.address = address
+        self.directory: Path = directory
+        family, host = (socket.AF_INET6, f"[{address}]") if ":" in address else (socket.AF_INET, address)
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.bind((self.address, 0))
             self.port: int = probe.getsockname()[1]
         values = {
             "address": self.address,
+            "host": host,
             "port": self.port,
-            "heard": directory / "heard.wav",
+            "directory": directory,
             "speech": speech,
             "modules": modules,
         }
         written = Template(_BARESIP).substitute(values)
-        account = f"<sip:baresip@{self.address}>;regint=0;answermode=auto;audio_codecs=pcmu;ptime=20"
+        account = f"<sip:baresip@{host}>;regint=0;answermode=auto;audio_codecs=pcmu;ptime=20"
         if certificate is not None:
             # An account names its media encryption, which must be known by then.
             written = written.replace("module account.so", "module srtp.so\nmodule account.so")
@@ -200,7 +214,7 @@ class Baresip(Closing):
             account += ";mediaenc=srtp-mand"
         (directory / "config").write_text(written)
         (directory / "accounts").write_text(f"{account}\n")
-        argv = ["baresip", "-f", str(directory), "-v"]
+        argv = ["baresip", "-f", str(directory), "-v", *(["-6"] if ":" in address else [])]
         if dial:
             argv += ["-e", f"/dial {dial}"]
         self._process = Process(argv, name="baresip", directory=directory)
@@ -220,6 +234,12 @@ class Baresip(Closing):
             ProcessError: It did not come.
         """
         self._process.wait_line(lambda line: words in line, what=words)
+
+    @property
+    def heard(self) -> Path:
+        """WAV of what it was told in its only call; whole once it is closed."""
+        (written,) = self.directory.glob("dump-*-dec.wav")
+        return written
 
     def close(self) -> None:
         """End it."""
