@@ -155,15 +155,28 @@ def test_a_reload_forgives_nothing_that_stays_the_same() -> None:
 # -------------------------------------------------------------------- load
 def test_a_loop_that_never_rests_takes_no_new_calls_until_it_has_caught_up() -> None:
     load = Load()
-    assert not load.turned(10.0, rested=False)
-    assert not load.turned(10.0 + BUSY_S - 0.01, rested=False)
-    assert load.turned(10.0 + BUSY_S, rested=False)
+    turns = [10.0 + number / 100 for number in range(round(BUSY_S * 100))]  # of 10 ms each
+    assert not any(load.turned(at, rested=False) for at in turns)
+    assert load.turned(10.01 + BUSY_S, rested=False)
     assert (load.refusing, load.times) == (True, 1)
     assert not load.turned(11.0, rested=False)
     assert load.turned(11.1, rested=True)
     assert not load.refusing
     assert not load.turned(99.0, rested=False), "a pause is no load"
     assert not load.turned(99.0 + BUSY_S / 2, rested=False)
+
+
+def test_one_long_turn_is_no_overload_but_several_in_a_row_are() -> None:
+    load = Load()
+    assert not load.turned(10.0, rested=False)
+    assert not load.turned(12.0, rested=False), "the recorder, or the host, held it up once"
+    assert not load.turned(12.05, rested=False), "it catches up"
+    assert not load.turned(12.06, rested=True)
+    assert not load.turned(20.0, rested=False)
+    assert not load.turned(22.0, rested=False)
+    assert not load.turned(24.0, rested=False)
+    assert load.turned(26.1, rested=False), "each of them"
+    assert load.times == 1
 
 
 # -------------------------------------------------------------- the endpoint
