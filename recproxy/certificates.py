@@ -1,4 +1,4 @@
-"""Certificates: those of SIP by TLS, read and checked before PJSIP has them, and when any of ours expires."""
+"""Certificates of SIP and of the API: read once, checked before they are used; when any expires."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cryptography import x509
 from recproxy.config import Config, TlsConfig
 from recproxy.errors import ConfigError
 
-__all__ = ["SOON", "ExpiryWatch", "TlsTexts", "expiries", "read_tls"]
+__all__ = ["SOON", "ExpiryWatch", "KeyPair", "TlsTexts", "expiries", "read_pair", "read_tls"]
 
 SOON: Final = timedelta(days=30)
 """A certificate that expires within that is to be renewed."""
@@ -26,6 +26,23 @@ _OTHERS: Final = 0o077
 _CREDENTIAL: Final = 0o440  # of a key that systemd hands over: read by an ACL, the group is root's
 _ENCRYPTED: Final = b"ENCRYPTED"  # in the first line of PKCS #8, in a header of older forms
 _BYTES_MAX: Final = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPair:
+    """A certificate with what leads from it to its root, and its key, PEM; they belong together."""
+
+    certificate: bytes = field(repr=False)
+    key: bytes = field(repr=False)
+
+    def load(self, context: ssl.SSLContext) -> None:
+        """Have a context show it.
+
+        Raises:
+            ssl.SSLError: It is none.
+        """
+        with _file(self.certificate) as certificate, _file(self.key) as key:
+            context.load_cert_chain(certificate, key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,28 +65,48 @@ def read_tls(where: str, tls: TlsConfig) -> TlsTexts:
         ConfigError: A file cannot be read or holds something else, the key is not that of the
             certificate, is encrypted, or can be read by others.
     """
-    certificate, _ = _read(f"{where}.certificate", tls.certificate)
-    key, mode = _read(f"{where}.key", tls.key)
+    pair = read_pair(where, tls.certificate, tls.key)
     ca, _ = _read(f"{where}.ca", tls.ca)
-    if mode & _OTHERS and mode != _CREDENTIAL:
-        raise ConfigError(f"{where}.key: {tls.key}: mode {mode:04o} lets others read it; chmod 600 {tls.key}")
-    if _ENCRYPTED in key:
-        raise ConfigError(
-            f"{where}.key: {tls.key}: is encrypted, and nobody is there to ask; take its password off:"
-            " openssl pkey -in OLD -out NEW"
-        )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        with _file(certificate) as certificate_path, _file(key) as key_path:
-            context.load_cert_chain(certificate_path, key_path)
-    except ssl.SSLError as err:
-        raise ConfigError(f"{where}: {_why(err, tls)}") from err
     try:
         with _file(ca) as path:
             context.load_verify_locations(path)
     except ssl.SSLError as err:
         raise ConfigError(f"{where}.ca: {tls.ca}: holds no certificate in PEM form") from err
-    return TlsTexts(certificate, key, ca)
+    return TlsTexts(pair.certificate, pair.key, ca)
+
+
+def read_pair(
+    where: str, certificate: Path, key: Path, *, prefix: str = "", others: int = _OTHERS
+) -> KeyPair:
+    """Read a certificate and its key, and try them as the TLS library of this machine takes them.
+
+    Args:
+        where: Key of the socket's section in the configuration, for messages.
+        certificate: PEM file.
+        key: PEM file, not encrypted.
+        prefix: Stands before ``certificate`` and ``key`` in the names of the configuration.
+        others: Bits of its mode that the key may not have; a credential of systemd's is right.
+
+    Raises:
+        ConfigError: A file cannot be read or holds something else, the key is not that of the
+            certificate, is encrypted, or can be read by others.
+    """
+    shown, _ = _read(f"{where}.{prefix}certificate", certificate)
+    secret, mode = _read(f"{where}.{prefix}key", key)
+    if mode & others and mode != _CREDENTIAL:
+        raise ConfigError(f"{where}.{prefix}key: {key}: mode {mode:04o} lets others read it; chmod 600 {key}")
+    if _ENCRYPTED in secret:
+        raise ConfigError(
+            f"{where}.{prefix}key: {key}: is encrypted, and nobody is there to ask; take its password off:"
+            " openssl pkey -in OLD -out NEW"
+        )
+    pair = KeyPair(shown, secret)
+    try:
+        pair.load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+    except ssl.SSLError as err:
+        raise ConfigError(f"{where}: {_why(err, certificate, key)}") from err
+    return pair
 
 
 def expiries(config: Config) -> Mapping[str, datetime]:
@@ -118,11 +155,11 @@ class ExpiryWatch:
                 self._emit("certificate.expiring", transport=place, days=(expiry - now) // _DAY)
 
 
-def _why(err: ssl.SSLError, tls: TlsConfig) -> str:
+def _why(err: ssl.SSLError, certificate: Path, key: Path) -> str:
     if err.reason == "KEY_VALUES_MISMATCH":
-        return f"{tls.key} is not the key of {tls.certificate}; name the two that belong together"
+        return f"{key} is not the key of {certificate}; name the two that belong together"
     reason = f" ({err.reason})" if err.reason else ""
-    return f"{tls.certificate}, {tls.key}: no certificate and key in PEM form{reason}"
+    return f"{certificate}, {key}: no certificate and key in PEM form{reason}"
 
 
 def _read(where: str, path: Path) -> tuple[bytes, int]:

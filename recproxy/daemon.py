@@ -1,9 +1,8 @@
 """The composition root of ``recproxy run``: builds everything, owns time and signals.
 
-The main thread is the signalling thread: it polls PJSIP, the engine's playback
-reports and the calls' queue. The recorder has its own thread, the engine its
-own, outside the interpreter; a policy is read anew beside them. Signal handlers
-only set flags.
+The main thread is the signalling thread: it polls PJSIP, the engine's playback reports and the
+calls' queue. The recorder has its own thread, the engine its own, outside the interpreter; a policy
+is read anew beside them. Signal handlers only set flags.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from recproxy import config as settings
 from recproxy.allocation import return_large_blocks
 from recproxy.call import Driver, Limits, Ports
 from recproxy.cdr import CallDetails
-from recproxy.certificates import ExpiryWatch, expiries
+from recproxy.certificates import ExpiryWatch, KeyPair, expiries
 from recproxy.clock import ClockWatch, SystemClock, is_synchronised
 from recproxy.config import Config
 from recproxy.epochkeys import EpochKeys
@@ -54,9 +53,7 @@ from recproxy.sdnotify import ServiceManager
 from recproxy.sip.endpoint import SipEndpoint, SipSettings
 from recproxy.wiring import emergency_callbacks, media_places, media_trunks, sip_settings
 from rtp import Fork, RtpError
-from storage import (
-    load_recipients,
-)
+from storage import load_recipients
 
 if TYPE_CHECKING:  # at run time it is loaded if it is configured
     from recproxy.api.service import ApiService
@@ -235,6 +232,7 @@ class _Read:
     changed: tuple[str, ...]
     policy: Policy
     prompts: PromptSet
+    api: tuple[KeyPair | None, ...]
 
 
 class _Daemon:
@@ -354,6 +352,7 @@ class _Daemon:
             config = self._reread()
             changed = settings.check_reload(self._config, config, "recproxy.yaml")
             sip = sip_settings(config)
+            pairs = () if self._api is None else self._api.read_certificates()
         except ConfigError as err:
             raise _ConfigRejectedError(*err.problems) from err
         around = surroundings(config, self._clock.utcnow())
@@ -361,7 +360,7 @@ class _Daemon:
         prompts = load_prompts(config, policy, self._log)
         # With the audio at hand once more: nothing takes over that could not be announced.
         load_policy(config.policy, heard(around, prompts))
-        return _Read(config, sip, changed, policy, prompts)
+        return _Read(config, sip, changed, policy, prompts, pairs)
 
     def _take(self, reading: Future[_Read]) -> None:
         err = reading.exception()
@@ -382,6 +381,8 @@ class _Daemon:
             self._details.use_trunks(onward(read.config))
         self._policy.replace(policy)
         if self._api is not None:
+            for place in self._api.renew(read.api):
+                self._log.emit("certificate.renewed", transport=place)
             self._api.ready()
         self._log.use_level(read.config.log.level)
         self._config = read.config

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping
+from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Any
 
@@ -286,3 +287,57 @@ def test_it_speaks_tls_and_on_a_unix_socket(
     assert path.stat().st_mode & 0o777 == 0o660
     rig.daemon.stop()
     assert not path.exists()
+
+
+def test_a_renewed_certificate_is_shown_from_a_reload_on_and_a_wrong_one_never(
+    rig: Rig, enter: Callable[[str, str], Person], tmp_path: Path
+) -> None:
+    person = enter("admin", "admin")
+    here = rig.daemon.addresses.daemon
+    authority = Authority(tmp_path)
+    issued = authority.issue(here)
+    files = {"tls_certificate": str(issued.certificate), "tls_key": str(issued.key)}
+    rig.daemon.change(api=({"address": here, "port": PORT, **files},))
+    rig.daemon.start()
+    old = HTTPSConnection(here, PORT, context=authority.client(), timeout=10)
+    assert _asked(old, person) == 200
+    shown = old.sock.getpeercert(binary_form=True)
+    assert shown == _shown(here, authority)
+
+    right = issued.key.read_bytes()
+    issued.key.write_bytes(authority.issue("127.9.9.9").key.read_bytes())
+    mark = rig.daemon.mark
+    rig.daemon.signal(signal.SIGHUP)
+    assert "is not the key of" in rig.daemon.wait("config.rejected", start=mark)["why"]
+    assert _shown(here, authority) == shown, "a wrong pair changes nothing"
+    issued.key.write_bytes(right)
+
+    authority.issue(here)  # in the place of the first
+    mark = rig.daemon.mark
+    rig.daemon.signal(signal.SIGHUP)
+    assert rig.daemon.wait("certificate.renewed", start=mark)["transport"] == f"api:{here}:{PORT}"
+    rig.daemon.wait("policy.loaded", start=mark)
+    assert _shown(here, authority) != shown
+    assert _asked(old, person) == 200, "who was connected stays so"
+    assert old.sock.getpeercert(binary_form=True) == shown
+    old.close()
+    mark = rig.daemon.mark
+    rig.daemon.signal(signal.SIGHUP)
+    rig.daemon.wait("policy.loaded", start=mark)
+    assert len(rig.daemon.said("certificate.renewed")) == 1, "nothing was renewed"
+
+
+def _asked(connection: HTTPSConnection, person: Person) -> int:
+    connection.request("GET", "/v1/me", headers={"Authorization": f"Bearer {person.secret}"})
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status
+
+
+def _shown(address: str, authority: Authority) -> bytes | None:
+    """The certificate that whoever connects now is shown; one of the authority's."""
+    with (
+        socket.create_connection((address, PORT), timeout=10) as plain,
+        authority.client().wrap_socket(plain, server_hostname=address) as secure,
+    ):
+        return secure.getpeercert(binary_form=True)

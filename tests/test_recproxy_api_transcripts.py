@@ -170,12 +170,12 @@ def test_there_is_one_and_it_is_replaced_once_it_is_shredded(api: Stage) -> None
     assert remove(api).status_code == 404
     assert api.get(path_of(MINE), use="training").status_code == 404
     assert add(api).status_code == 201
-    assert add(api, content=b"beter").status_code == 409
+    assert add(api, content=b"nog eens").status_code == 409
     assert remove(api).status_code == 204
     assert api.get(path_of(MINE), use="training").status_code == 404
     (line,) = api.chain("derived.shredded")
     assert (line["actor"], line["reason"]) == ("token:privacy", "corrected")
-    assert add(api, content=b"beter").status_code == 201
+    assert add(api, content=b"nog eens").status_code == 201
 
 
 def test_a_recording_that_is_not_sealed_or_is_restricted_gives_and_takes_none(

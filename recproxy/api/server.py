@@ -15,20 +15,21 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Self
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from recproxy.api.connection import ApiConnection, ApiLoop
+from recproxy.certificates import KeyPair, read_pair
 from recproxy.config import ApiListen
-from recproxy.errors import ConfigError
 
-__all__ = ["ApiThread", "Place", "bind", "tls_context"]
+__all__ = ["ApiThread", "Place", "RenewableTls", "bind", "read_certificate", "tls_context"]
 
 _BACKLOG: Final = 64
 _KEEP_ALIVE_S: Final = 15
 _GRACE_S: Final = 3
+_OTHERS: Final = 0o037  # a group may read the key
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,30 +44,70 @@ class Place:
 
     listen: ApiListen
     socket: socket.socket
-    tls: ssl.SSLContext | None
+    tls: RenewableTls | None
 
 
-def tls_context(listen: ApiListen) -> ssl.SSLContext | None:
-    """Load the certificate of a socket; None if it has none.
+class RenewableTls(ssl.SSLContext):
+    """Makes each connection by the certificate of that moment; those that stand keep theirs.
+
+    Every renewal is a context of its own: one that is given a second certificate of another
+    kind of key goes on showing the first to clients that prefer it.
+
+    Args:
+        pair: The certificate and its key.
+    """
+
+    def __new__(cls, _pair: KeyPair) -> Self:
+        """Make the outside of it; ``_newest`` is what connections are made by."""
+        return super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
+
+    def __init__(self, pair: KeyPair) -> None:
+        self._pair = pair
+        self._newest = _showing(pair)
+
+    def renew(self, pair: KeyPair) -> bool:
+        """Take this one from now on; any thread.
+
+        Returns:
+            Whether it is another.
+        """
+        if pair == self._pair:
+            return False
+        self._newest = _showing(pair)
+        self._pair = pair
+        return True
+
+    def wrap_bio(self, *args: Any, **options: Any) -> ssl.SSLObject:  # noqa: ANN401  -- handed on as it is
+        """Begin a connection, as the event loop does."""
+        return self._newest.wrap_bio(*args, **options)
+
+
+def _showing(pair: KeyPair) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    pair.load(context)
+    return context
+
+
+def read_certificate(listen: ApiListen) -> KeyPair | None:
+    """Read the certificate of a socket and its key; None if it has none.
 
     Raises:
         ConfigError: A file cannot be read, or the key does not fit.
     """
     if listen.tls_certificate is None or listen.tls_key is None:
         return None
-    try:
-        if listen.tls_key.stat().st_mode & 0o037:
-            raise ConfigError(f"api.listen: {listen.tls_key}: others may read it; chmod 600 {listen.tls_key}")
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(listen.tls_certificate, listen.tls_key)
-    except ssl.SSLError as err:
-        raise ConfigError(
-            f"api.listen: {listen.tls_certificate}, {listen.tls_key}: no certificate and key: {err.reason}"
-        ) from err
-    except OSError as err:
-        raise ConfigError(f"api.listen: {err.filename or listen.tls_certificate}: {err.strerror}") from err
-    return context
+    return read_pair("api.listen", listen.tls_certificate, listen.tls_key, prefix="tls_", others=_OTHERS)
+
+
+def tls_context(listen: ApiListen) -> RenewableTls | None:
+    """Load the certificate of a socket; None if it has none.
+
+    Raises:
+        ConfigError: See ``read_certificate``.
+    """
+    pair = read_certificate(listen)
+    return None if pair is None else RenewableTls(pair)
 
 
 def bind(listen: ApiListen) -> socket.socket:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
@@ -18,10 +18,11 @@ from recproxy.api.application import application
 from recproxy.api.live import LiveCalls
 from recproxy.api.parts import ApiParts, Chain
 from recproxy.api.readiness import Readiness, Unready
-from recproxy.api.server import ApiThread, Place, bind, tls_context
+from recproxy.api.server import ApiThread, Place, bind, read_certificate, tls_context
 from recproxy.api.tokenfile import TokenFile
 from recproxy.call.commands import Note
 from recproxy.call.events import Event
+from recproxy.certificates import KeyPair
 from recproxy.config import ApiConfig
 from recproxy.metrics import KeptFigures, Metrics, StoreFigures
 from recproxy.policy import Policy
@@ -137,6 +138,29 @@ class ApiService:
         if self._thread is not None:
             self._thread.stop()
         self._chain.close()
+
+    def read_certificates(self) -> tuple[KeyPair | None, ...]:
+        """Read the certificate of each socket anew; any thread, and nothing is taken over.
+
+        Raises:
+            ConfigError: One of them cannot be used.
+        """
+        return tuple(read_certificate(listen) for listen, _ in self._contexts)
+
+    def renew(self, pairs: Sequence[KeyPair | None]) -> tuple[str, ...]:
+        """Show these certificates to whoever connects from now on; connections that stand keep theirs.
+
+        Args:
+            pairs: As ``read_certificates`` gave them.
+
+        Returns:
+            The sockets whose certificate is another one.
+        """
+        return tuple(
+            f"api:{listen.address}:{listen.port}"
+            for (listen, context), pair in zip(self._contexts, pairs, strict=True)
+            if context is not None and pair is not None and context.renew(pair)
+        )
 
     def posted(self, call: str, event: Event) -> None:
         """An event is handed to a call; any thread."""
