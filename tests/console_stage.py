@@ -64,6 +64,7 @@ def serving(made: Shelf) -> Iterator[tuple[Stage, str]]:
         purposes={
             "training": one_purpose(
                 scope__directions=["inbound"],
+                derived={"transcript": "on", "transcript_keep": "P20D", "analytics": "off"},
                 pause__payment={"keys": ["*7"], "api": True, "max": "PT3M"},
             ),
             "disputes": one_purpose(

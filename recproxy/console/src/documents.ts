@@ -93,6 +93,18 @@ export interface Pause {
   readonly why: string;
 }
 
+/** What was made from a recording, such as a transcript: none of its words. */
+export interface Derived {
+  readonly kind: string;
+  readonly state: string;
+  readonly language: string;
+  readonly form: string;
+  readonly by: string;
+  readonly added: string;
+  readonly expiry: string;
+  readonly bytes: number;
+}
+
 export interface Facts extends Summary {
   readonly legal_basis: string;
   readonly policy_sha256: string;
@@ -111,6 +123,7 @@ export interface Facts extends Summary {
   readonly playable: boolean;
   readonly tag: string;
   readonly pauses: readonly Pause[];
+  readonly derived: readonly Derived[];
 }
 
 export interface Retention {

@@ -32,13 +32,17 @@ export class Identities {
     this.#texts = [];
   }
 
-  /** Open an age file of ours, as it comes. Its end says whether all of it was there. */
+  /**
+   * Open an age file of ours, as it comes. Its end says whether all of it was there. If they do
+   * not open it they are forgotten, and others can be given.
+   */
   async *open(ciphertext: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array> {
     try {
       const reader = (await opener(this.#texts).decrypt(ciphertext)).getReader();
       for (let next = await reader.read(); !next.done; next = await reader.read()) yield next.value;
     } catch (err) {
       if (err instanceof TypeError) throw err; // the network
+      this.clear();
       const wrong = err instanceof Error && err.message.includes("no identity matched");
       throw new IdentityError(wrong ? "mismatch" : "damaged", { cause: err });
     }

@@ -66,10 +66,13 @@ export class Service {
   }
 
   /** The recording as it is stored: an age file that the server cannot open. */
-  async ciphertext(id: string, use: string): Promise<ReadableStream<Uint8Array>> {
-    const query = new URLSearchParams({ use });
-    const answer = await this.#send("GET", `/v1/recordings/${encodeURIComponent(id)}/file?${query}`);
-    return answer.body ?? new Blob().stream();
+  ciphertext(id: string, use: string): Promise<ReadableStream<Uint8Array>> {
+    return this.#sealed(id, "file", use);
+  }
+
+  /** What somebody wrote of it, likewise. */
+  transcript(id: string, use: string): Promise<ReadableStream<Uint8Array>> {
+    return this.#sealed(id, "transcript", use);
   }
 
   tag(id: string, tag: string, why: string): Promise<documents.Summary> {
@@ -110,6 +113,12 @@ export class Service {
 
   verifyAudit(): Promise<documents.AuditVerdict> {
     return this.#json("GET", "/v1/audit/verification");
+  }
+
+  async #sealed(id: string, what: "file" | "transcript", use: string): Promise<ReadableStream<Uint8Array>> {
+    const query = new URLSearchParams({ use });
+    const answer = await this.#send("GET", `/v1/recordings/${encodeURIComponent(id)}/${what}?${query}`);
+    return answer.body ?? new Blob().stream();
   }
 
   async #json<Document>(method: string, path: string, body?: unknown): Promise<Document> {

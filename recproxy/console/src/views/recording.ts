@@ -9,6 +9,7 @@ import { text, word } from "../texts";
 import { listening } from "./listening";
 import { stateOf } from "./recordings";
 import { tagging } from "./tagging";
+import { transcript } from "./transcript";
 
 const DAY_MS = 86_400_000;
 
@@ -26,6 +27,7 @@ function living(desk: Desk, row: Facts): Child[] {
     element("h1", {}, `${row.purposes.join(", ")} · ${when} `, stateOf(row.state, row.held)),
     card(text("recording.course"), course(courseText(row), courseSpans(row)), ...courseNotes(row)),
     listening(desk, row),
+    transcript(desk, row),
     tags === null ? null : card(text("tag.title"), tags),
     element(
       "div",
