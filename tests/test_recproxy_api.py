@@ -20,7 +20,7 @@ from recproxy.api.access import ROLES, Failures
 from recproxy.api.application import openapi
 from recproxy.api.readiness import Unready
 from recproxy.api.tokens import Role
-from storage import read_events
+from storage import Catalogue, read_events
 
 SEALED, INDEXED, OVERDUE, OPEN, GONE = (
     Take(1),
@@ -159,6 +159,13 @@ def test_a_number_finds_its_recordings_and_is_told_to_nobody(api: Stage) -> None
     ]
     assert "612345678" not in json.dumps([dict(line) for line in read_events(api.files)])
     assert api.client.get("/v1/recordings/search", headers=api_stage.headers("privacy")).status_code == 422
+
+
+def test_a_search_names_the_nodes_that_it_did_not_search(api: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Catalogue, "elsewhere", lambda _self: {"node-b": 3})
+    assert api.post("/v1/recordings/search", {"number": CALLER}).json()["not_searched"] == ["node-b"]
+    assert api.get("/v1/recordings").json()["not_searched"] == [], "a list is of all nodes"
+    assert [line["not_searched"] for line in api.chain("number.searched")] == [1]
 
 
 def test_without_an_index_no_number_is_looked_up(shelf: Shelf) -> None:

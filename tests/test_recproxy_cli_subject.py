@@ -17,7 +17,7 @@ import pytest
 from command_line import Done, recproxy
 from recorded import CALLEE, CALLER, Shelf, Take, make_shelf, record
 
-from storage import LegalBasis, OsFiles, load_verify_key, read_events
+from storage import Catalogue, LegalBasis, OsFiles, load_verify_key, read_events
 from storage.age import PassphraseIdentity, decrypt
 
 OTHER = "+31201112233"
@@ -77,6 +77,33 @@ def test_a_number_finds_all_and_only_its_own_calls(shelf: Shelf) -> None:
     assert opened(shelf, "access", "+31612345679")["recordings"] == []
     national = opened(shelf, "access", "0031 6 1234-5678")
     assert len(national["recordings"]) == 4
+
+
+def test_a_node_that_was_not_searched_is_named_before_anybody_is_answered(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = opened(shelf, "access")
+    assert (alone["searched"], alone["not_searched"]) == ("rig", [])
+    monkeypatch.setattr(Catalogue, "elsewhere", lambda _self: {"node-b": 3, "node-c": 1})
+    case = opened(shelf, "access")
+    assert [one["node"] for one in case["not_searched"]] == ["node-b", "node-c"]
+    keys = ("-i", shelf.identity)
+    said = [
+        subject(shelf, "open", "--kind", "access", stdin=f"{CALLER}\n"),
+        subject(shelf, "find", case["id"], *keys),
+        subject(shelf, "export", case["id"], *keys, "-o", shelf.root / "answer.age"),
+    ]
+    for done in said:
+        assert done.code == 0, done.err
+        assert "node node-b was not searched, and has 3 recordings" in done.out + done.err
+    again = json.loads(subject(shelf, "find", case["id"], *keys, "--json").out)
+    assert again["not_searched"] == case["not_searched"]
+    searches = [
+        line["not_searched"]
+        for line in read_events(OsFiles(shelf.data))
+        if line["event"] in {"dsr.opened", "dsr.searched"}
+    ]
+    assert searches == [0, 2, 2, 2, 2]
 
 
 @pytest.mark.parametrize("text", ["", "\n", "99", "anna", "+31abc", "0612345678"])

@@ -223,10 +223,23 @@ def test_what_another_node_has_the_key_of_is_neither_opened_nor_shredded_here(
         Shredder(b.files, b.catalogue, b.audit).shred(recording, EXPIRY, NOW + 31 * DAY)
 
 
+def test_a_node_knows_who_else_has_recordings(nodes: tuple[Node, Node]) -> None:
+    a, b = nodes
+    a.seal(a.start(), 1)
+    store = b.start()
+    b.seal(store, 2, DAY)
+    b.open(store, 3)
+    assert a.catalogue.elsewhere() == {"node-b": 2}
+    assert b.catalogue.elsewhere() == {"node-a": 1}
+    b.sweep(2 * DAY)
+    assert a.catalogue.elsewhere() == {"node-b": 1}, "what is shredded is nowhere"
+
+
 def test_a_node_that_took_over_anothers_directory_shreds_for_it(url: str) -> None:
     a = Node(url, "node-a")
     recording = a.seal(a.start(), 1, DAY)
     heir = Node(url, "node-b", "node-a", files=a.files)
+    assert heir.catalogue.elsewhere() == {}
     assert Reader(heir.files, heir.catalogue).verify(recording, [IDENTITY]).sound
     assert [each.tombstone.node for each in heir.sweep(2 * DAY).shredded] == ["node-a"]
     for node in (a, heir):

@@ -101,11 +101,15 @@ class TombstoneDocument(Answer):
 
 
 class Recordings(Answer):
-    """Recordings, newest first; ``more`` tells that the limit cut the list."""
+    """Recordings, newest first; ``more`` tells that the limit cut the list.
+
+    ``not_searched`` names other nodes with recordings among which no number was looked for.
+    """
 
     recordings: list[RecordingSummary]
     gone: list[TombstoneDocument]
     more: bool
+    not_searched: list[str]
 
 
 class Pause(Answer):

@@ -288,6 +288,17 @@ class Queries:
             query = query.where(table.c.node.in_(sorted(self._nodes)))
         return self._count(query)
 
+    def elsewhere(self) -> Mapping[str, int]:
+        """How many recordings other nodes have, by node: no number is found among them here."""
+        query = (
+            sa.select(RECORDINGS.c.node, sa.func.count())
+            .where(sa.not_(self._own), sa.or_(_ENDED, RECORDINGS.c.state == State.OPEN.value))
+            .group_by(RECORDINGS.c.node)
+            .order_by(RECORDINGS.c.node)
+        )
+        with self._reading() as connection:
+            return {str(node): int(count) for node, count in connection.execute(query)}
+
     def ids(self) -> frozenset[RecordingId]:
         """Ids of all rows; tombstones do not count."""
         with self._reading() as connection:

@@ -102,7 +102,10 @@ def listing(
 
 @router.post("/search", operation_id="recordings.search", response_model=Recordings)
 def search(parts: Parts, who: Who, asked: Annotated[NumberSearch, Body()]) -> dict[str, Json]:
-    """Find the recordings of a telephone number; audited, without the number."""
+    """Find the recordings of a telephone number; audited, without the number.
+
+    Of this node: others that have recordings are named, and must be asked besides.
+    """
     if parts.index is None:
         raise Problem(409, "no number index is kept", "set storage.index_key, for recordings made after that")
     wanted = _Filter(asked.purpose, asked.since, asked.until)
@@ -112,8 +115,10 @@ def search(parts: Parts, who: Who, asked: Annotated[NumberSearch, Body()]) -> di
         for row in by_number(parts.catalogue, parts.index, number)
         if wanted.takes(row) and _is_findable(parts, row, asked.purpose)
     ]
-    parts.chain.append("number.searched", actor(who.name), {"found": len(found)})
-    return _page(found, (), asked.limit)
+    elsewhere = tuple(parts.catalogue.elsewhere())
+    facts = {"found": len(found), "not_searched": len(elsewhere)}
+    parts.chain.append("number.searched", actor(who.name), facts)
+    return _page(found, (), asked.limit, elsewhere)
 
 
 @router.get("/{recording}", operation_id="recordings.show", response_model=RecordingFacts | TombstoneDocument)
@@ -160,9 +165,12 @@ def _is_findable(parts: ApiParts, row: CatalogueRow, purpose: str | None) -> boo
     return purpose is None or findable is None or purpose in findable
 
 
-def _page(rows: Sequence[CatalogueRow], stones: Sequence[Tombstone], limit: int) -> dict[str, Json]:
+def _page(
+    rows: Sequence[CatalogueRow], stones: Sequence[Tombstone], limit: int, not_searched: Sequence[str] = ()
+) -> dict[str, Json]:
     return {
         "recordings": [summary(row) for row in rows[:limit]],
         "gone": [of_tombstone(stone) for stone in stones[:limit]],
         "more": max(len(rows), len(stones)) > limit,
+        "not_searched": list(not_searched),
     }

@@ -37,7 +37,16 @@ from storage import (
     load_root_key,
 )
 
-__all__ = ["Desk", "document", "language_option", "open_desk", "read_number", "tell"]
+__all__ = [
+    "Desk",
+    "document",
+    "language_option",
+    "open_desk",
+    "read_number",
+    "searched_document",
+    "tell",
+    "tell_not_searched",
+]
 
 LONGEST_FREEZE: Final = timedelta(days=92)
 _NUMBER: Final = re.compile(r"\+[1-9][0-9]{6,14}\Z")
@@ -112,8 +121,22 @@ class Desk:
         self.archive.catalogue.holds.add(hold)
         return hold
 
-    def audit(self, event: str, case: Case, fields: Mapping[str, str | int] | None = None) -> None:
-        """Write what was done into the audit chain; nothing in it says who asked."""
+    def audit(
+        self,
+        event: str,
+        case: Case,
+        fields: Mapping[str, str | int] | None = None,
+        *,
+        searched: bool = False,
+    ) -> None:
+        """Write what was done into the audit chain; nothing in it says who asked.
+
+        Args:
+            event: What.
+            case: Of which case.
+            fields: What there is to say besides.
+            searched: Whether a number was looked for: then it says how many nodes were not asked.
+        """
         with self.archive.audit(actor()) as chain:
             chain.append(
                 event,
@@ -122,6 +145,7 @@ class Desk:
                     "type": case.kind.value,
                     "due": case.due.isoformat(),
                     "outcome": case.state.value,
+                    **({"not_searched": len(self.not_searched)} if searched else {}),
                     **(fields or {}),
                 },
             )
@@ -137,6 +161,11 @@ class Desk:
             for case in self.cases.all()
             if case.statement and any(one.recording == recording.text for one in case.found)
         ]
+
+    @property
+    def not_searched(self) -> Mapping[str, int]:
+        """How many recordings there are on nodes that this one finds no number on, by node."""
+        return self.archive.catalogue.elsewhere()
 
     def has_unindexed(self) -> bool:
         """Whether recordings exist that no number finds."""
@@ -230,3 +259,20 @@ def tell(case: Case, said: str, outcomes: Collection[Found]) -> None:
             ("recording", "purpose", "outcome"),
             ((one.recording[:12], one.purpose, one.outcome.value.replace("_", " ")) for one in outcomes),
         )
+
+
+def tell_not_searched(nodes: Mapping[str, int]) -> None:
+    """Say which nodes must be asked besides, or the person is told less than there is."""
+    for node, recordings in nodes.items():
+        tick(
+            False,
+            f"node {node} was not searched, and has {recordings} recordings: open the case there too, "
+            "before you answer",
+            warn=True,
+        )
+
+
+def searched_document(desk: Desk, case: Case) -> dict[str, Json]:
+    """A case after a search, for programs, with the nodes that were not searched."""
+    nodes: list[Json] = [{"node": node, "recordings": count} for node, count in desk.not_searched.items()]
+    return {**document(case, desk.today), "searched": desk.archive.config.node, "not_searched": nodes}

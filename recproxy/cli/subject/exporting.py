@@ -17,7 +17,7 @@ from recproxy.cli.archive import actor, load_identity_files
 from recproxy.cli.display import size, tick
 from recproxy.cli.options import config_option, identity_option, output_option
 from recproxy.cli.recordings.outfile import PrivateFile
-from recproxy.cli.subject.desk import Desk, language_option, open_desk
+from recproxy.cli.subject.desk import Desk, language_option, open_desk, tell_not_searched
 from recproxy.cli.subject.muting import described, mute_option, mutes_by_recording
 from recproxy.cli.subject.otherparty import audit_written, in_writing, written
 from recproxy.errors import UsageError
@@ -137,12 +137,14 @@ def exporting(
                 desk.cases.save(done)  # before the file: what is kept always has an end
             file.publish()
         desk.cases.save(done)
+        elsewhere = desk.not_searched
     tick(
         True,
         f"{target}  {len(answer.rows) - len(filled.foreign)} recordings, {size(written)}, sha256 {digest}",
     )
     if output is None:
         click.echo(f"kept until {desk.now + _KEPT:%Y-%m-%d}, then retention destroys it")
+    tell_not_searched(elsewhere)
     for recording in filled.foreign:
         tick(False, f"{recording}: left out, the number is not a party of it", warn=True)
     for recording in filled.unwritten:

@@ -10,7 +10,7 @@ import click
 from recproxy.cli.archive import load_identity_files
 from recproxy.cli.display import print_json
 from recproxy.cli.options import config_option, identity_option, json_option
-from recproxy.cli.subject.desk import document, open_desk, tell
+from recproxy.cli.subject.desk import open_desk, searched_document, tell, tell_not_searched
 from recproxy.config import parse_duration
 from recproxy.subject.cases import Outcome
 from recproxy.subject.decisions import outcomes
@@ -66,6 +66,9 @@ def finding(
 
     With --at also among the recordings that no number finds: who took part in
     those of that time is opened with the identity, compared, and forgotten.
+
+    Where nodes share a catalogue, each finds numbers in its own recordings
+    alone: those that were not searched are named.
     """
     with open_desk(config) as desk:
         case = desk.cases.find(case_id)
@@ -84,11 +87,16 @@ def finding(
         case = case.with_outcomes(found)
         desk.cases.save(case)
         desk.audit(
-            "dsr.searched", case, {"hits": len(new), "kind": "number" if at is None else "number_and_time"}
+            "dsr.searched",
+            case,
+            {"hits": len(new), "kind": "number" if at is None else "number_and_time"},
+            searched=True,
         )
         if new:
             case = desk.freeze(case, new)
-    if as_json:
-        print_json(document(case, desk.today))
-    else:
-        tell(case, f"{len(new)} new", found)
+        elsewhere = desk.not_searched
+        if as_json:
+            print_json(searched_document(desk, case))
+            return
+    tell(case, f"{len(new)} new", found)
+    tell_not_searched(elsewhere)

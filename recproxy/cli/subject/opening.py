@@ -10,7 +10,14 @@ import click
 from recproxy.cli.archive import person
 from recproxy.cli.display import print_json, tick
 from recproxy.cli.options import config_option, json_option
-from recproxy.cli.subject.desk import Desk, document, open_desk, read_number, tell
+from recproxy.cli.subject.desk import (
+    Desk,
+    open_desk,
+    read_number,
+    searched_document,
+    tell,
+    tell_not_searched,
+)
 from recproxy.errors import UsageError
 from recproxy.subject.cases import Case, CaseState, Outcome, RequestKind, new_id
 from recproxy.subject.decisions import outcomes
@@ -50,16 +57,17 @@ def opening(config: Path, kind: str, received: datetime | None, as_json: bool) -
             raise UsageError(f"--received {came.isoformat()} is in the future")
         number = read_number(desk.policy, "telephone number of the person")
         case = _opened(desk, RequestKind(kind), came, number)
-        unindexed = desk.has_unindexed()
-    if as_json:
-        print_json(document(case, desk.today))
-        return
+        unindexed, elsewhere = desk.has_unindexed(), desk.not_searched
+        if as_json:
+            print_json(searched_document(desk, case))
+            return
     count = len({one.recording for one in case.found})
     tell(case, f"opened, {count} recordings found", case.found)
     if desk.index is None:
         tick(False, "no number index is configured: find recordings by date, time and line", warn=True)
     elif unindexed:
         tick(False, "some recordings are not found by number: ask for date, time and line", warn=True)
+    tell_not_searched(elsewhere)
 
 
 def _opened(desk: Desk, kind: RequestKind, came: date, number: str) -> Case:
@@ -77,5 +85,5 @@ def _opened(desk: Desk, kind: RequestKind, came: date, number: str) -> Case:
         found=tuple(one for row in rows for one in outcomes(row, Outcome.FOUND)),
     )
     desk.cases.create(case, number, recipients)
-    desk.audit("dsr.opened", case, {"hits": len(rows)})
+    desk.audit("dsr.opened", case, {"hits": len(rows)}, searched=True)
     return desk.freeze(case, rows) if rows else case

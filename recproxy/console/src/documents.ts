@@ -53,6 +53,8 @@ export interface Recordings {
   readonly recordings: readonly Summary[];
   readonly gone: readonly Tombstone[];
   readonly more: boolean;
+  /** Other nodes with recordings, among which no number was looked for. */
+  readonly not_searched: readonly string[];
 }
 
 export interface Channel {

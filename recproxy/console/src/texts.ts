@@ -40,6 +40,10 @@ const TEXTS = {
   "search.found": ["{count} recordings", "{count} opnames"],
   "search.found.one": ["1 recording", "1 opname"],
   "search.found.none": ["No recordings match.", "Geen opnames gevonden."],
+  "search.elsewhere": [
+    "Not searched: the recordings of {nodes}. Each node finds numbers in its own alone: ask there too.",
+    "Niet doorzocht: de opnames van {nodes}. Elke node vindt nummers alleen in de eigen opnames: zoek ook daar.",
+  ],
   "search.more": ["Older recordings", "Oudere opnames"],
   "state.open": ["being recorded", "wordt opgenomen"],
   "state.sealed": ["sealed", "verzegeld"],

@@ -55,6 +55,9 @@ async function page(desk: Desk, wanted: Search, results: HTMLElement): Promise<H
   const shown = found.recordings.filter(({ state }) => wanted.state === "" || state === wanted.state);
   const rows = [...shown.map(living), ...found.gone.map(gone)];
   const parts: HTMLElement[] = [element("p", { class: "count" }, countOf(rows.length))];
+  if (found.not_searched.length > 0) {
+    parts.push(element("p", { class: "alert" }, text("search.elsewhere", { nodes: found.not_searched.join(", ") })));
+  }
   if (rows.length > 0) parts.push(table(text("nav.recordings"), heads(), rows));
   const last = oldest(found);
   if (found.more && last !== "") {
