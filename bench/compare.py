@@ -39,21 +39,23 @@ from launching import LaunchError, NotOfferedError
 from measuring import GeneratorError, Load, Rig, measure_media, measure_setup
 from proxy import ProxyError
 from results import (
-    Limits,
     MediaRow,
     ResultsError,
     Row,
     SetupRow,
     decode,
     encode,
+)
+from table import report
+from targets import TARGETS, Target, UnknownTargetError, chosen
+from verdicts import (
+    Limits,
     faults,
     last_batch,
     refusals,
     saturated,
     summarise,
 )
-from table import report
-from targets import TARGETS, Target, UnknownTargetError, chosen
 
 HERE: Final = Path(__file__).resolve().parent
 CONTEST: Final = "relay-c,recproxy,recproxy-uring,rtpengine-pcap,asterisk-mix"

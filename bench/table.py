@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from results import (
-    LEAST_RUNS,
     ExportRow,
-    Limits,
     MediaRow,
     Row,
     SetupRow,
+)
+from verdicts import (
+    LEAST_RUNS,
+    Limits,
     Spread,
     Summary,
     best_rate,

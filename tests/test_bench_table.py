@@ -18,13 +18,12 @@ from results import (  # noqa: E402 - the bench is put on the path above
     Conditions,
     Disturbance,
     ExportRow,
-    Limits,
     MediaRow,
     Row,
     SetupRow,
-    summarise,
 )
 from table import Verdict, aligned, media_table, report, verdicts  # noqa: E402
+from verdicts import Limits, summarise  # noqa: E402 - the bench is put on the path above
 
 CALM = Disturbance(foreign_core_pct=0.3, foreign_machine_pct=1.0, steal_pct=0.0)
 HERE = Conditions(batch="b", machine="m", window_s=10, quantum_us=250, frame_ms=20)

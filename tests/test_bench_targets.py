@@ -20,7 +20,7 @@ sys.path.insert(0, str(BENCH))
 from accounting import Core, Snapshot, between, cores, cpu_seconds, descendants, dropped, memory_kb  # noqa: E402
 from compare import into  # noqa: E402
 from proxy import Held, Proxy  # noqa: E402
-from results import ResultsError  # noqa: E402
+from results import ResultsError  # noqa: E402 - the bench is put on the path above
 from targets import TARGETS, Route, UnknownTargetError, chosen  # noqa: E402
 
 RECPROXY = (sys.executable, "-m", "recproxy")

@@ -1,4 +1,7 @@
-"""``recproxy.yaml`` as frozen values: what each key means, its unit and default."""
+"""``recproxy.yaml`` as frozen values: what each key means, its unit and default.
+
+Long because it is the file's table of keys; what is decided from them is elsewhere.
+"""
 
 from __future__ import annotations
 

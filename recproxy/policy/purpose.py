@@ -1,4 +1,7 @@
-"""One purpose of ``policy.yaml`` as frozen values: why, for whom, with which words, for how long."""
+"""One purpose of ``policy.yaml`` as frozen values: why, for whom, with which words, for how long.
+
+Long because it is the table of a purpose's keys; what is decided from them is elsewhere.
+"""
 
 from __future__ import annotations
 
