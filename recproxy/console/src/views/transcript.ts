@@ -15,7 +15,7 @@ export function transcript(desk: Desk, row: Facts): HTMLElement | null {
   const kept = row.derived.find(({ kind, state }) => kind === "transcript" && state === "sealed");
   if (kept === undefined) return null;
   const section = element("section", { class: "card", "aria-labelledby": "transcript" });
-  const about = [element("h2", { id: "transcript" }, text("transcript.title")), aboutIt(kept)];
+  const about = [element("h2", { id: "transcript" }, text("transcript.title")), described(kept)];
   if (!desk.may("transcripts.file") || !row.playable) {
     section.append(...about, element("p", {}, text("transcript.not")));
     return section;
@@ -42,7 +42,7 @@ async function read(desk: Desk, row: Facts, use: string, told: (part: number) =>
   return words + decoder.decode();
 }
 
-function aboutIt(kept: Derived): HTMLElement {
+function described(kept: Derived): HTMLElement {
   return facts([
     [text("notice.language"), kept.language],
     [text("transcript.by"), kept.by],
