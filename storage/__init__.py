@@ -52,6 +52,7 @@ from storage.errors import (
     KeyDestroyed,
     KeyFileError,
     KeyUnavailable,
+    PartiesLost,
     RecordingDamaged,
     RecordingNotFound,
     RemoteFault,
@@ -83,6 +84,7 @@ from storage.keys import (
 from storage.numberindex import NumberIndex, generate_root_key, load_root_key
 from storage.objects import Objects
 from storage.reader import Plaintext, Reader, Verdict, VerifyFault
+from storage.rebuilding import Finding, Rebuilt, rebuild
 from storage.recovery import Outcome, RecoveredRecording, find_orphans, recover
 from storage.remains import Aged, Remains, TraceTerm
 from storage.retention import Retention, SweepReport, due
@@ -144,6 +146,7 @@ __all__ = [
     "FileMissing",
     "FilePresent",
     "Files",
+    "Finding",
     "ForeignRecording",
     "GeneratedKeys",
     "HeldRecording",
@@ -166,9 +169,11 @@ __all__ = [
     "OsFiles",
     "Outcome",
     "Parties",
+    "PartiesLost",
     "Plaintext",
     "PurposeTerm",
     "Reader",
+    "Rebuilt",
     "RecordingDamaged",
     "RecordingFault",
     "RecordingId",
@@ -228,6 +233,7 @@ __all__ = [
     "read_clock",
     "read_events",
     "read_tail",
+    "rebuild",
     "recover",
     "sqlite_url",
     "verify_chain",

@@ -27,6 +27,14 @@ class TagError(StorageError):
     """A tag of a recording is missing, malformed or contradicts another."""
 
 
+class EvidenceMissing(StorageError):
+    """The audit chain does not tell enough of a recording to make its row again."""
+
+
+class PartiesLost(StorageError):
+    """Who called whom was lost with the catalogue; the recording itself opens."""
+
+
 class FileFault(StorageError):
     """The operating system refused a file operation.
 

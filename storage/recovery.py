@@ -20,6 +20,7 @@ from storage.age import CHUNK_BYTES, payload_key
 from storage.bodies import Bodies, BodyScan
 from storage.catalogue import Catalogue, CatalogueRow, DerivedFile, DerivedKind, SealedRow, State
 from storage.errors import BodyMissing, FileFault, KeyUnavailable, RecordingDamaged, RecordingNotFound
+from storage.evidence import sealing_fields
 from storage.files import Files
 from storage.keys import KeyStore
 from storage.objects import Objects
@@ -39,7 +40,7 @@ from storage.wal import (
     segment_numbers,
 )
 from storage.writer import RecordingStore, StoreParts
-from storage.writer.parts import erase_unsealed, note_sealed
+from storage.writer.parts import erase_unsealed
 
 REASON: Final = "recovered"
 _KINDS: Final = frozenset(kind.value for kind in DerivedKind)
@@ -193,7 +194,8 @@ def _forget_finished(parts: StoreParts, rows: Mapping[RecordingId, CatalogueRow]
                 continue
         else:
             if row.state is State.SEALED and row.facts is not None:
-                note_sealed(parts.audit, row.tags, row.facts, BodyFacts(row.size_bytes, row.sha256))
+                sealed = SealedRow(recording, row.facts, row.size_bytes, row.sha256)
+                parts.audit.append("rec.sealed", sealing_fields(row.tags, sealed, timedelta(0)))
         destroy_keys(parts.files, recording)
     return orphans
 
@@ -275,10 +277,11 @@ def _complete(parts: StoreParts, plan: _Plan) -> RecoveredRecording:
     except FileFault as err:
         return RecoveredRecording(tags.recording, Outcome.POSTPONED, detail=str(err))
     facts, end = plan.mark.facts, _counted_from(plan)
-    parts.catalogue.mark_sealed([SealedRow(tags.recording, facts, body.size_bytes, body.sha256, end)])
+    sealed = SealedRow(tags.recording, facts, body.size_bytes, body.sha256, end)
+    parts.catalogue.mark_sealed([sealed])
     before = plan.row.counted_from or tags.started
     later = max(timedelta(0), (end or before) - before)
-    note_sealed(parts.audit, tags, facts, body, later=later)
+    parts.audit.append("rec.sealed", sealing_fields(tags, sealed, later))
     try:
         destroy_keys(parts.files, tags.recording)
     except FileFault:

@@ -66,6 +66,7 @@ def test_every_command_of_the_first_version_is_there() -> None:
         "recordings request",
         "recordings approve",
         "recordings requests",
+        "catalogue rebuild",
         "cdr list",
         "cdr export",
         "hold request",

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from enum import Enum
 from pathlib import Path
 from typing import Final
 
@@ -31,11 +32,29 @@ from storage import (
     load_signing_key,
 )
 from storage.age import AgeError, Identity, parse_identities
+from storage.catalogue import sqlite_engine
 
-__all__ = ["Archive", "actor", "load_identity_files", "open_archive", "person", "refuse_restricted", "user"]
+__all__ = [
+    "Absent",
+    "Archive",
+    "actor",
+    "load_identity_files",
+    "open_archive",
+    "person",
+    "refuse_restricted",
+    "user",
+]
 
 _STANDARD_INPUT: Final = Path("-")
 _LONGEST_IDENTITY_FILE: Final = 1 << 20
+
+
+class Absent(Enum):
+    """What becomes of a catalogue that is not there: refuse, make it, or stand in for it in memory."""
+
+    REFUSED = "refused"
+    MADE = "made"
+    IN_MEMORY = "in_memory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +103,22 @@ class Archive:
 
 
 @contextmanager
-def open_archive(config: Path, euid: int | None = None) -> Iterator[Archive]:
+def open_archive(
+    config: Path, euid: int | None = None, *, absent: Absent = Absent.REFUSED
+) -> Iterator[Archive]:
     """Open the data directory that a configuration names.
 
     Args:
         config: The configuration file.
         euid: Of the process; None to ask.
+        absent: What to do if there is no catalogue.
 
     Yields:
         It.
 
     Raises:
         ConfigError: The configuration is wrong.
-        NoCatalogue: There is no catalogue; none is made.
+        NoCatalogue: There is no catalogue, and none is made.
         RecproxyError: The directory belongs to somebody else.
         StorageError: It cannot be opened.
     """
@@ -105,12 +127,16 @@ def open_archive(config: Path, euid: int | None = None) -> Iterator[Archive]:
     files = OsFiles(places.directory)
     _check_owner(places.directory, os.geteuid() if euid is None else euid)
     database = places.catalogue_file
-    if database is not None and not database.exists():
+    there = database is None or database.exists()
+    if not there and absent is Absent.REFUSED:
         raise NoCatalogue(
             f"{database}: no catalogue of recordings",
             hint='check storage.directory; "recproxy run" makes the catalogue when it first starts',
         )
-    catalogue = open_catalogue(places, settings.node, files)
+    if there or absent is Absent.MADE:
+        catalogue = open_catalogue(places, settings.node, files)
+    else:
+        catalogue = Catalogue(sqlite_engine("sqlite://"))
     try:
         yield Archive(settings, files, catalogue, open_objects(places))
     finally:

@@ -25,7 +25,7 @@ from storage import (
     verify_chain,
 )
 
-__all__ = ["audit"]
+__all__ = ["audit", "chain_key"]
 
 _SHOWN: Final = 10
 
@@ -57,7 +57,7 @@ def verify(config: Path, public_key: Path | None, seen: str | None, as_json: boo
     somebody who has its key. Exits 20 with the first fault.
     """
     with open_archive(config) as archive:
-        key = _key(archive, public_key)
+        key = chain_key(archive, public_key)
         try:
             report = verify_chain(archive.files, key)
             if seen is not None:
@@ -95,7 +95,8 @@ def verify(config: Path, public_key: Path | None, seen: str | None, as_json: boo
         )
 
 
-def _key(archive: Archive, public_key: Path | None) -> Ed25519PublicKey:
+def chain_key(archive: Archive, public_key: Path | None = None) -> Ed25519PublicKey:
+    """The key that signed the chain: from a ``.pub`` file, else of the configuration's audit key."""
     if public_key is not None:
         return load_verify_key(OsFiles(public_key.absolute().parent), public_key.name)
     place = archive.config.storage.audit_key

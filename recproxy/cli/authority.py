@@ -153,7 +153,8 @@ def exporting(
                     export(archive.reader.wav(recording, keys), audio, ExportFormat.WAV, mutes=left_out)
                     digest = bundle.add(f"audio/{text}.wav", audio.getvalue())
                     _audit_export(archive, order, row, digest)
-                    parties = of_parties(archive.reader.parties(recording, keys))
+                    # A catalogue that was made again does not know them.
+                    parties = of_parties(archive.reader.parties(recording, keys)) if row.parties else None
                     muted = [described(mute) for mute in left_out]
                     calls.append({**of_row(row), "parties": parties, "muted": muted})
                 bundle.add_json("calls.json", calls)

@@ -60,6 +60,9 @@ program = LazyGroup(
         ),
         "api": Entry("recproxy.cli.http", "api", "Let people and programs use the HTTP API."),
         "audit": Entry("recproxy.cli.audit", "audit", "Check the audit chain."),
+        "catalogue": Entry(
+            "recproxy.cli.catalogue", "catalogue", "Make a lost catalogue again from the audit chain."
+        ),
         "cdr": Entry(
             "recproxy.cli.cdr", "cdr", "Read call detail records: one for each call, answered or not."
         ),

@@ -87,12 +87,27 @@ def by_time(
     for row in around:
         if row.tags.recording in indexed:
             continue
+        if not row.parties:
+            continue  # lost with the catalogue: without_parties tells of them
         parties = reader.parties(row.tags.recording, identities)
         if is_party(parties, number, numbering) and (
             not lookup.line or is_party(parties, lookup.line, numbering)
         ):
             found.append(row)
     return tuple(found)
+
+
+def without_parties(catalogue: Catalogue, lookup: Lookup) -> int:
+    """How many recordings around an instant do not say any more who called whom.
+
+    Args:
+        catalogue: Of the recordings; one that was made again from the audit chain.
+        lookup: What the person knows.
+    """
+    around = catalogue.select(
+        states=_FINDABLE, since=lookup.at - lookup.within, until=lookup.at + lookup.within, own=True
+    )
+    return sum(not row.parties for row in around)
 
 
 def is_party(parties: Parties, number: str, numbering: Numbering) -> bool:

@@ -20,6 +20,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "authority.requested": "An order of an authority was taken in.",
     "authority.reviewed": "A second person reviewed an order.",
     "backup.horizon_passed": "The last backup that may hold the key of a shredded recording is gone.",
+    "catalogue.rebuilt": "Rows and tombstones that the catalogue had lost were made again from this chain.",
     "cdr.expired": "Call detail records of one day were kept long enough and destroyed.",
     "call.diverted": "A party refused what a statute orders, and the call goes on to another number.",
     "chain.torn_tail_cut": "A last line that was not whole was cut.",

@@ -129,8 +129,18 @@ def read_events(files: Files) -> Iterator[Mapping[str, AuditValue]]:
     Raises:
         AuditChainBroken: A line is no JSON object.
     """
+    for _, line in read_entries(files):
+        yield line
+
+
+def read_entries(files: Files) -> Iterator[tuple[AuditEntry, Mapping[str, AuditValue]]]:
+    """Yield the number and hash of every line, and the line as a mapping, oldest first; nothing is verified.
+
+    Raises:
+        AuditChainBroken: A line is no JSON object.
+    """
     for number, raw in enumerate(lines(files), start=read_base(files).last.seq + 1):
-        yield parse(raw, number)
+        yield AuditEntry(number, hashlib.sha256(raw).hexdigest()), parse(raw, number)
 
 
 def read_head(files: Files, public_key: Ed25519PublicKey) -> ChainHead | None:

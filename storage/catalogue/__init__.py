@@ -1,5 +1,6 @@
 """The catalogue of recordings: rows, tombstones and the changes of state between them."""
 
+from storage.catalogue.adoption import AdoptionRegister, LostRow
 from storage.catalogue.derived import DerivedFile, DerivedKind, DerivedRegister, served_purpose
 from storage.catalogue.engines import (
     ANSWER_SECONDS,
@@ -15,6 +16,7 @@ from storage.catalogue.register import CATALOGUE_NAME, EXPIRY, Catalogue
 from storage.catalogue.rows import (
     AudioFacts,
     CatalogueRow,
+    KeyFacts,
     OpenRow,
     SealedRow,
     State,
@@ -35,6 +37,7 @@ __all__ = [
     "CATALOGUE_NAME",
     "EXPIRY",
     "LEASE",
+    "AdoptionRegister",
     "AudioFacts",
     "Catalogue",
     "CatalogueRow",
@@ -44,8 +47,10 @@ __all__ = [
     "EpochUse",
     "HoldRegister",
     "Horizon",
+    "KeyFacts",
     "Lease",
     "LeaseRegister",
+    "LostRow",
     "MonthTotal",
     "OpenRow",
     "SealedRow",

@@ -216,7 +216,7 @@ class DerivedRegister:
                 raise DerivedRefused(
                     f"recording {identity} has a {file.kind.value} already: remove that first"
                 )
-            connection.execute(DERIVED.insert().values(**_values(file)))
+            connection.execute(DERIVED.insert().values(**derived_values(file)))
             connection.execute(WRAPS.insert().values(id=identity, **asdict(wrap)))
 
     def seal(self, file: DerivedFile, size_bytes: int, sha256: str) -> None:
@@ -349,7 +349,7 @@ def _is(file: DerivedFile) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[boo
     return (DERIVED.c.id == file.recording.text, DERIVED.c.kind == file.kind.value)
 
 
-def _values(file: DerivedFile) -> dict[str, object]:
+def derived_values(file: DerivedFile) -> dict[str, object]:
     values: dict[str, object] = asdict(file)
     del values["recording"]
     return {**values, "id": file.recording.text, "kind": file.kind.value, "state": file.state.value}

@@ -24,6 +24,7 @@ from typing import Final, Self
 
 import sqlalchemy as sa
 
+from storage.catalogue.adoption import AdoptionRegister
 from storage.catalogue.derived import DerivedRegister
 from storage.catalogue.ends import bury_all, claim_all, why_unclaimed
 from storage.catalogue.engines import ANSWER_SECONDS, is_shared, lock_rows, lock_schema, open_engine
@@ -88,6 +89,7 @@ class Catalogue(Queries):
         nodes: Names of the nodes whose recordings are ours; None if all are.
 
     Attributes:
+        adoption: Enters recordings that it has lost.
         derived: What was made from recordings and is kept with them.
         holds: What keeps recordings beyond their expiry.
         leases: Which worker of retention sees to what.
@@ -113,6 +115,7 @@ class Catalogue(Queries):
                 )
             elif found < SCHEMA_VERSION:  # what is new was made above
                 connection.execute(SCHEMA.update().values(version=SCHEMA_VERSION))
+        self.adoption = AdoptionRegister(engine)
         self.derived = DerivedRegister(engine, self._own)
         self.holds = HoldRegister(engine)
         self.leases = LeaseRegister(engine, self._own)

@@ -17,6 +17,7 @@ from storage.age import FILE_KEY_BYTES, PAYLOAD_NONCE_BYTES, Random, Recipient, 
 from storage.catalogue import AudioFacts, OpenRow, Wrap
 from storage.container import AudioFormat, StreamInfo, encode_header
 from storage.errors import StorageError
+from storage.evidence import opening_fields
 from storage.openbody import NewBody, OpenBody, body_path
 from storage.tags import NumberTokens, Parties, RecordingId, RecordingTags
 from storage.wal import SECRET_BYTES, RecordingKeys, write_keys
@@ -155,7 +156,8 @@ def _create_bodies(parts: StoreParts, openings: Sequence[_Opening]) -> None:
 def _audit(parts: StoreParts, openings: Sequence[_Opening]) -> None:
     for opening in openings:
         try:
-            parts.audit.append("rec.started", _started_fields(opening.request.tags), durable=False)
+            told = opening_fields(opening.request.tags, opening.row.audio, opening.request.epochs)
+            parts.audit.append("rec.started", told, durable=False)
         except StorageError as err:
             opening.fault = err
     try:
@@ -184,22 +186,6 @@ def _outcome(
     return RecordingWriter(
         parts, opening.request.tags, opening.keys, opening.body, opening.wav_header, on_end
     )
-
-
-def _started_fields(tags: RecordingTags) -> dict[str, str]:
-    return {
-        "rec": tags.recording.text,
-        "call": tags.call,
-        "purpose": ",".join(term.purpose for term in tags.terms),
-        "policy": tags.policy_version[:16],
-        "basis": tags.legal_basis.value,
-        "prompt": tags.notice.prompt,
-        "prompt_sha256": tags.notice.sha256,
-        "language": tags.notice.language,
-        "expires_at": tags.kept_until.astimezone(UTC).isoformat(),
-        **_expiries(tags),
-        "outcome": "opened",
-    }
 
 
 def _stream_info(tags: RecordingTags) -> StreamInfo:
@@ -236,9 +222,3 @@ def _further_facts(tags: RecordingTags) -> dict[str, str]:
         for term in tags.further
     ]
     return {"further_purposes": "; ".join(told)} if told else {}
-
-
-def _expiries(tags: RecordingTags) -> dict[str, str]:
-    """The expiry of each purpose, if there are several."""
-    told = [f"{term.purpose}={term.expiry.astimezone(UTC).isoformat()}" for term in tags.terms]
-    return {"expires_by_purpose": ",".join(told)} if tags.further else {}

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 
 from storage.age import PAYLOAD_NONCE_BYTES, PayloadError, open_chunk, payload_key, seal_chunk
-from storage.errors import RecordingDamaged
+from storage.errors import PartiesLost, RecordingDamaged
 from storage.tags import Parties
 
 
@@ -39,8 +39,11 @@ def open_parties(sealed: bytes, file_key: bytes) -> Parties:
         The parties.
 
     Raises:
+        PartiesLost: The catalogue was made again and does not know them.
         RecordingDamaged: The bytes were altered.
     """
+    if not sealed:
+        raise PartiesLost("who called whom was lost with the catalogue; the recording itself opens")
     nonce, chunk = sealed[:PAYLOAD_NONCE_BYTES], sealed[PAYLOAD_NONCE_BYTES:]
     try:
         values = json.loads(open_chunk(payload_key(file_key, nonce), 0, chunk, final=True))

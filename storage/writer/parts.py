@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from storage.audit import AuditLog
 from storage.bodies import Bodies
@@ -11,8 +11,7 @@ from storage.catalogue import Catalogue, CatalogueRow, State, Tombstone, key_fac
 from storage.errors import ShredError
 from storage.files import Files
 from storage.keys import KeyStore
-from storage.openbody import BodyFacts
-from storage.tags import RecordingId, RecordingTags, SealFacts
+from storage.tags import RecordingId, RecordingTags
 from storage.wal import Wal, destroy_keys
 
 
@@ -37,45 +36,6 @@ class StoreParts:
     bodies: Bodies
     wal: Wal
     leftover_keys: set[RecordingId]
-
-
-def note_sealed(
-    audit: AuditLog,
-    tags: RecordingTags,
-    facts: SealFacts,
-    body: BodyFacts,
-    *,
-    later: timedelta = timedelta(0),
-    durable: bool = True,
-) -> None:
-    """Write ``rec.sealed`` to the audit chain.
-
-    Args:
-        audit: The chain.
-        tags: Of the recording.
-        facts: Likewise.
-        body: Likewise.
-        later: How much later terms expire that count from the end than ``tags`` say.
-        durable: Sync the line before returning.
-
-    Raises:
-        StorageError: It cannot be written.
-    """
-    audit.append(
-        "rec.sealed",
-        {
-            "rec": tags.recording.text,
-            "call": tags.call,
-            "purpose": ",".join(term.purpose for term in tags.terms),
-            "outcome": "sealed",
-            "reason": facts.reason,
-            "bytes": body.size_bytes,
-            "frames": facts.frames,
-            "sha256_ct": body.sha256,
-            "expires_at": tags.later(later).kept_until.astimezone(UTC).isoformat(),
-        },
-        durable=durable,
-    )
 
 
 def erase_purpose(

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 from storage.catalogue import SealedRow
 from storage.errors import SealError, StorageError, WriterClosed
+from storage.evidence import sealing_fields
 from storage.openbody import OpenBody, finish_together
 from storage.tags import SealFacts
 from storage.wal import SealMark, destroy_keys_together
-from storage.writer.parts import StoreParts, note_sealed
+from storage.writer.parts import StoreParts
 from storage.writer.rowfaults import row_faults
 
 if TYPE_CHECKING:
@@ -141,9 +142,11 @@ class _Sealing:
                 try:
                     facts = self._marks[writer.recording].facts
                     later = (writer.counted_from(facts) or writer.tags.started) - writer.tags.started
-                    note_sealed(
-                        self._parts.audit, writer.tags, facts, writer.published, later=later, durable=False
+                    sealed = SealedRow(
+                        writer.recording, facts, writer.published.size_bytes, writer.published.sha256
                     )
+                    fields = sealing_fields(writer.tags, sealed, later)
+                    self._parts.audit.append("rec.sealed", fields, durable=False)
                 except StorageError as err:
                     self._refuse(writer, err)
         try:

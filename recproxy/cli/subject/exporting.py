@@ -187,6 +187,9 @@ def _fill(desk: Desk, bundle: Bundle, answer: _Answer) -> _Filled:
         given += [one for one in outcomes(row, Outcome.REFUSED_BASIS) if one.purpose in staying]
         if len(staying) == len(row.tags.terms):
             continue
+        if not row.parties:  # lost with the catalogue: nobody can say that it is his
+            foreign.append(recording.text)
+            continue
         parties = reader.parties(recording, answer.keys)
         if not is_party(parties, answer.number, numbering):
             foreign.append(recording.text)

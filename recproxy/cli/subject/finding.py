@@ -8,13 +8,13 @@ from pathlib import Path
 import click
 
 from recproxy.cli.archive import load_identity_files
-from recproxy.cli.display import print_json
+from recproxy.cli.display import print_json, tick
 from recproxy.cli.options import config_option, identity_option, json_option
 from recproxy.cli.subject.desk import open_desk, searched_document, tell, tell_not_searched
 from recproxy.config import parse_duration
 from recproxy.subject.cases import Outcome
 from recproxy.subject.decisions import outcomes
-from recproxy.subject.finding import Lookup, by_number, by_time
+from recproxy.subject.finding import Lookup, by_number, by_time, without_parties
 
 __all__ = ["finding"]
 
@@ -77,9 +77,11 @@ def finding(
         number = desk.cases.number(case, keys)
         catalogue = desk.archive.catalogue
         rows = [] if desk.index is None else list(by_number(catalogue, desk.index, number))
+        nameless = 0
         if at is not None:
             numbering = desk.policy.numbering
             lookup = Lookup(at, within, numbering.canonical(line) if line else "")
+            nameless = without_parties(catalogue, lookup)
             rows += by_time(catalogue, desk.archive.reader, keys, numbering, number, lookup)
         known = {one.recording for one in case.found}
         new = [row for row in rows if row.tags.recording.text not in known]
@@ -100,3 +102,6 @@ def finding(
             return
     tell(case, f"{len(new)} new", found)
     tell_not_searched(elsewhere)
+    if nameless:
+        said = f"{nameless} recordings of that time do not say who called whom: the catalogue was lost once"
+        tick(False, f"{said}. Listen to them, or tell the person", warn=True)
