@@ -294,6 +294,7 @@ def _conditions(rig: Rig, window_s: float, frame_ms: int) -> Conditions:
         window_s=window_s,
         quantum_us=rig.quantum_us,
         frame_ms=frame_ms,
+        settle_s=rig.settle_s,
     )
 
 

@@ -21,6 +21,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
         window_s: Seconds measured.
         quantum_us: The generator sends in steps of this many microseconds.
         frame_ms: Milliseconds of audio in a packet.
+        settle_s: From the last answer to the window; 3 where rows did not say it yet.
     """
 
     batch: str
@@ -28,6 +29,12 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     window_s: float
     quantum_us: int
     frame_ms: int
+    settle_s: float = 3.0
+
+    @property
+    def held_s(self) -> float:
+        """From the last answer to the end of the window, where memory is read."""
+        return self.settle_s + self.window_s
 
 
 class Disturbance(msgspec.Struct, frozen=True, kw_only=True):

@@ -229,7 +229,9 @@ def _memory(cost: dict[tuple[str, int], Summary], target: str) -> Verdict:
         return Verdict(goal, "", None)
     most = max(kept)  # what a process takes once is least visible with many calls
     found = _median(kept[most], lambda row: row.kb_per_call)
-    return Verdict(goal, f"{found:.0f} kB at {most} calls", found * 1.024 <= 200)
+    held_s = kept[most][0].conditions.held_s
+    said = f"{found:.0f} kB at {most} calls, {held_s:.0f} s after they were up"
+    return Verdict(goal, said, found * 1.024 <= 200)
 
 
 def _flat(summaries: Sequence[Summary], target: str) -> Verdict:

@@ -234,7 +234,7 @@ def test_a_round_without_its_counterpart_gives_no_ratio() -> None:
     assert recproxy.ratio_to(relay) is None
 
 
-@pytest.mark.parametrize("key", ["batch", "machine", "window_s", "quantum_us", "frame_ms"])
+@pytest.mark.parametrize("key", ["batch", "machine", "window_s", "quantum_us", "frame_ms", "settle_s"])
 def test_rows_of_other_conditions_are_never_compared(key: str) -> None:
     other = msgspec.structs.replace(HERE, **{key: "other" if key in {"batch", "machine"} else 1})
     recproxy, relay = summarise([media("recproxy"), media("relay-c", conditions=other)], LIMITS)

@@ -196,6 +196,13 @@ def test_a_rate_below_the_goal_and_a_slow_export_are_told() -> None:
     assert (speed.found, speed.kept) == ("900 × (900–900)", False)
 
 
+def test_memory_is_told_with_how_long_the_calls_stood() -> None:
+    stood = msgspec.structs.replace(HERE, settle_s=40)
+    rows: list[Row] = [*media("recproxy", 0.115, pss_idle_kb=0, pss_busy_kb=15_000, conditions=stood)]
+    [memory] = [verdict for verdict in verdicts(rows, LIMITS) if "memory" in verdict.goal]
+    assert (memory.found, memory.kept) == ("150 kB at 100 calls, 50 s after they were up", True)
+
+
 def test_flatness_needs_two_thousand_calls() -> None:
     rows: list[Row] = [
         *media("recproxy", 0.02, 50, series="flat"),
