@@ -152,6 +152,37 @@ def test_half_an_hour_is_opened_in_little_memory_and_joins_without_a_seam(visit:
     visit.page.get_by_role("button", name="Close recording").click()
 
 
+def test_an_hour_is_played_and_downloaded_in_bounded_memory(visit: Visit, tmp_path: Path) -> None:
+    identity = X25519Identity.generate()
+    header = encode_header(AudioFormat(Encoding.ULAW, 8_000), StreamInfo(TAKES[0].id, {}))
+    audio = np.random.default_rng(9).integers(0, 256, 2 * 8_000 * 3_600, dtype=np.uint8)
+    visit.page.route("**/file?*", answering(encrypt(header + audio.tobytes(), [identity.recipient])))
+    show(visit, TAKES[0].id)
+    processes = visit.renderers()
+    for process in processes:
+        (process / "clear_refs").write_text("5")  # the peak is counted from here
+    before_kib = _peak_kib(processes)
+    visit.open_recording(identity.secret_text())
+    expect(visit.page.get_by_role("region", name="Player")).to_be_visible(timeout=120_000)
+    assert visit.opened() == digest(mulaw_decode(audio.tobytes()).reshape(-1, 2))
+    opened_kib = _peak_kib(processes) - before_kib
+    position = visit.page.get_by_label("Position")
+    visit.page.get_by_role("button", name="Play").click()
+    expect(position).not_to_have_value(re.compile(r"^0(\.[0-2].*)?$"))
+    visit.page.get_by_role("button", name="Pause").click()
+    with visit.page.expect_download(timeout=120_000) as download:
+        visit.page.get_by_role("button", name="Download WAV").click()
+    path = tmp_path / "hour.wav"
+    download.value.save_as(path)
+    assert path.stat().st_size == 44 + 4 * 8_000 * 3_600
+    with path.open("rb") as file:
+        file.seek(44)
+        assert hashlib.file_digest(file, "sha256").hexdigest() == visit.opened()
+    whole_kib = _peak_kib(processes) - before_kib
+    print(f"an hour: {opened_kib >> 10} MiB to open, {whole_kib >> 10} MiB with the download")
+    assert whole_kib < 300 * 1024, "55 MiB of mu-law; the browser has the WAV, not the page"
+
+
 def _peak_kib(processes: list[Path]) -> int:
     """The most memory that they had."""
     said = [(process / "status").read_text() for process in processes]
