@@ -74,6 +74,7 @@ class Sipp(Closing):
         hold_ms: int = 1500,
         ring_ms: int = 20,
         code: int = 486,
+        elsewhere: str = "",
     ) -> None:
         self._where = (at, port, transport)
         self._errors = directory / f"{scenario}.errors"
@@ -97,6 +98,8 @@ class Sipp(Closing):
         argv += ["-i", at, "-p", str(port), "-t", _TRANSPORT[transport], "-mi", at]
         # sipp binds its media port whether it speaks or not: not the one that somebody else holds.
         argv += ["-mp", str(media_port if speech else _IDLE_PORT)]
+        # Brackets of an address would be sipp's own: it takes them from the command line alone.
+        argv += ["-key", "elsewhere", elsewhere] if elsewhere else []
         argv += ["-trace_err", "-error_file", str(self._errors), "-timeout", "60s", "-timeout_error"]
         self._process = Process(argv, name=f"sipp {scenario}", directory=directory)
 

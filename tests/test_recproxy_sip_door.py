@@ -203,6 +203,96 @@ def test_one_listener_alone_reaches_callers_of_its_own_kind_of_address() -> None
             assert stage.receive(stage.caller, code)
 
 
+# ------------------------------------- a party of a call that says it has moved
+def _from(message: SipMessage, contact: str) -> SipMessage:
+    """The message as if it were sent by somebody who lives elsewhere."""
+    return replace(
+        message,
+        headers=tuple((name, contact if name == "Contact" else value) for name, value in message.headers),
+    )
+
+
+@pytest.mark.parametrize("body", [True, False])
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+@pytest.mark.parametrize("side", ["caller", "callee"])
+@pytest.mark.parametrize(
+    "contact", ["<sip:peer@[2001:db8::7]:5060>", "<sip:peer@192.0.2.7;transport=tls>", "<tel:+31201234567>"]
+)
+def test_a_party_that_moves_out_of_reach_is_refused_and_the_call_goes_on(
+    stage: Bench, side: str, method: str, contact: str, body: bool
+) -> None:
+    offer = _offer(stage)
+    a, b = stage.establish(offer, offer)
+    moving, other = (a, stage.callee) if side == "caller" else (b, stage.caller)
+    stage.mirror.events.clear()
+    other.inbox.clear()
+    for _ in range(2):  # the second as it came again
+        moving.wire.send(_from(moving.request(method, offer if body else b""), contact))
+        answer = stage.receive(moving.wire, "488")
+        assert answer.one("warning") == '399 recproxy "no transport to the Contact or Record-Route"'
+    if method == "INVITE":
+        moving.wire.send(moving.request("ACK"))
+    assert not stage.mirror.events, "the call is as it was"
+    assert not other.inbox
+    moving.wire.send(moving.request("UPDATE"))  # from where it is
+    stage.receive(moving.wire, "200")
+    stage.hang_up(a) if side == "callee" else _hung_up_by_callee(stage, b)
+
+
+def _hung_up_by_callee(stage: Bench, b: Dialog) -> None:
+    b.wire.send(b.request("BYE"))
+    stage.receive(b.wire, "200")
+    bye = stage.receive(stage.caller, "BYE")  # it still finds the caller
+    stage.caller.send(Dialog.called(stage.caller, bye).response(bye, 200, "OK"))
+    stage.quiet()
+
+
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+def test_a_party_that_moves_within_reach_is_found_there(stage: Bench, method: str) -> None:
+    offer = _offer(stage)
+    a, b = stage.establish(offer, offer)
+    moved = Wire(stage.caller.address, 5070, stage.caller.proxy)
+    stage.more(moved)
+    stage.caller.send(_from(a.request(method), moved.contact))
+    if method == "INVITE":
+        asked = stage.receive(stage.callee, "INVITE")
+        stage.callee.send(b.response(asked, 200, "OK", offer))
+        stage.receive(stage.caller, "200")
+        stage.caller.send(a.request("ACK", offer))
+        stage.receive(stage.callee, "ACK")
+    else:
+        stage.receive(stage.caller, "200")
+    b.wire.send(b.request("BYE"))
+    stage.receive(b.wire, "200")
+    bye = stage.receive(moved, "BYE")
+    moved.send(Dialog.called(moved, bye).response(bye, 200, "OK"))
+    stage.quiet()
+    moved.close()
+
+
+def test_a_party_behind_a_proxy_may_live_anywhere(stage: Bench) -> None:
+    """The proxy's Record-Route is what we send to: whether it reaches the party is its affair."""
+    offer = _offer(stage)
+    route = (("Record-Route", f"<sip:{stage.caller.address}:5060;lr>"),)
+    a, _ = stage.establish(offer, offer, route)
+    stage.caller.send(_from(a.request("UPDATE"), "<sip:peer@[2001:db8::7]:5060>"))
+    stage.receive(stage.caller, "200")
+    stage.hang_up(a)
+
+
+def test_a_party_by_ipv6_may_not_move_to_where_no_socket_of_ours_is() -> None:
+    with bench(transports=("udp",)) as stage:
+        offer = _offer(stage)
+        a, b = stage.establish(offer, offer)
+        stage.caller.send(_from(a.request("UPDATE"), "<sip:peer@[::1]:5060>"))
+        stage.receive(stage.caller, "488")
+        stage.caller.send(_from(a.request("UPDATE"), "<sip:peer@192.0.2.7;transport=tcp>"))
+        stage.receive(stage.caller, "200")  # the one socket is used whatever it asks for
+        stage.caller.send(_from(a.request("UPDATE"), stage.caller.contact))
+        stage.receive(stage.caller, "200")
+        _hung_up_by_callee(stage, b)
+
+
 def test_an_unknown_required_extension_is_420(stage: Bench) -> None:
     more = (("Require", "100rel, replaces, frob"),)
     stage.caller.send(Dialog.calling(stage.caller).request("INVITE", _offer(stage), more))

@@ -183,6 +183,61 @@ def test_both_ends_are_named_when_a_call_is_given_up(stage: Bench) -> None:
     stage.quiet()
 
 
+@pytest.mark.parametrize("early", ["", "as it refuses", "another"])
+def test_both_ends_are_named_in_trying_and_in_the_ack_to_a_refusal(stage: Bench, early: str) -> None:
+    a = Dialog.calling(stage.caller)
+    stage.caller.send(a.request("INVITE", OFFER, _named(UUID.upper(), NIL)))
+    assert stage.receive(stage.caller, "100").all("session-id") == [f"{NIL};remote={UUID}"]
+    invite = stage.receive(stage.callee, "INVITE")
+    b = Dialog.called(stage.callee, invite)
+    if early:
+        stage.callee.send(b.response(invite, 180, "Ringing", more=_named(OTHER, UUID)))
+        assert stage.receive(stage.caller, "180").all("session-id") == [f"{OTHER};remote={UUID}"]
+    if early == "another":  # a proxy forked the call, and reports how another branch ended
+        b = Dialog.called(stage.callee, invite)
+    refusal = b.response(invite, 486, "Busy Here")
+    for _ in range(2):
+        stage.callee.send(refusal)
+        ack = stage.receive(stage.callee, "ACK")
+        assert ack.all("session-id") == [f"{UUID};remote={OTHER if early else NIL}"]
+    stage.receive(stage.caller, "486")
+    stage.caller.send(a.request("ACK"))
+    stage.quiet()
+
+
+@pytest.mark.parametrize(
+    "given", [NIL, "1234", UUID + "0", "x" * 32, f"{UUID[:31]}\u00e4"], ids=["nil", "short", "long", "x", "ä"]
+)
+def test_trying_names_nobody_for_a_name_that_is_none(stage: Bench, given: str) -> None:
+    a = Dialog.calling(stage.caller)
+    stage.caller.send(a.request("INVITE", OFFER, (("Session-ID", given),)))
+    assert not stage.receive(stage.caller, "100").all("session-id")
+
+
+def test_what_is_refused_at_the_door_names_the_caller_and_no_other(stage: Bench) -> None:
+    for uuid, more in ((UUID, ()), (OTHER, (("Require", "frob"),)), ("", ())):
+        named = _named(uuid, NIL) if uuid else ()
+        a = Dialog.calling(stage.caller)
+        stage.caller.send(a.request("INVITE", OFFER, (*named, *more), hops=70 if more else 0))
+        refusal = stage.receive(stage.caller, "420" if more else "483")
+        assert refusal.all("session-id") == ([f"{NIL};remote={uuid}"] if uuid else [])
+        stage.caller.send(a.request("ACK"))
+
+
+def test_the_ack_to_a_refused_reoffer_names_both_ends(stage: Bench) -> None:
+    a, b = _up(stage)
+    body = sdp_bodies.audio("127.0.0.1", 6000, codecs=(sdp_bodies.AMR_WB,), version=2)
+    stage.receive(stage.caller, "100")  # to the INVITE that made the call
+    stage.caller.send(a.request("INVITE", body))
+    assert stage.receive(stage.caller, "100").all("session-id") == [f"{OTHER};remote={UUID}"]
+    passed = stage.receive(stage.callee, "INVITE")
+    stage.callee.send(b.response(passed, 488, "Not Acceptable Here"))
+    assert stage.receive(stage.callee, "ACK").all("session-id") == [f"{UUID};remote={OTHER}"]
+    assert stage.receive(stage.caller, "488").all("session-id") == [f"{OTHER};remote={UUID}"]
+    stage.caller.send(a.request("ACK"))
+    stage.hang_up(a)
+
+
 def test_both_ends_are_named_in_every_message_of_either_leg(stage: Bench) -> None:
     a, b = _up(stage)
     to_callee, to_caller = [f"{UUID};remote={OTHER}"], [f"{OTHER};remote={UUID}"]

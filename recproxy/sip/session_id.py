@@ -1,11 +1,11 @@
 """Session-ID (RFC 7989): the names of a call's two ends over all of its legs, and a loop's mark. Pure.
 
-They go on unchanged, in every message of either leg; a call without one gets one. A call
-that comes back from the same trunk, to the same number, under the name of a call that
-stands is a loop. Elements that keep the name: proxies, and back-to-back user agents that
-know RFC 7989 (Cisco, Oracle, recent Kamailio set-ups). Asterisk, FreeSWITCH and 3CX make a
-new call without it, and set Max-Forwards to its start as well: a loop through them ends at
-the limits of the trunks.
+They go on unchanged, in every message of either leg; a call without one gets one. (100
+Trying, and the ACK to a failure, are the C module's.) A call that comes back from the same
+trunk, to the same number, under the name of a call that stands is a loop. Elements that keep
+the name: proxies, and back-to-back user agents that know RFC 7989 (Cisco, Oracle, recent
+Kamailio set-ups). Asterisk, FreeSWITCH and 3CX make a new call without it, and set
+Max-Forwards to its start as well: a loop through them ends at the limits of the trunks.
 """
 
 from __future__ import annotations

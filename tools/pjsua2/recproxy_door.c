@@ -137,6 +137,14 @@ static void drop_takeover(pjsip_msg *msg)
     }
 }
 
+static pj_bool_t refuse_unreachable(pjsip_rx_data *rdata, pjsip_hdr *headers)
+{
+    recproxy_counters[RECPROXY_REFUSED_METHOD]++;
+    add_text_header(rdata, headers, "Warning",
+                    "399 recproxy \"no transport to the Contact or Record-Route\"");
+    return recproxy_respond(rdata, PJSIP_SC_NOT_ACCEPTABLE_HERE, headers);
+}
+
 static pj_bool_t new_call(pjsip_rx_data *rdata, pjsip_hdr *headers)
 {
     if (admission != RECPROXY_ADMIT && recproxy_exempt_repeated(rdata))
@@ -147,12 +155,8 @@ static pj_bool_t new_call(pjsip_rx_data *rdata, pjsip_hdr *headers)
     }
     if (refuses_extensions(rdata, headers))
         return PJ_TRUE;
-    if (!recproxy_call_answerable(rdata)) {
-        recproxy_counters[RECPROXY_REFUSED_METHOD]++;
-        add_text_header(rdata, headers, "Warning",
-                        "399 recproxy \"no transport to the Contact or Record-Route\"");
-        return recproxy_respond(rdata, PJSIP_SC_NOT_ACCEPTABLE_HERE, headers);
-    }
+    if (!recproxy_call_answerable(rdata))
+        return refuse_unreachable(rdata, headers);
     if (admission == RECPROXY_REFUSE ||
         (admission == RECPROXY_EMERGENCY_ONLY && !recproxy_exempt_emergency(rdata))) {
         recproxy_counters[RECPROXY_REFUSED_ADMISSION]++;
@@ -269,6 +273,8 @@ pj_bool_t recproxy_door_request(pjsip_rx_data *rdata)
         return refuse_method(rdata, &headers);
     if (recproxy_held_passes(method))
         return in_dialog ? pass(rdata, &headers) : refuse_method(rdata, &headers);
+    if (in_dialog && pjsip_method_creates_dialog(method) && !recproxy_call_still_reached(rdata))
+        return refuse_unreachable(rdata, &headers);
     if (method->id == PJSIP_INVITE_METHOD && in_dialog) {
         bare_of_fork(rdata);
         return recproxy_sdp_carried(rdata->msg_info.msg) ? recproxy_held_collides(rdata)

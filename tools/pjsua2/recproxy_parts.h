@@ -41,13 +41,22 @@ void recproxy_links_stop(void);
 /* Names that are resolved elsewhere. */
 pj_status_t recproxy_resolve_start(pjsip_endpoint *endpt);
 
-/* Headers for each message of a dialog.  `slot` is the module's index into a dialog's data. */
+/* Headers for each message of a dialog.  `slot` is a module's index into a dialog's data, and
+ * of another module's into a message's. */
 void recproxy_call_start(int slot);
-void recproxy_call_before_print(pjsip_tx_data *tdata);
+void recproxy_call_before_print(pjsip_tx_data *tdata, int slot);
+void recproxy_call_after_print(pjsip_tx_data *tdata, int slot);
+
+/* A request, a response is about to be treated: what is sent meanwhile without a dialog,
+ * or before one has been told anything, names the call's ends as well (RFC 7989, 7). */
+void recproxy_call_asked(const pjsip_rx_data *rdata);
+void recproxy_call_refused(pjsip_rx_data *rdata);
 
 /* Whether we have a transport of the kind that requests to an INVITE's sender take; PJSIP
- * would answer 500 without one. */
+ * would answer 500 without one.  The same of a re-INVITE or UPDATE, which may say that its
+ * sender is elsewhere now: PJSIP would take it, and could not even end the call. */
 int recproxy_call_answerable(pjsip_rx_data *rdata);
+int recproxy_call_still_reached(pjsip_rx_data *rdata);
 
 /* Emergency calls by service name. */
 pj_status_t recproxy_urn_start(void);

@@ -43,6 +43,7 @@ static pj_bool_t on_rx_request(pjsip_rx_data *rdata)
     recproxy_links_whole(rdata->tp_info.transport);
     if (recproxy_door_stranger(rdata))
         return PJ_TRUE;
+    recproxy_call_asked(rdata);
     recproxy_sdp_mask(rdata);
     return recproxy_door_request(rdata);
 }
@@ -50,6 +51,7 @@ static pj_bool_t on_rx_request(pjsip_rx_data *rdata)
 static pj_bool_t on_rx_response(pjsip_rx_data *rdata)
 {
     recproxy_links_whole(rdata->tp_info.transport);
+    recproxy_call_refused(rdata);
     recproxy_sdp_mask(rdata);
     return recproxy_held_offer(rdata);
 }
@@ -79,7 +81,7 @@ static void tell_own_address(pjsip_tx_data *tdata)
 static pj_status_t before_print(pjsip_tx_data *tdata)
 {
     tell_own_address(tdata);
-    recproxy_call_before_print(tdata);
+    recproxy_call_before_print(tdata, restorer.id);
     recproxy_sdp_before_print(tdata, door.id);
     return PJ_SUCCESS;
 }
@@ -87,6 +89,7 @@ static pj_status_t before_print(pjsip_tx_data *tdata)
 static pj_status_t after_print(pjsip_tx_data *tdata)
 {
     recproxy_sdp_after_print(tdata, door.id);
+    recproxy_call_after_print(tdata, restorer.id);
     return PJ_SUCCESS;
 }
 
