@@ -90,4 +90,4 @@ def test_a_log_that_is_not_there_does_not_stop_the_sweep(tmp_path: Path) -> None
     done = recproxy("retention", "--once", "-c", shelf.config)
     assert done.code == 0
     assert '"audit.failed"' in done.out
-    assert '"what": "syslog"' in done.out
+    assert '"what":"syslog"' in done.out

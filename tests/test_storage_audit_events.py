@@ -19,7 +19,7 @@ from storage.audit.events import EVENTS, schema
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+\Z")
 SCHEMA = Path(__file__).resolve().parents[1] / "docs" / "audit-events.schema.json"
-WRITERS = {"append", "audit", "_audit", "AuditNote", "_write", "_tell", "_say"}
+WRITERS = {"append", "audit", "_audit", "AuditNote", "_write", "_tell", "_say", "sealed_answer"}
 
 
 def _written() -> Iterator[str]:
