@@ -132,16 +132,27 @@ def test_what_cannot_be_opened_says_why(made: Shelf, visit: Visit) -> None:
         visit.page.unroute("**/file?*")
 
 
-def test_half_an_hour_is_opened_in_little_memory_and_joins_without_a_seam(visit: Visit) -> None:
+def _noise(visit: Visit, *, seconds: int) -> tuple[X25519Identity, np.ndarray]:
+    """Show a recording whose file is so long, of noise; returns who opens it, and its mu-law samples."""
     identity = X25519Identity.generate()
     header = encode_header(AudioFormat(Encoding.ULAW, 8_000), StreamInfo(TAKES[0].id, {}))
-    audio = np.random.default_rng(7).integers(0, 256, 2 * 8_000 * 1_800, dtype=np.uint8)
+    audio = np.random.default_rng(7).integers(0, 256, 2 * 8_000 * seconds, dtype=np.uint8)
     visit.page.route("**/file?*", answering(encrypt(header + audio.tobytes(), [identity.recipient])))
     show(visit, TAKES[0].id)
-    processes = visit.renderers()
+    return identity, audio
+
+
+def _peak_from_here_kib(processes: list[Path]) -> int:
+    """What processes take now; their peak is counted from here."""
     for process in processes:
-        (process / "clear_refs").write_text("5")  # the peak is counted from here
-    before_kib = _peak_kib(processes)
+        (process / "clear_refs").write_text("5")
+    return _peak_kib(processes)
+
+
+def test_half_an_hour_is_opened_in_little_memory_and_joins_without_a_seam(visit: Visit) -> None:
+    identity, audio = _noise(visit, seconds=1_800)
+    processes = visit.renderers()
+    before_kib = _peak_from_here_kib(processes)
     visit.open_recording(identity.secret_text())
     assert visit.opened() == digest(mulaw_decode(audio.tobytes()).reshape(-1, 2))
     assert _peak_kib(processes) - before_kib < 200 * 1024, "28 MiB of mu-law"
@@ -153,15 +164,9 @@ def test_half_an_hour_is_opened_in_little_memory_and_joins_without_a_seam(visit:
 
 
 def test_an_hour_is_played_and_downloaded_in_bounded_memory(visit: Visit, tmp_path: Path) -> None:
-    identity = X25519Identity.generate()
-    header = encode_header(AudioFormat(Encoding.ULAW, 8_000), StreamInfo(TAKES[0].id, {}))
-    audio = np.random.default_rng(9).integers(0, 256, 2 * 8_000 * 3_600, dtype=np.uint8)
-    visit.page.route("**/file?*", answering(encrypt(header + audio.tobytes(), [identity.recipient])))
-    show(visit, TAKES[0].id)
+    identity, audio = _noise(visit, seconds=3_600)
     processes = visit.renderers()
-    for process in processes:
-        (process / "clear_refs").write_text("5")  # the peak is counted from here
-    before_kib = _peak_kib(processes)
+    before_kib = _peak_from_here_kib(processes)
     visit.open_recording(identity.secret_text())
     expect(visit.page.get_by_role("region", name="Player")).to_be_visible(timeout=120_000)
     assert visit.opened() == digest(mulaw_decode(audio.tobytes()).reshape(-1, 2))
