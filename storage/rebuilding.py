@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -23,7 +23,7 @@ from storage.catalogue import Catalogue, LostRow, State, Wrap
 from storage.errors import KeyUnavailable
 from storage.files import Files
 from storage.history import History, Story, read_history
-from storage.holds import Hold, HoldState
+from storage.holds import Hold
 from storage.keys import KeyStore
 from storage.objects import Objects
 from storage.openbody import OPEN_SUFFIX
@@ -32,7 +32,7 @@ from storage.places import KEYS_DIRECTORY, SHRED_LOCK
 __all__ = ["Finding", "Rebuilt", "rebuild"]
 
 _OWNER: Final = re.compile(r"(?:.*/)?([0-9a-f]{32})\.")
-_KEPT: Final = frozenset({State.OPEN, State.SEALED, State.ABORTED})
+_KEPT: Final = (State.OPEN, State.SEALED, State.ABORTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Rebuilt:
 
 def rebuild(
     files: Files,
-    catalogue: Catalogue | None,
+    catalogue: Catalogue,
     now: datetime,
     objects: Objects | None = None,
     *,
@@ -81,7 +81,7 @@ def rebuild(
 
     Args:
         files: The data directory; its chain was verified.
-        catalogue: The catalogue; None if there is none, for a dry run.
+        catalogue: The catalogue.
         now: The current instant (aware).
         objects: Where sealed bodies may be instead.
         dry: Change nothing.
@@ -98,16 +98,12 @@ def rebuild(
         lost = {name: one for name, one in history.stories.items() if name not in known}
         rows = [_lost_row(files, story) for story in lost.values() if not story.gone]
         stones = [stone for stone in history.stones() if stone.recording.text in lost]
-        holds = _standing(
-            history, {one.row.tags.recording.text for one in rows if one.row.state in _KEPT}, now
-        )
+        holds = _lost_holds(history, catalogue, rows, now)
         findings = [*_findings(Bodies(files, objects), rows), *_strays(files, objects, history, known)]
-        if catalogue is not None and not dry:
+        if not dry:
             catalogue.adoption.adopt(rows, stones)
-            there = {hold.id for hold in catalogue.holds.select()}
-            for hold in holds:
-                if hold.id not in there:
-                    catalogue.holds.add(hold)
+            for hold in holds:  # those that a crash leaves out are found by the next run
+                catalogue.holds.add(hold)
     states = [one.row.state for one in rows]
     return Rebuilt(
         rows={state: states.count(state) for state in State if state in states},
@@ -119,10 +115,8 @@ def rebuild(
     )
 
 
-def _known(catalogue: Catalogue | None) -> frozenset[str]:
+def _known(catalogue: Catalogue) -> frozenset[str]:
     """Ids of rows and tombstones."""
-    if catalogue is None:
-        return frozenset()
     stones = {stone.recording.text for stone in catalogue.tombstones()}
     return frozenset({recording.text for recording in catalogue.ids()} | stones)
 
@@ -141,17 +135,22 @@ def _lost_row(files: Files, story: Story) -> LostRow:
     return LostRow(row, tuple(wraps), tuple(story.derived.values()), tuple(story.promoted.items()))
 
 
-def _standing(history: History, kept: set[str], now: datetime) -> tuple[Hold, ...]:
-    """The holds that keep one of the recordings that are entered; of each hold only those."""
+def _lost_holds(
+    history: History, catalogue: Catalogue, rows: Sequence[LostRow], now: datetime
+) -> tuple[Hold, ...]:
+    """The holds that stand and that the catalogue does not know; of each the recordings that are kept."""
+    there = {hold.id for hold in catalogue.holds.select()}
+    kept = {row.tags.recording.text for row in catalogue.select(states=_KEPT)}
+    kept |= {one.row.tags.recording.text for one in rows if one.row.state in _KEPT}
     found = []
     for hold in history.holds.values():
         recordings = tuple(one for one in hold.recordings if one.text in kept)
-        if recordings and hold.state in {HoldState.REQUESTED, HoldState.ACTIVE} and hold.ends > now:
+        if recordings and hold.id not in there and hold.ends > now:
             found.append(replace(hold, recordings=recordings))
     return tuple(found)
 
 
-def _findings(bodies: Bodies, rows: list[LostRow]) -> Iterator[Finding]:
+def _findings(bodies: Bodies, rows: Sequence[LostRow]) -> Iterator[Finding]:
     """Rows that are entered whose files do not fit them."""
     for one in rows:
         row, name = one.row, one.row.tags.recording.text

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from command_line import Done, recproxy
+from faulty_files import Crash
 from recorded import Shelf, Take, copy_of, make_shelf, record
 
 from recproxy.cli.archive import open_archive
@@ -213,7 +214,10 @@ def test_a_line_of_an_earlier_version_does_not_tell_enough_and_is_left_out(
         assert early.id not in {one.text for one in archive.catalogue.ids()}
 
 
-def test_a_hold_stands_again_and_keeps_what_is_due(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("crashed", [False, True])
+def test_a_hold_stands_again_and_keeps_what_is_due(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, crashed: bool
+) -> None:
     due = Take(7, NOW - timedelta(days=3), kept=timedelta(days=2))
     record(shelf, due)
     until = (NOW + timedelta(days=30)).date()
@@ -224,6 +228,11 @@ def test_a_hold_stands_again_and_keeps_what_is_due(shelf: Shelf, monkeypatch: py
     assert recproxy("hold", "approve", asked["id"], "-c", shelf.config).code == 0
     before = json.loads(recproxy("hold", "list", "-c", shelf.config, "--json").out)
     _lose(shelf)
+    if crashed:
+        with monkeypatch.context() as patch:
+            patch.setattr("storage.catalogue.HoldRegister.add", _crash)
+            with pytest.raises(Crash):
+                _rebuild(shelf)
     assert "(case 12) entered: recordings 1" in _rebuild(shelf).out
     after = json.loads(recproxy("hold", "list", "-c", shelf.config, "--json").out)
     for one in (*before, *after):
@@ -232,6 +241,10 @@ def test_a_hold_stands_again_and_keeps_what_is_due(shelf: Shelf, monkeypatch: py
     assert after == before
     assert recproxy("retention", "--once", "-c", shelf.config).code == 0
     assert shelf.key(due.id).exists()
+
+
+def _crash(*_: object) -> None:
+    raise Crash
 
 
 def test_a_shredding_that_broke_off_is_gone_on_with(shelf: Shelf) -> None:
