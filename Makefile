@@ -83,7 +83,7 @@ faults: dev ## kill -9, full disk, clock jumps
 load: dev ## 50 calls at once for a minute
 	@tools/peer-tests.sh $(BIN)/pytest load
 
-soak: dev ## 20,000 calls, and 40 that stand for an hour; RECPROXY_SOAK_SECONDS, _STANDING, _CALLS, _RATE
+soak: dev ## 20,000 calls, 40 that stand for an hour, an hour in the console; RECPROXY_SOAK_SECONDS, _STANDING, _CALLS, _RATE
 	$(PYTEST) -q -s -m soak
 
 test-native: dev ## C tests and fuzz corpora under ASan and UBSan

@@ -163,6 +163,7 @@ def test_half_an_hour_is_opened_in_little_memory_and_joins_without_a_seam(visit:
     visit.page.get_by_role("button", name="Close recording").click()
 
 
+@pytest.mark.soak
 def test_an_hour_is_played_and_downloaded_in_bounded_memory(visit: Visit, tmp_path: Path) -> None:
     identity, audio = _noise(visit, seconds=3_600)
     processes = visit.renderers()
