@@ -79,12 +79,9 @@ def by_time(
     Raises:
         KeyUnavailable: The identities do not open one of them.
     """
-    around = catalogue.select(
-        states=_FINDABLE, since=lookup.at - lookup.within, until=lookup.at + lookup.within, own=True
-    )
     indexed = catalogue.indexed()
     found = []
-    for row in around:
+    for row in _around(catalogue, lookup):
         if row.tags.recording in indexed:
             continue
         if not row.parties:
@@ -104,10 +101,14 @@ def without_parties(catalogue: Catalogue, lookup: Lookup) -> int:
         catalogue: Of the recordings; one that was made again from the audit chain.
         lookup: What the person knows.
     """
-    around = catalogue.select(
+    return sum(not row.parties for row in _around(catalogue, lookup))
+
+
+def _around(catalogue: Catalogue, lookup: Lookup) -> tuple[CatalogueRow, ...]:
+    """Recordings of this node that began around the instant."""
+    return catalogue.select(
         states=_FINDABLE, since=lookup.at - lookup.within, until=lookup.at + lookup.within, own=True
     )
-    return sum(not row.parties for row in around)
 
 
 def is_party(parties: Parties, number: str, numbering: Numbering) -> bool:
